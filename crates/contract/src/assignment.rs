@@ -1,0 +1,114 @@
+//! What a node should be, what it was, and what is being asked: the facts that only the service knows.
+
+use serde::{Deserialize, Serialize};
+
+use crate::decision::Action;
+use crate::id::{DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
+use crate::plan::Plan;
+
+/// Whose data the disks hold. It changes only when an erase is proven or an image is proven written
+/// for a tenant; never because somebody asked for another tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "owner", content = "tenant")]
+pub enum DataOwner {
+    /// Nobody knows. Treated as somebody else's.
+    Unknown,
+    /// Nobody: declared factory-new by an operator, or erased with proof.
+    Nobody,
+    /// This tenant.
+    Tenant(TenantId),
+}
+
+/// Which disk carries the operating system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "rule", content = "disk")]
+pub enum OsDiskRule {
+    /// The smallest disk that is neither removable nor read-only and is large enough; ties by id.
+    Smallest,
+    /// This one.
+    Disk(DiskId),
+}
+
+/// What a node should have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// What it is for.
+    pub pool: PoolName,
+    /// The image; none while nothing is assigned.
+    pub image: Option<ImageId>,
+    /// The smallest disk the assigned image fits on, in bytes; none while nothing is assigned.
+    pub image_disk_bytes: Option<u64>,
+    /// The tenant; none while nothing is assigned.
+    pub tenant: Option<TenantId>,
+    /// Which disk carries the operating system.
+    pub os_disk: OsDiskRule,
+}
+
+/// The least that a request asks for. There is no ceiling below what the rules demand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Floor {
+    /// Put immutable files back even if only suspected.
+    Repair,
+    /// Make the OS disk bit-identical to the image.
+    Reimage,
+    /// Sanitize, then image.
+    Wipe,
+}
+
+/// The hardware that a node is expected to have: what it had when it was approved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedHardware {
+    /// Disks by identity, ordered.
+    pub disks: Vec<DiskId>,
+    /// Network interfaces, ordered.
+    pub nics: Vec<crate::id::MacAddress>,
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+}
+
+/// Destructive work that was begun and never reported done. Until it is finished the node is nobody's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnfinishedWork {
+    /// In which job.
+    pub job: JobId,
+    /// When the intent was recorded.
+    pub begun_at: UnixMillis,
+    /// What was under way.
+    pub plan: Plan,
+}
+
+/// One verdict of the past, newest first in lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastVerdict {
+    /// On what evidence.
+    pub evidence: EvidenceId,
+    /// When.
+    pub decided_at: UnixMillis,
+    /// What it said.
+    pub action: Action,
+    /// The first reason.
+    pub because: String,
+}
+
+/// Everything besides evidence and policy that a verdict depends on. The service makes it, the agent
+/// judges with it, and the service judges again with its own copy before it signs anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeContext {
+    /// Which node.
+    pub node: NodeId,
+    /// What it should have.
+    pub assignment: Assignment,
+    /// Whose data its disks hold.
+    pub data_owner: DataOwner,
+    /// The least that the request asks for.
+    pub floor: Option<Floor>,
+    /// The hardware it should have; none until it is approved.
+    pub expected_hardware: Option<ExpectedHardware>,
+    /// Nothing destructive may be done to it.
+    pub protected: bool,
+    /// Destructive work that was begun and never reported done.
+    pub unfinished: Option<UnfinishedWork>,
+    /// At most 20, newest first.
+    pub history: Vec<PastVerdict>,
+}

@@ -1,0 +1,20 @@
+//! What the agent, the boot service and the technician's command say to each other.
+//!
+//! This crate holds names (ids), facts (readings, inventory, evidence), judgements (decision, plan),
+//! authority (order) and the messages that carry them. It holds no logic beyond reading and writing
+//! them: whoever judges is `verdict`, whoever acts is a binary.
+//!
+//! Nothing here depends on any other crate of ours.
+#![forbid(unsafe_code)]
+
+pub mod agent_api;
+pub mod assignment;
+pub mod decision;
+pub mod evidence;
+pub mod id;
+pub mod inventory;
+pub mod operator_api;
+pub mod order;
+pub mod plan;
+pub mod reading;
+pub mod secret;

@@ -1,0 +1,344 @@
+//! The messages between the technician's command (or any program) and the service: JSON over TLS
+//! under `/v1/`, with `Authorization: Bearer …` (the operator token).
+//!
+//! | call | carries |
+//! |---|---|
+//! | `GET /v1/status` | → [`StatusView`] |
+//! | `GET /v1/nodes` | → list of [`NodeView`] |
+//! | `GET /v1/nodes/REF` | → [`NodeView`]; REF is an id, an unambiguous start of one, a serial or a MAC |
+//! | `POST /v1/nodes/REF/approve` | [`ApproveRequest`] → [`NodeView`] |
+//! | `POST /v1/nodes/REF/assign` | [`AssignRequest`] → [`NodeView`] |
+//! | `POST /v1/nodes/REF/protect` | [`ProtectRequest`] → [`NodeView`] |
+//! | `POST /v1/nodes/REF/release-hold` | → [`NodeView`] |
+//! | `POST /v1/nodes/REF/reimage` | [`ReimageRequest`] → [`ReimageReply`] |
+//! | `GET /v1/nodes/REF/decision` | the last decision with its evidence → [`DecisionView`] |
+//! | `GET /v1/jobs`, `GET /v1/jobs/ID` | → [`JobView`] |
+//! | `POST /v1/jobs/ID/cancel` | only before anything irreversible → [`JobView`] |
+//! | `GET /v1/images`, `GET /v1/images/REF` | → [`ImageView`]; REF is an id, a start of one or a name |
+//! | `POST /v1/imports` | [`ImportRequest`] → [`ImportReply`] |
+//! | `POST /v1/imports/ID/missing` | [`ChunkList`] → those that are not stored: [`ChunkList`] |
+//! | `PUT /v1/imports/ID/chunks/DIGEST` | the chunk, zstd → empty |
+//! | `POST /v1/imports/ID/commit` | the manifest's bytes, zstd → [`ImageView`] |
+//! | `DELETE /v1/imports/ID` | gives the import up and frees what only it had stored |
+//!
+//! Every refusal is an [`ErrorBody`].
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::agent_api::StepResult;
+use crate::assignment::{Assignment, DataOwner, ExpectedHardware, Floor, OsDiskRule};
+use crate::decision::{Action, Decision};
+use crate::evidence::Evidence;
+use crate::id::{ChunkDigest, ImageId, JobId, MacAddress, NodeId, PoolName, TenantId, UnixMillis};
+use crate::inventory::Inventory;
+
+/// A refusal: a bounded kind for programs, a sentence for people, and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What kind.
+    pub kind: ErrorKind,
+    /// What was refused and why.
+    pub message: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+/// The kinds of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// No or a wrong bearer.
+    Unauthorized,
+    /// No such thing, or an ambiguous reference.
+    NotFound,
+    /// The request cannot be understood or contradicts itself.
+    BadRequest,
+    /// The request is understood and the state does not allow it.
+    Conflict,
+    /// The node is protected.
+    Protected,
+    /// A destructive request without the right confirmation.
+    Unconfirmed,
+    /// Too large.
+    TooLarge,
+    /// Bytes do not match their digest or signature.
+    Corrupt,
+    /// The service failed; nothing was changed.
+    Internal,
+}
+
+/// How the service is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Version of the service.
+    pub version: String,
+    /// Nodes known.
+    pub nodes: u64,
+    /// Jobs not ended.
+    pub jobs_open: u64,
+    /// Images stored.
+    pub images: u64,
+    /// Counters of protocol events since the start: name and count, ordered by name.
+    pub counters: Vec<(String, u64)>,
+}
+
+/// Where a node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeState {
+    /// Seen, not yet approved.
+    Discovered,
+    /// Approved, nothing to do.
+    Idle,
+    /// A job is open.
+    Busy,
+    /// Taken out until a person has looked; the reason is beside it.
+    Held,
+}
+
+/// A node, for people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id.
+    pub id: NodeId,
+    /// Where it stands.
+    pub state: NodeState,
+    /// Why it is held.
+    pub hold_reason: Option<String>,
+    /// SMBIOS UUID.
+    pub system_uuid: Option<Uuid>,
+    /// Serial number.
+    pub serial: Option<String>,
+    /// All known addresses.
+    pub macs: Vec<MacAddress>,
+    /// What it should have.
+    pub assignment: Assignment,
+    /// Whose data its disks hold.
+    pub data_owner: DataOwner,
+    /// The hardware it should have.
+    pub expected_hardware: Option<ExpectedHardware>,
+    /// Nothing destructive may be done to it.
+    pub protected: bool,
+    /// First and last seen by DHCP, HTTP or an agent.
+    pub first_seen: UnixMillis,
+    /// Last seen by DHCP, HTTP or an agent.
+    pub last_seen: UnixMillis,
+    /// The resident agent has spoken within the last 90 seconds.
+    pub agent_online: bool,
+    /// The last verdict.
+    pub last_action: Option<Action>,
+    /// When it was made.
+    pub last_decided_at: Option<UnixMillis>,
+    /// The open job.
+    pub job: Option<JobId>,
+    /// The last inventory.
+    pub inventory: Option<Inventory>,
+}
+
+/// Take a discovered node in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveRequest {
+    /// The pool it belongs to; `default` if none.
+    pub pool: Option<PoolName>,
+    /// The operator's word that it never held anybody's data. Recorded; a disk that shows any
+    /// signature of data is sanitized all the same.
+    pub factory_new: bool,
+    /// The operator's word that the data on it are this tenant's.
+    pub data_of: Option<TenantId>,
+}
+
+/// Say what a node should have. Starts nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssignRequest {
+    /// The image: id, start of one, or name.
+    pub image: Option<String>,
+    /// The tenant.
+    pub tenant: Option<TenantId>,
+    /// The pool.
+    pub pool: Option<PoolName>,
+    /// Which disk carries the operating system.
+    pub os_disk: Option<OsDiskRule>,
+}
+
+/// Protect a node or end that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProtectRequest {
+    /// Whether nothing destructive may be done to it.
+    pub protected: bool,
+}
+
+/// Ask for a state; evidence decides the least action that reaches it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReimageRequest {
+    /// The image, if it should be another one: id, start of one, or name.
+    pub image: Option<String>,
+    /// The tenant, if it should be another one.
+    pub tenant: Option<TenantId>,
+    /// The least that must be done.
+    pub at_least: Option<Floor>,
+    /// Say what would happen and change nothing.
+    pub dry_run: bool,
+    /// Look from the ramdisk even if the resident agent could answer.
+    pub from_ramdisk: bool,
+    /// The node's serial number, as the technician typed it; needed when data may be destroyed.
+    pub confirm_serial: Option<String>,
+    /// The caller has confirmed by other means (`--yes`).
+    pub confirmed: bool,
+}
+
+/// What became of a request for a state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "reply")]
+pub enum ReimageReply {
+    /// The node is already in that state; nothing is written.
+    NothingToDo {
+        /// The decision that says so.
+        decision: Decision,
+    },
+    /// A job was made (or, with `dry_run`, would be).
+    Job {
+        /// None with `dry_run`.
+        job: Option<JobId>,
+        /// The least and the most that may happen, in words.
+        expectation: String,
+        /// Data may be destroyed.
+        destructive: bool,
+        /// How the node gets into the ramdisk, in words.
+        entry: String,
+    },
+}
+
+/// The last decision of a node with its evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionView {
+    /// What was judged.
+    pub decision: Decision,
+    /// On what.
+    pub evidence: Evidence,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum JobState {
+    /// The machine has not come to the network yet.
+    Waiting,
+    /// The machine was given the ramdisk; this many times.
+    Booting {
+        /// How often the ramdisk was handed out.
+        attempt: u32,
+    },
+    /// The agent gathers evidence and judges.
+    Looking,
+    /// An order is signed; nothing irreversible has begun.
+    Ordered,
+    /// Something irreversible has begun.
+    Acting {
+        /// Which step, from 0.
+        step: u32,
+        /// Of how many.
+        steps: u32,
+    },
+    /// All steps are proven; the operating system has not reported yet.
+    ComingUp,
+    /// The node is in the state that was asked for.
+    Done {
+        /// What it took.
+        action: Action,
+    },
+    /// It stopped and waits for a person.
+    Held {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Given up before anything irreversible.
+    Cancelled,
+}
+
+/// One thing that happened in a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEvent {
+    /// When.
+    pub at: UnixMillis,
+    /// What.
+    pub text: String,
+}
+
+/// A job, for people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// Whose.
+    pub node: NodeId,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub state: JobState,
+    /// Who or what asked for it.
+    pub requested_by: String,
+    /// When.
+    pub created_at: UnixMillis,
+    /// When it last changed.
+    pub changed_at: UnixMillis,
+    /// The floor of the request.
+    pub at_least: Option<Floor>,
+    /// What is being done now, and how far.
+    pub progress: Option<crate::agent_api::Progress>,
+    /// What each finished step did and proved.
+    pub steps: Vec<StepResult>,
+    /// What happened, oldest first, bounded.
+    pub events: Vec<JobEvent>,
+}
+
+/// An image, for people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageView {
+    /// Its id.
+    pub id: ImageId,
+    /// Its name.
+    pub name: String,
+    /// When it was imported.
+    pub imported_at: UnixMillis,
+    /// Size of the disk image in bytes.
+    pub disk_bytes: u64,
+    /// Chunks that are not zero.
+    pub chunks: u64,
+    /// Bytes of those chunks as stored.
+    pub stored_bytes: u64,
+    /// Bytes that this image shares with images that were there before it, as stored.
+    pub shared_bytes: u64,
+    /// Partitions, in words: number, name, size.
+    pub partitions: Vec<String>,
+    /// Immutable files on record.
+    pub immutable_files: u64,
+}
+
+/// Begin (or go on with) an import.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRequest {
+    /// Name of the image.
+    pub name: String,
+}
+
+/// An import under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportReply {
+    /// Its id, for the calls that follow.
+    pub import: Uuid,
+    /// It goes on with one that was broken off.
+    pub resumed: bool,
+}
+
+/// A list of chunks, at most 10,000.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChunkList {
+    /// The chunks.
+    pub chunks: Vec<ChunkDigest>,
+}

@@ -1,0 +1,135 @@
+//! The exact disks, methods, order and proofs. Nothing is left to choose at execution time.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::decision::{Action, SanitizeLevel};
+use crate::id::{Digest, DiskId, EvidenceId, ImageId, NodeId, PlanDigest};
+
+/// A disk that a plan may touch, with enough to notice that it is another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskTarget {
+    /// Its stable identity.
+    pub id: DiskId,
+    /// Its size in bytes when the plan was made.
+    pub size_bytes: u64,
+    /// Its logical sector size in bytes when the plan was made.
+    pub logical_sector_bytes: u32,
+}
+
+/// How a disk is sanitized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EraseMethod {
+    /// NVMe Format with Secure Erase Settings 1, user data erase.
+    NvmeFormatUserData,
+    /// NVMe Format with Secure Erase Settings 2, cryptographic erase.
+    NvmeFormatCrypto,
+    /// Every addressable byte written once.
+    Overwrite,
+}
+
+/// One step. Steps run in order; each is proven before the next begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "step")]
+pub enum Step {
+    /// Sanitize a disk and prove it by reading back.
+    Erase {
+        /// Which.
+        disk: DiskTarget,
+        /// How.
+        method: EraseMethod,
+        /// The level that was asked for and that the method must deliver.
+        level: SanitizeLevel,
+        /// Seed of the positions that are read back; on the certificate.
+        verify_seed: Digest,
+        /// How many blocks of 4 KiB are read back, besides the first and last MiB.
+        verify_samples: u32,
+    },
+    /// Make a disk bit-identical to the image, writing only the chunks that differ.
+    WriteImage {
+        /// Which.
+        disk: DiskTarget,
+        /// The image.
+        image: ImageId,
+        /// GUID of the disk in its new partition table.
+        disk_guid: Uuid,
+        /// GUID of the node's own partition in the new partition table.
+        node_partition_guid: Uuid,
+    },
+    /// Put whole immutable partitions back.
+    RepairPartitions {
+        /// On which disk.
+        disk: DiskTarget,
+        /// From which image.
+        image: ImageId,
+        /// Partition numbers, ordered.
+        partitions: Vec<u32>,
+    },
+    /// Put altered and missing immutable files back.
+    RepairFiles {
+        /// On which disk.
+        disk: DiskTarget,
+        /// From which image.
+        image: ImageId,
+        /// Absolute paths, ordered.
+        paths: Vec<String>,
+    },
+}
+
+impl Step {
+    /// The disk that the step writes to.
+    #[must_use]
+    pub fn disk(&self) -> &DiskTarget {
+        match self {
+            Self::Erase { disk, .. }
+            | Self::WriteImage { disk, .. }
+            | Self::RepairPartitions { disk, .. }
+            | Self::RepairFiles { disk, .. } => disk,
+        }
+    }
+}
+
+/// How the machine gets from the ramdisk into its operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootMethod {
+    /// Load the installed kernel and jump.
+    Kexec,
+    /// Reset the machine; the firmware decides, the boot decision says local.
+    Reboot,
+}
+
+/// What will be done, exactly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// To which node.
+    pub node: NodeId,
+    /// On which evidence it rests.
+    pub evidence: EvidenceId,
+    /// The action that it carries out.
+    pub action: Action,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// How the machine comes up afterwards.
+    pub boot: BootMethod,
+}
+
+impl Plan {
+    /// The digest of the plan's canonical JSON: fields in the order of their declaration, no spaces.
+    ///
+    /// # Errors
+    /// Only if serialization fails, which the types rule out; passed on rather than assumed.
+    pub fn digest(&self) -> Result<PlanDigest, serde_json::Error> {
+        serde_json::to_vec(self).map(|bytes| PlanDigest(Digest::of(&bytes)))
+    }
+
+    /// The disks that the plan writes to, ordered, each once.
+    #[must_use]
+    pub fn disks(&self) -> Vec<DiskId> {
+        let mut disks: Vec<DiskId> = self.steps.iter().map(|step| step.disk().id.clone()).collect();
+        disks.sort();
+        disks.dedup();
+        disks
+    }
+}

@@ -1,0 +1,239 @@
+//! One measured fact, and what it means that there is none.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{BootId, DiskId, MacAddress, UnixMillis};
+
+/// What looking gave. The three are never mixed up: "could not look" is not "nothing there".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome", content = "of")]
+pub enum Outcome<T> {
+    /// Looked, and this is what was there.
+    Value(T),
+    /// Looked, and it is not there.
+    Absent,
+    /// Could not look, and why.
+    Unreadable(String),
+}
+
+impl<T> Outcome<T> {
+    /// The value, if looking gave one. Use only where absence and failure mean the same.
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Unreadable(_) => None,
+        }
+    }
+
+    /// The same outcome with the value changed.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Value(value) => Outcome::Value(change(value)),
+            Self::Absent => Outcome::Absent,
+            Self::Unreadable(why) => Outcome::Unreadable(why),
+        }
+    }
+}
+
+impl<T, E: fmt::Display> From<Result<T, E>> for Outcome<T> {
+    /// An error is `Unreadable`, never `Absent`.
+    fn from(result: Result<T, E>) -> Self {
+        match result {
+            Ok(value) => Self::Value(value),
+            Err(error) => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
+/// How far a reading can be believed. Weaker evidence may only make an action more cautious.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trust {
+    /// 0: the resident agent of a running system.
+    Resident,
+    /// 1: the resident agent of a running system whose state is attested.
+    ResidentAttested,
+    /// 2: a network-booted ramdisk.
+    Ramdisk,
+    /// 3: a network-booted ramdisk with a verified TPM quote, or out-of-band.
+    RamdiskAttested,
+}
+
+/// How deep a check goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Tier {
+    /// Resident, under one second.
+    T0,
+    /// Resident, under ten seconds.
+    T1,
+    /// In the ramdisk, one to three minutes.
+    T2,
+    /// Burn-in, ten to sixty minutes.
+    T3,
+}
+
+/// What a reading is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", content = "id")]
+pub enum Subject {
+    /// The machine as a whole.
+    Node,
+    /// One disk.
+    Disk(DiskId),
+    /// One network interface.
+    Nic(MacAddress),
+    /// One file system, by its device's kernel name (for people; never used to choose a disk).
+    FileSystem(String),
+    /// The installed image.
+    Image,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node => f.write_str("node"),
+            Self::Disk(id) => write!(f, "disk {id}"),
+            Self::Nic(mac) => write!(f, "nic {mac}"),
+            Self::FileSystem(device) => write!(f, "file system {device}"),
+            Self::Image => f.write_str("image"),
+        }
+    }
+}
+
+/// What is measured. The unit is the last word of the name where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadingKey {
+    /// NVMe SMART log byte 0; bits per NVM Express Base Specification, Figure "SMART / Health". Count.
+    NvmeCriticalWarning,
+    /// NVMe SMART log byte 3. Count, percent.
+    NvmeAvailableSparePercent,
+    /// NVMe SMART log byte 4. Count, percent.
+    NvmeAvailableSpareThresholdPercent,
+    /// NVMe SMART log byte 5; may exceed 100. Count, percent.
+    NvmePercentageUsed,
+    /// NVMe SMART log bytes 160-175. Count over the life of the disk.
+    NvmeMediaErrors,
+    /// ATA SMART attribute 5, raw. Count over the life of the disk.
+    AtaReallocatedSectors,
+    /// ATA SMART attribute 187, raw. Count over the life of the disk.
+    AtaReportedUncorrectable,
+    /// ATA SMART attribute 197, raw. Count at present.
+    AtaPendingSectors,
+    /// ATA SMART attribute 198, raw. Count over the life of the disk.
+    AtaOfflineUncorrectable,
+    /// ATA SMART RETURN STATUS says that a threshold is exceeded. Flag.
+    AtaSmartThresholdExceeded,
+    /// The kernel or the device refuses writes. Flag.
+    DiskReadOnly,
+    /// Reads of this run that the device answered with an unrecoverable error. Count.
+    DiskReadErrors,
+    /// Signatures of data found (partition table, file system, volume manager). List; empty = looked
+    /// at the places where such signatures stand and at evenly spread samples, and all were blank.
+    DiskContentSignatures,
+    /// Kernel log lines of this boot that match the storage-failure patterns. List, bounded.
+    KernelStorageErrors,
+    /// Kernel log lines of this boot that match the hardware-failure patterns. List, bounded.
+    KernelHardwareErrors,
+    /// `/proc/sys/kernel/tainted`. Count (bit set).
+    KernelTaint,
+    /// Errors recorded in the file system's superblock. Count.
+    FileSystemErrors,
+    /// The file system was not cleanly unmounted and its journal is not replayed. Flag.
+    FileSystemNeedsRecovery,
+    /// The image that the disk says it carries (from the node's own partition). Text: image id.
+    ImageInstalled,
+    /// The disk carries no bootable image at all, or one whose writing was never finished. Flag.
+    ImageUnfinished,
+    /// Immutable partitions whose bytes differ from the image. List of partition numbers.
+    ImagePartitionsAltered,
+    /// Immutable files whose content, mode or owner differs. List of paths, bounded; more are counted.
+    ImageFilesAltered,
+    /// Immutable files that are gone. List of paths, bounded.
+    ImageFilesMissing,
+    /// Files under immutable paths that the image does not know. List of paths, bounded.
+    ImageFilesForeign,
+    /// How many immutable files were compared. Count.
+    ImageFilesChecked,
+    /// The kernel command line. Text, secrets removed.
+    KernelCommandLine,
+}
+
+impl fmt::Display for ReadingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(name)) => f.write_str(&name),
+            _ => Err(fmt::Error),
+        }
+    }
+}
+
+/// The value of a reading.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type", content = "is")]
+pub enum ReadingValue {
+    /// Yes or no.
+    Flag(bool),
+    /// A number; the key says of what.
+    Count(u64),
+    /// One text.
+    Text(String),
+    /// Several texts, at most [`LIST_ITEMS_MAX`]; `total` counts those left out too.
+    List {
+        /// The first items.
+        items: Vec<String>,
+        /// How many there are in all.
+        total: u64,
+    },
+}
+
+/// How many items a list in a reading holds at most (every table is bounded).
+pub const LIST_ITEMS_MAX: usize = 1000;
+
+impl ReadingValue {
+    /// A list of these items, cut to [`LIST_ITEMS_MAX`] with the true total kept.
+    #[must_use]
+    pub fn list(mut items: Vec<String>) -> Self {
+        let total = items.len() as u64;
+        items.truncate(LIST_ITEMS_MAX);
+        Self::List { items, total }
+    }
+}
+
+impl fmt::Display for ReadingValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(true) => f.write_str("yes"),
+            Self::Flag(false) => f.write_str("no"),
+            Self::Count(count) => count.fmt(f),
+            Self::Text(text) => f.write_str(text),
+            Self::List { items, total } => {
+                write!(f, "{total}")?;
+                if let Some(first) = items.first() {
+                    write!(f, " ({first}{})", if *total > 1 { ", …" } else { "" })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// One measured fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// What it is about.
+    pub subject: Subject,
+    /// What was measured.
+    pub key: ReadingKey,
+    /// What looking gave.
+    #[serde(flatten)]
+    pub outcome: Outcome<ReadingValue>,
+    /// When.
+    pub observed_at: UnixMillis,
+    /// In which boot.
+    pub boot_id: BootId,
+    /// How far it can be believed.
+    pub trust: Trust,
+}
