@@ -298,3 +298,52 @@ impl UnixMillis {
         self.0.saturating_sub(earlier.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    #[test]
+    fn names_that_could_break_out_of_a_path_or_a_script_are_refused() {
+        for bad in ["", "a/b", "a b", "a\nb", "ä", "${net0/mac}", &"x".repeat(65)] {
+            assert!(bad.parse::<TenantId>().is_err(), "{bad:?}");
+        }
+        assert!("tenant-1.prod_a".parse::<TenantId>().is_ok());
+        assert!("nvme-eui.0025385b71b0a2c1".parse::<DiskId>().is_ok());
+        assert!("disk with spaces".parse::<DiskId>().is_err());
+    }
+
+    #[test]
+    fn a_mac_is_read_in_both_spellings_and_nothing_else() {
+        let mac: MacAddress = "52-54-00-AB-cd-0f".parse().unwrap();
+        assert_eq!(mac.to_string(), "52:54:00:ab:cd:0f");
+        for bad in ["52:54:00:ab:cd", "52:54:00:ab:cd:0f:00", "52:54:00:ab:cd:+f", "525400abcd0f", ""] {
+            assert!(bad.parse::<MacAddress>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_digest_has_one_spelling_only() {
+        let digest = Digest::of(b"x");
+        assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+        assert!(digest.to_string().to_uppercase().parse::<Digest>().is_err());
+        assert!("ab".parse::<Digest>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_without_panic(text in any::<String>()) {
+            let _ = text.parse::<Digest>();
+            let _ = text.parse::<MacAddress>();
+            let _ = text.parse::<DiskId>();
+            let _ = text.parse::<NodeId>();
+        }
+
+        #[test]
+        fn every_mac_reads_back(bytes in any::<[u8; 6]>()) {
+            let mac = MacAddress(bytes);
+            prop_assert_eq!(mac.to_string().parse::<MacAddress>().unwrap(), mac);
+        }
+    }
+}

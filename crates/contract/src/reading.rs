@@ -237,3 +237,48 @@ pub struct Reading {
     /// How far it can be believed.
     pub trust: Trust,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn the_three_outcomes_stay_apart_on_the_wire() {
+        let reading = |outcome| Reading {
+            subject: Subject::Disk("nvme-eui.1".parse().unwrap()),
+            key: ReadingKey::NvmeCriticalWarning,
+            outcome,
+            observed_at: UnixMillis(5),
+            boot_id: BootId(Uuid::nil()),
+            trust: Trust::Ramdisk,
+        };
+        let mut seen = Vec::new();
+        for outcome in [
+            Outcome::Value(ReadingValue::Count(0)),
+            Outcome::Absent,
+            Outcome::Unreadable("ioctl refused".to_owned()),
+        ] {
+            let sent = serde_json::to_string(&reading(outcome.clone())).unwrap();
+            let read: Reading = serde_json::from_str(&sent).unwrap();
+            assert_eq!(read.outcome, outcome);
+            seen.push(sent);
+        }
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 3);
+    }
+
+    #[test]
+    fn an_error_is_never_absence() {
+        let failed: Result<u8, &str> = Err("no answer");
+        assert_eq!(Outcome::from(failed), Outcome::Unreadable("no answer".to_owned()));
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_its_true_length_kept() {
+        let value = ReadingValue::list((0..1500).map(|n| n.to_string()).collect());
+        let ReadingValue::List { items, total } = value else { panic!("not a list") };
+        assert_eq!((items.len(), total), (LIST_ITEMS_MAX, 1500));
+    }
+}
