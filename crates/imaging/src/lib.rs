@@ -1,0 +1,17 @@
+//! Images as data: chunks, the signed manifest, where an image's bytes go on a disk, and what a node
+//! keeps in its own partition.
+//!
+//! Nothing here opens a file or a device. Bytes come in through [`source::ReadAt`] or as slices, and
+//! everything that comes in is hostile until it has been parsed: every reader is bounded, every
+//! number is checked before it is used, and nothing panics.
+#![forbid(unsafe_code)]
+
+pub mod chunk;
+pub mod delta;
+pub mod gpt;
+pub mod layout;
+pub mod manifest;
+pub mod node_record;
+pub mod signed;
+pub mod source;
+mod validate;
