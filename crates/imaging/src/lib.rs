@@ -8,10 +8,12 @@
 
 pub mod chunk;
 pub mod delta;
+pub mod ext4;
 pub mod gpt;
 pub mod layout;
 pub mod manifest;
 pub mod node_record;
+pub mod root_files;
 pub mod signed;
 pub mod source;
 mod validate;

@@ -144,10 +144,8 @@ pub enum EntryKind {
         size_bytes: u64,
         /// The digest of its content.
         digest: Digest,
-        /// Where its content lies, ordered by `file_offset`; what no extent covers is zeros. None if
-        /// the content does not lie in plain byte ranges of the image (such a file can be checked but
-        /// not be put back alone).
-        extents: Option<Vec<Extent>>,
+        /// Where its content lies, ordered by `file_offset`; what no extent covers is zeros.
+        extents: Vec<Extent>,
     },
 }
 

@@ -157,7 +157,7 @@ mod tests {
         let other = ImageId(Digest::of(b"other"));
         let known = key().verifying_key();
         assert!(matches!(open(&sealed, &known, other), Err(SignedError::BadSignature { .. })));
-        for at in 0..sealed.len() {
+        for at in (0..64).step_by(7).chain((64..sealed.len()).step_by(13)) {
             let mut changed = sealed.clone();
             changed[at] ^= 0x10;
             assert!(open(&changed, &known, image).is_err() || at >= 64, "byte {at} of the signature");

@@ -149,12 +149,12 @@ fn validate_entry(
     check(root.covers(path), || format!("{:?} is not under an immutable path", cut(path)))?;
     check(entry.mode <= 0o7777, || format!("{:?} has mode {:o}", cut(path), entry.mode))?;
     match &entry.kind {
-        EntryKind::Directory | EntryKind::File { extents: None, .. } => Ok(()),
+        EntryKind::Directory => Ok(()),
         EntryKind::Symlink { target } => {
             let fits = !target.is_empty() && target.len() <= PATH_BYTES_MAX && !target.contains('\0');
             check(fits, || format!("{:?} is a link to nothing", cut(path)))
         }
-        EntryKind::File { size_bytes, extents: Some(extents), .. } => {
+        EntryKind::File { size_bytes, extents, .. } => {
             let fits = extents_fit(extents, *size_bytes, partition);
             check(fits, || format!("{:?} has extents that do not fit it", cut(path)))
         }

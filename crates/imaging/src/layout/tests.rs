@@ -1,6 +1,6 @@
 use std::io::Cursor;
 
-use proptest::prelude::{any, proptest};
+use proptest::prelude::{ProptestConfig, any, proptest};
 use uuid::Uuid;
 
 use super::{
@@ -132,6 +132,8 @@ fn a_disk_without_our_partition_has_none() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn no_two_things_share_a_byte(
         lengths in proptest::collection::vec((0..40_u64, 1..4000_u64), 1..6),

@@ -1,0 +1,311 @@
+//! The immutable files of an image's root file system: what they are, and where their bytes lie.
+
+use std::collections::BTreeSet;
+
+use contract::id::Digest;
+
+use crate::chunk::CHUNK_BYTES;
+use crate::ext4::{Ext4, Ext4Error, Inode, InodeKind, ROOT_INODE};
+use crate::manifest::{EntryKind, Extent, ImmutableEntry, ManifestPartition, RootManifest};
+use crate::source::{Part, ReadAt};
+use crate::validate::{covers, is_path};
+
+/// What is immutable if the image does not say otherwise: the operating system's programs and what
+/// boots it. The short paths are links into `/usr` on every current distribution; where they are not,
+/// they are the same programs. `/usr/local` is under it on purpose: it stands first in everybody's
+/// `PATH`.
+pub const DEFAULT_IMMUTABLE_PATHS: [&str; 7] =
+    ["/bin", "/boot", "/lib", "/lib32", "/lib64", "/sbin", "/usr"];
+
+/// What may change all the same: GRUB writes into this file when it boots.
+pub const DEFAULT_EXCLUDED_PATHS: [&str; 1] = ["/boot/grub/grubenv"];
+
+/// The most entries that a manifest can have: five times a large desktop.
+const ENTRIES_MAX: usize = 1_000_000;
+
+/// Which paths are immutable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// These and everything under them. A path that does not exist has no entry; should it appear on
+    /// a node, it is foreign.
+    pub immutable_paths: Vec<String>,
+    /// But not these, nor anything under them.
+    pub excluded_paths: Vec<String>,
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self {
+            immutable_paths: DEFAULT_IMMUTABLE_PATHS.map(str::to_owned).to_vec(),
+            excluded_paths: DEFAULT_EXCLUDED_PATHS.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// Why the immutable files could not be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// A selected path is not an absolute path in its shortest form.
+    #[error("{path:?} is not an absolute path; write it like /usr/lib")]
+    Path {
+        /// The path.
+        path: String,
+    },
+    /// The partition does not lie inside the image.
+    #[error("the root partition {partition} does not lie inside the image")]
+    Outside {
+        /// Number of the partition.
+        partition: u32,
+    },
+    /// The file system could not be read.
+    #[error("could not read {path} in the root file system on partition {partition}")]
+    FileSystem {
+        /// Number of the partition.
+        partition: u32,
+        /// What was being read.
+        path: String,
+        /// Why not.
+        #[source]
+        source: Ext4Error,
+    },
+    /// Something under an immutable path cannot be described.
+    #[error("{path:?} {what}; exclude it or make the image without it")]
+    Unsupported {
+        /// The path.
+        path: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// There is more than a manifest holds.
+    #[error("there are more than {ENTRIES_MAX} files under the immutable paths, or their sizes add up to more than four times the partition; name fewer immutable paths")]
+    TooMuch,
+}
+
+/// Lists and digests everything under the immutable paths. `progress` is told after each file how many
+/// bytes of it were read.
+///
+/// # Errors
+/// [`RootError`] if anything there could not be read or described; nothing is left out silently.
+pub fn read_root<S: ReadAt>(
+    image: &S,
+    partition: &ManifestPartition,
+    selection: &Selection,
+    progress: &mut dyn FnMut(u64),
+) -> Result<RootManifest, RootError> {
+    let number = partition.number;
+    let immutable_paths = ordered(&selection.immutable_paths)?;
+    let excluded_paths = ordered(&selection.excluded_paths)?;
+    let source = Part::new(Borrowed(image), partition.first_byte, partition.length_bytes)
+        .map_err(|_| RootError::Outside { partition: number })?;
+    let fail = |path: &str, source| RootError::FileSystem { partition: number, path: path.to_owned(), source };
+    let file_system = Ext4::open(source).map_err(|source| fail("the superblock", source))?;
+    let mut walk = Walk {
+        image,
+        partition,
+        file_system: &file_system,
+        immutable: &immutable_paths,
+        excluded: &excluded_paths,
+        entries: Vec::new(),
+        directories: BTreeSet::new(),
+        content_bytes: 0,
+        progress,
+    };
+    for path in &immutable_paths {
+        // What lies under another immutable path is walked with that one.
+        let walked = immutable_paths.iter().any(|other| other != path && covers(std::slice::from_ref(other), &[], path));
+        if !walked && let Some(inode) = walk.find(path)? {
+            walk.tree(path.clone(), inode)?;
+        }
+    }
+    let mut entries = walk.entries;
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(RootManifest { partition: number, file_system: "ext4".to_owned(), immutable_paths, excluded_paths, entries })
+}
+
+/// A borrowed source, so that a part of it can be made without taking it.
+struct Borrowed<'a, S>(&'a S);
+
+impl<S: ReadAt> ReadAt for Borrowed<'_, S> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.0.read_at(offset, buffer)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
+    }
+}
+
+fn ordered(paths: &[String]) -> Result<Vec<String>, RootError> {
+    if let Some(path) = paths.iter().find(|path| !is_path(path)) {
+        return Err(RootError::Path { path: path.clone() });
+    }
+    let ordered: BTreeSet<String> = paths.iter().cloned().collect();
+    Ok(ordered.into_iter().collect())
+}
+
+struct Walk<'a, S: ReadAt> {
+    image: &'a S,
+    partition: &'a ManifestPartition,
+    file_system: &'a Ext4<Part<Borrowed<'a, S>>>,
+    immutable: &'a [String],
+    excluded: &'a [String],
+    entries: Vec<ImmutableEntry>,
+    /// Directories seen; one that is seen twice would make the walk endless.
+    directories: BTreeSet<u32>,
+    content_bytes: u64,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl<S: ReadAt> Walk<'_, S> {
+    fn fail(&self, path: &str, source: Ext4Error) -> RootError {
+        RootError::FileSystem { partition: self.partition.number, path: path.to_owned(), source }
+    }
+
+    fn unsupported<T>(&self, path: &str, what: &'static str) -> Result<T, RootError> {
+        Err(RootError::Unsupported { path: path.to_owned(), what })
+    }
+
+    fn inode(&self, path: &str, number: u32) -> Result<Inode, RootError> {
+        self.file_system.inode(number).map_err(|source| self.fail(path, source))
+    }
+
+    /// The inode at a path, links not followed; none if there is none.
+    fn find(&self, path: &str) -> Result<Option<Inode>, RootError> {
+        let mut inode = self.inode("/", ROOT_INODE)?;
+        for part in path.split('/').skip(1) {
+            if inode.kind != InodeKind::Directory {
+                return Ok(None);
+            }
+            let names = self.file_system.directory(&inode).map_err(|source| self.fail(path, source))?;
+            let Some(found) = names.into_iter().find(|entry| entry.name == part.as_bytes()) else {
+                return Ok(None);
+            };
+            inode = self.inode(path, found.inode)?;
+        }
+        Ok(Some(inode))
+    }
+
+    /// Everything from `path` down.
+    fn tree(&mut self, path: String, inode: Inode) -> Result<(), RootError> {
+        let mut waiting = vec![(path, inode)];
+        while let Some((path, inode)) = waiting.pop() {
+            if !covers(self.immutable, self.excluded, &path) {
+                continue;
+            }
+            if self.entries.len() >= ENTRIES_MAX {
+                return Err(RootError::TooMuch);
+            }
+            let kind = self.entry_kind(&path, &inode)?;
+            if kind == EntryKind::Directory {
+                self.children(&path, &inode, &mut waiting)?;
+            }
+            let Inode { mode, uid, gid, .. } = inode;
+            self.entries.push(ImmutableEntry { path, mode, uid, gid, kind });
+        }
+        Ok(())
+    }
+
+    fn children(
+        &mut self,
+        path: &str,
+        inode: &Inode,
+        waiting: &mut Vec<(String, Inode)>,
+    ) -> Result<(), RootError> {
+        if !self.directories.insert(inode.number) {
+            return self.unsupported(path, "is a directory that is in two places");
+        }
+        for entry in self.file_system.directory(inode).map_err(|source| self.fail(path, source))? {
+            let child = match String::from_utf8(entry.name) {
+                Ok(name) => format!("{path}/{name}"),
+                Err(_) => return self.unsupported(path, "has a name in it that is not UTF-8"),
+            };
+            if !is_path(&child) || waiting.len() >= ENTRIES_MAX {
+                return Err(RootError::TooMuch);
+            }
+            let inode = self.inode(&child, entry.inode)?;
+            waiting.push((child, inode));
+        }
+        Ok(())
+    }
+
+    fn entry_kind(&mut self, path: &str, inode: &Inode) -> Result<EntryKind, RootError> {
+        match inode.kind {
+            InodeKind::Directory => Ok(EntryKind::Directory),
+            InodeKind::Special => self.unsupported(path, "is a device, pipe or socket"),
+            InodeKind::Symlink => {
+                let target =
+                    self.file_system.symlink_target(inode).map_err(|source| self.fail(path, source))?;
+                match String::from_utf8(target) {
+                    Ok(target) if !target.contains('\0') => Ok(EntryKind::Symlink { target }),
+                    _ => self.unsupported(path, "is a link whose target is not UTF-8"),
+                }
+            }
+            InodeKind::File => self.file(path, inode),
+        }
+    }
+
+    fn file(&mut self, path: &str, inode: &Inode) -> Result<EntryKind, RootError> {
+        let size_bytes = inode.size_bytes;
+        self.content_bytes = self.content_bytes.saturating_add(size_bytes);
+        if self.content_bytes > self.partition.length_bytes.saturating_mul(4) {
+            return Err(RootError::TooMuch);
+        }
+        let runs = if size_bytes == 0 { Ok(Vec::new()) } else { self.file_system.byte_runs(inode) };
+        let runs = runs.map_err(|source| self.fail(path, source))?;
+        let extents: Vec<Extent> = runs
+            .into_iter()
+            .map(|(file_offset, offset, length_bytes)| Extent {
+                file_offset,
+                image_offset: self.partition.first_byte + offset,
+                length_bytes,
+            })
+            .collect();
+        let digest = digest_file(self.image, size_bytes, &extents).map_err(|(offset, source)| {
+            let length_bytes = CHUNK_BYTES;
+            self.fail(path, Ext4Error::Read { offset, length_bytes, source })
+        })?;
+        (self.progress)(size_bytes);
+        Ok(EntryKind::File { size_bytes, digest, extents })
+    }
+}
+
+/// The digest of a file's content, read from where it lies in the image; gaps are zeros.
+///
+/// # Errors
+/// What the medium says, with the place in the image in bytes.
+pub fn digest_file<S: ReadAt + ?Sized>(
+    image: &S,
+    size_bytes: u64,
+    extents: &[Extent],
+) -> Result<Digest, (u64, std::io::Error)> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = Vec::new();
+    let mut done = 0;
+    for extent in extents {
+        hash_zeros(&mut hasher, extent.file_offset.saturating_sub(done));
+        let mut at = 0;
+        while at < extent.length_bytes {
+            let length = (extent.length_bytes - at).min(CHUNK_BYTES as u64);
+            buffer.resize(usize::try_from(length).unwrap_or(CHUNK_BYTES), 0);
+            let offset = extent.image_offset.saturating_add(at);
+            image.read_at(offset, &mut buffer).map_err(|error| (offset, error))?;
+            hasher.update(&buffer);
+            at += length;
+        }
+        done = extent.file_offset.saturating_add(extent.length_bytes);
+    }
+    hash_zeros(&mut hasher, size_bytes.saturating_sub(done));
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}
+
+fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
+    let zeros = [0; 4096];
+    while count > 0 {
+        let length = count.min(zeros.len() as u64);
+        hasher.update(&zeros[..usize::try_from(length).unwrap_or(zeros.len())]);
+        count -= length;
+    }
+}
+
+#[cfg(test)]
+mod tests;
