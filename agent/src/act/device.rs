@@ -1,0 +1,138 @@
+//! A disk as the acting code sees it: bytes at offsets, with no cache in between.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use contract::id::DiskId;
+use contract::plan::DiskTarget;
+
+/// The alignment of memory and lengths that every direct read and write can rely on, in bytes.
+/// The largest logical sector in use, and the page size.
+pub const ALIGNMENT_BYTES: usize = 4096;
+
+/// A disk that can be read and written directly. Offsets and lengths are multiples of the sector.
+/// All calls block; async code runs them on a blocking thread.
+pub trait BlockDevice: Send + Sync {
+    /// Its size in bytes.
+    fn size_bytes(&self) -> u64;
+
+    /// Its logical sector size in bytes.
+    fn sector_bytes(&self) -> u32;
+
+    /// Fills the buffer from this offset, from the medium and not from a cache of the kernel.
+    ///
+    /// # Errors
+    /// When the device does not give all bytes.
+    fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all bytes at this offset. They are durable only after [`BlockDevice::flush`].
+    ///
+    /// # Errors
+    /// When the device does not take all bytes.
+    fn write_at(&self, offset_bytes: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns when everything written so far is on the medium.
+    ///
+    /// # Errors
+    /// When the device says that it is not.
+    fn flush(&self) -> io::Result<()>;
+
+    /// Forgets what the kernel may have cached of the disk.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn drop_caches(&self) -> io::Result<()>;
+
+    /// NVMe Format NVM with these Secure Erase Settings; returns when the controller is done.
+    ///
+    /// # Errors
+    /// When the device is not NVMe or the controller does not report success.
+    fn format_nvme(&self, erase: FormatErase) -> io::Result<()>;
+
+    /// Lets the kernel read the partition table again.
+    ///
+    /// # Errors
+    /// When the kernel refuses, for one because a partition is in use.
+    fn reread_partitions(&self) -> io::Result<()>;
+}
+
+/// Secure Erase Settings of NVMe Format NVM (NVM Express Command Set Specification, Format NVM,
+/// command dword 10 bits 11:9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormatErase {
+    /// 1: user data erase.
+    UserData,
+    /// 2: cryptographic erase.
+    Crypto,
+}
+
+/// Finds disks by their stable identity.
+pub trait DiskResolver: Send + Sync {
+    /// The device node that carries this disk now.
+    ///
+    /// # Errors
+    /// When no disk, or more than one, has this identity.
+    fn device_path(&self, disk: &DiskId) -> anyhow::Result<PathBuf>;
+}
+
+/// Opens the disks that a plan names.
+pub trait Disks: Send + Sync {
+    /// Opens a disk for writing, to the exclusion of everybody else, and makes sure that it is the
+    /// disk that the plan saw.
+    ///
+    /// # Errors
+    /// When it is not there, is in use, or has another size or sector than the plan says.
+    fn open(&self, target: &DiskTarget) -> anyhow::Result<Arc<dyn BlockDevice>>;
+
+    /// The block device of one partition of a disk, for mounting. The disk must not be open.
+    ///
+    /// # Errors
+    /// When the kernel knows no such partition, or it does not lie where the plan says.
+    fn partition(&self, target: &DiskTarget, partition: PartitionPlace) -> anyhow::Result<PathBuf>;
+}
+
+/// Where a partition must lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionPlace {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Its first byte on the disk.
+    pub offset_bytes: u64,
+    /// Its length in bytes.
+    pub length_bytes: u64,
+}
+
+/// Memory whose address fits direct I/O.
+pub struct AlignedBuffer {
+    memory: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl AlignedBuffer {
+    /// Zeroed memory of this many bytes.
+    #[must_use]
+    pub fn zeroed(length: usize) -> Self {
+        let memory = vec![0; length + ALIGNMENT_BYTES];
+        let start = memory.as_ptr().align_offset(ALIGNMENT_BYTES);
+        Self { memory, start, length }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.length]
+    }
+
+    /// The bytes, to be changed.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + self.length]
+    }
+}
+
+/// Whether this memory can be handed to direct I/O as it is.
+#[must_use]
+pub fn is_aligned(bytes: &[u8]) -> bool {
+    bytes.as_ptr().align_offset(ALIGNMENT_BYTES) == 0
+}

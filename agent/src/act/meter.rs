@@ -1,0 +1,110 @@
+//! Counts what is read, fetched and written, and tells the service how far the work is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use contract::agent_api::Progress;
+
+use super::service::Service;
+
+/// How often the service hears how far the work is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The counters of one step. Shared with the threads that do the work.
+#[derive(Debug, Default)]
+pub struct Meter {
+    bytes_read: AtomicU64,
+    bytes_fetched: AtomicU64,
+    bytes_written: AtomicU64,
+    phase: Mutex<&'static str>,
+    done_bytes: AtomicU64,
+    total_bytes: AtomicU64,
+}
+
+impl Meter {
+    /// Begins a phase; see [`Progress::phase`] for the names.
+    pub fn begin(&self, phase: &'static str, total_bytes: u64) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        self.done_bytes.store(0, Ordering::Relaxed);
+        self.total_bytes.store(total_bytes, Ordering::Relaxed);
+    }
+
+    /// This much of the phase was done.
+    pub fn advance(&self, bytes: u64) {
+        self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// This much was read from the disk.
+    pub fn count_read(&self, bytes: u64) {
+        self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// This much came over the wire.
+    pub fn count_fetched(&self, bytes: u64) {
+        self.bytes_fetched.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// This much was written to the disk.
+    pub fn count_written(&self, bytes: u64) {
+        self.bytes_written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Read from disks so far, in bytes.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Fetched so far, in bytes.
+    pub fn bytes_fetched(&self) -> u64 {
+        self.bytes_fetched.load(Ordering::Relaxed)
+    }
+
+    /// Written to disks so far, in bytes.
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written.load(Ordering::Relaxed)
+    }
+
+    /// How far the phase is.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            phase: (*self.phase.lock().unwrap_or_else(PoisonError::into_inner)).to_owned(),
+            done_bytes: self.done_bytes.load(Ordering::Relaxed),
+            total_bytes: self.total_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Reports a meter to the service until it is dropped. A report that fails is not repeated: the next
+/// one says more.
+pub struct Reporter {
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Reporter {
+    /// Begins to report.
+    #[must_use]
+    pub fn start(service: Arc<dyn Service>, meter: Arc<Meter>) -> Self {
+        let task = tokio::spawn(async move {
+            let mut interval = tokio::time::interval(PROGRESS_INTERVAL);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                interval.tick().await;
+                let progress = meter.progress();
+                if progress.phase.is_empty() {
+                    continue;
+                }
+                if let Err(error) = service.progress(progress).await {
+                    tracing::debug!(%error, "could not report progress");
+                }
+            }
+        });
+        Self { task }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

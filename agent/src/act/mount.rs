@@ -1,0 +1,84 @@
+//! Mounting the installed system's root partition for a look or a repair, and taking it down again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::Context;
+use nix::mount::{MntFlags, MsFlags};
+
+/// Where our mount points are made; the folder is ours alone.
+const MOUNT_FOLDER: &str = "/run/reprieve/mounts";
+
+/// Makes the names of mount points of one process differ.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// What a mount is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing is written, not even the journal is replayed.
+    ReadOnly,
+    /// The journal is replayed and files are changed.
+    ReadWrite,
+}
+
+/// A mounted file system. Dropping it takes it down without saying how that went; after changes call
+/// [`Mount::close`].
+pub struct Mount {
+    point: PathBuf,
+    mounted: bool,
+}
+
+impl Mount {
+    /// Mounts an ext4 file system; nothing on it can be run, raise privileges or be a device.
+    ///
+    /// # Errors
+    /// When the kernel does not take it as ext4 or the mount point cannot be made.
+    pub fn ext4(device: &Path, access: Access) -> anyhow::Result<Self> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let point = Path::new(MOUNT_FOLDER).join(format!("{}-{number}", std::process::id()));
+        fs::create_dir_all(&point).with_context(|| format!("could not make the mount point {}", point.display()))?;
+        let mut mount = Self { point, mounted: false };
+        let common = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+        let (flags, options) = match access {
+            Access::ReadOnly => (common | MsFlags::MS_RDONLY, Some("noload")),
+            Access::ReadWrite => (common, None),
+        };
+        nix::mount::mount(Some(device), &mount.point, Some("ext4"), flags, options)
+            .with_context(|| format!("could not mount {} as ext4", device.display()))?;
+        mount.mounted = true;
+        Ok(mount)
+    }
+
+    /// The folder under which the file system is seen.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.point
+    }
+
+    /// Takes the mount down; everything written is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When the file system is still in use.
+    pub fn close(mut self) -> anyhow::Result<()> {
+        self.unmount().with_context(|| format!("could not unmount {}", self.point.display()))
+    }
+
+    fn unmount(&mut self) -> nix::Result<()> {
+        if self.mounted {
+            nix::mount::umount2(&self.point, MntFlags::UMOUNT_NOFOLLOW)?;
+            self.mounted = false;
+        }
+        // An empty folder that stays behind does no harm.
+        let _ = fs::remove_dir(&self.point);
+        Ok(())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if let Err(error) = self.unmount() {
+            tracing::warn!(%error, point = %self.point.display(), "could not unmount");
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Putting one file, symbolic link or folder back on a file system that nobody trusts.
+//!
+//! New content is written beside the old under a name of ours, made durable, and renamed over it, so
+//! that a power cut leaves the old or the new and never a half.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::libc;
+use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat};
+
+use super::rooted::Root;
+
+/// Folders nested deeper than this are not removed; no sane system has them.
+const DEPTH_MAX: usize = 256;
+
+/// The name under which new content is written until it is whole.
+const TEMPORARY_NAME: &str = ".reprieve-restoring";
+
+/// Who owns a file and what its mode is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// Permission bits with set-user-id, set-group-id and sticky, as in `st_mode & 0o7777`.
+    pub mode: u32,
+    /// User id.
+    pub user_id: u32,
+    /// Group id.
+    pub group_id: u32,
+}
+
+mod ioctl {
+    //! Requests of `linux/fs.h`.
+    #![allow(missing_docs)] // the macros make functions that carry no documentation
+    nix::ioctl_read!(get_attributes, b'f', 1, nix::libc::c_long);
+    nix::ioctl_write_ptr!(set_attributes, b'f', 2, nix::libc::c_long);
+}
+
+/// `FS_IMMUTABLE_FL` and `FS_APPEND_FL` of `linux/fs.h`: with them set even root cannot change a file.
+const LOCKING_ATTRIBUTES: libc::c_long = 0x10 | 0x20;
+
+/// Takes the immutable and append-only attributes off what this descriptor is, if it has them.
+fn unlock(file: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes: libc::c_long = 0;
+    // SAFETY: the descriptor is open and the pointers are to a `long`, which the request names.
+    // (The kernel reads and writes only an `int` of it.)
+    unsafe {
+        match ioctl::get_attributes(file.as_raw_fd(), &raw mut attributes) {
+            // A file system without such attributes has none that lock.
+            Err(Errno::ENOTTY | Errno::EOPNOTSUPP) => return Ok(()),
+            Err(error) => return Err(error.into()),
+            Ok(_) if attributes & LOCKING_ATTRIBUTES == 0 => return Ok(()),
+            Ok(_) => {}
+        }
+        attributes &= !LOCKING_ATTRIBUTES;
+        ioctl::set_attributes(file.as_raw_fd(), &raw const attributes)?;
+    }
+    Ok(())
+}
+
+/// Unlocks the regular file or folder with this name, if there is one.
+fn unlock_name(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    match kind_of(folder, name)? {
+        Some(kind) if kind == SFlag::S_IFREG || kind == SFlag::S_IFDIR => {
+            unlock(openat(folder, name, flags, Mode::empty())?.as_fd())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn kind_of(folder: &OwnedFd, name: &OsStr) -> io::Result<Option<SFlag>> {
+    match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(status) => Ok(Some(SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits()))),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A regular file that is being put back. Dropped before [`PendingFile::commit`], it leaves nothing.
+pub struct PendingFile {
+    folder: OwnedFd,
+    name: OsString,
+    file: File,
+    committed: bool,
+}
+
+impl PendingFile {
+    /// Begins to put a file back at this path; its folder must be there.
+    ///
+    /// # Errors
+    /// When the folder cannot be reached without leaving the root, or cannot be written.
+    pub fn create(root: &Root, path: &Path) -> io::Result<Self> {
+        let (folder, name) = open_unlocked_parent(root, path)?;
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(&folder, TEMPORARY_NAME, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        Ok(Self { folder, name: name.to_owned(), file: File::from(file), committed: false })
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// When the file system does not take them.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// Puts the file in place. Owner and mode are set, and all is durable, before it has its name.
+    ///
+    /// # Errors
+    /// When any of that fails; the old file is then still there.
+    pub fn commit(mut self, ownership: Ownership) -> io::Result<()> {
+        // The owner first: changing it takes set-user-id away.
+        fchown(&self.file, Some(Uid::from_raw(ownership.user_id)), Some(Gid::from_raw(ownership.group_id)))?;
+        fchmod(&self.file, Mode::from_bits_truncate(ownership.mode))?;
+        self.file.sync_all()?;
+        put_in_place(&self.folder, &self.name)?;
+        self.committed = true;
+        Ok(())
+    }
+}
+
+impl Drop for PendingFile {
+    fn drop(&mut self) {
+        if !self.committed {
+            let _ = unlinkat(&self.folder, TEMPORARY_NAME, UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+/// Puts a symbolic link back.
+///
+/// # Errors
+/// When the folder cannot be reached without leaving the root, or cannot be written.
+pub fn symbolic_link(root: &Root, path: &Path, target: &OsStr, ownership: Ownership) -> io::Result<()> {
+    let (folder, name) = open_unlocked_parent(root, path)?;
+    symlinkat(target, &folder, TEMPORARY_NAME)?;
+    let (user, group) = (Uid::from_raw(ownership.user_id), Gid::from_raw(ownership.group_id));
+    fchownat(&folder, TEMPORARY_NAME, Some(user), Some(group), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    put_in_place(&folder, name)
+}
+
+/// Puts a folder back, or gives it its owner and mode again. What is in it stays.
+///
+/// # Errors
+/// When the folder above it cannot be reached without leaving the root, or cannot be written.
+pub fn folder(root: &Root, path: &Path, ownership: Ownership) -> io::Result<()> {
+    let (parent, name) = open_unlocked_parent(root, path)?;
+    match kind_of(&parent, name)? {
+        Some(SFlag::S_IFDIR) => {}
+        Some(_) => {
+            unlock_name(&parent, name)?;
+            unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir)?;
+            mkdirat(&parent, name, Mode::S_IRWXU)?;
+        }
+        None => mkdirat(&parent, name, Mode::S_IRWXU)?,
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let made = openat(&parent, name, flags, Mode::empty())?;
+    unlock(made.as_fd())?;
+    fchown(&made, Some(Uid::from_raw(ownership.user_id)), Some(Gid::from_raw(ownership.group_id)))?;
+    fchmod(&made, Mode::from_bits_truncate(ownership.mode))?;
+    nix::unistd::fsync(&made)?;
+    nix::unistd::fsync(&parent)?;
+    Ok(())
+}
+
+fn open_unlocked_parent<'a>(root: &Root, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
+    let (folder, name) = root.open_parent(path)?;
+    unlock(folder.as_fd())?;
+    // What an earlier, interrupted repair left.
+    if kind_of(&folder, OsStr::new(TEMPORARY_NAME))?.is_some() {
+        remove(&folder, OsStr::new(TEMPORARY_NAME), 0)?;
+    }
+    Ok((folder, name))
+}
+
+fn put_in_place(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    unlock_name(folder, name)?;
+    if kind_of(folder, name)? == Some(SFlag::S_IFDIR) {
+        remove(folder, name, 0)?;
+    }
+    renameat(folder, TEMPORARY_NAME, folder, name)?;
+    nix::unistd::fsync(folder)?;
+    Ok(())
+}
+
+/// Removes what has this name, and all below it, following no symbolic link.
+fn remove(folder: &OwnedFd, name: &OsStr, depth: usize) -> io::Result<()> {
+    unlock_name(folder, name)?;
+    if kind_of(folder, name)? != Some(SFlag::S_IFDIR) {
+        return Ok(unlinkat(folder, name, UnlinkatFlags::NoRemoveDir)?);
+    }
+    if depth >= DEPTH_MAX {
+        return Err(io::Error::other(format!("folders are nested more than {DEPTH_MAX} deep")));
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let inner = openat(folder, name, flags, Mode::empty())?;
+    for entry in names_in(&inner)? {
+        remove(&inner, &entry, depth + 1)?;
+    }
+    Ok(unlinkat(folder, name, UnlinkatFlags::RemoveDir)?)
+}
+
+/// The names in a folder, without `.` and `..`.
+///
+/// # Errors
+/// When the folder cannot be listed to its end.
+pub fn names_in(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
+    let again = openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut listing = Dir::from_fd(again)?;
+    let mut names = Vec::new();
+    for entry in listing.iter() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    fn ownership(mode: u32) -> Ownership {
+        let me = tempfile::tempdir().unwrap();
+        let me = fs::metadata(me.path()).unwrap();
+        Ownership { mode, user_id: me.uid(), group_id: me.gid() }
+    }
+
+    fn restore(root: &Root, path: &str, content: &[u8], mode: u32) -> io::Result<()> {
+        let mut file = PendingFile::create(root, Path::new(path))?;
+        file.append(content)?;
+        file.commit(ownership(mode))
+    }
+
+    #[test]
+    fn a_file_replaces_whatever_stands_in_its_place() {
+        let place = tempfile::tempdir().unwrap();
+        let victim = tempfile::tempdir().unwrap();
+        fs::write(victim.path().join("kept"), "kept").unwrap();
+        fs::create_dir_all(place.path().join("usr/folder/deep")).unwrap();
+        symlink(victim.path(), place.path().join("usr/folder/deep/link")).unwrap();
+        symlink(victim.path().join("kept"), place.path().join("usr/link")).unwrap();
+        fs::write(place.path().join("usr/file"), "altered").unwrap();
+        // What an interrupted repair left must not be in the way, whatever it is.
+        symlink(victim.path().join("kept"), place.path().join("usr").join(TEMPORARY_NAME)).unwrap();
+        let root = Root::open(place.path()).unwrap();
+        for name in ["usr/folder", "usr/link", "usr/file", "usr/missing"] {
+            restore(&root, &format!("/{name}"), b"right", 0o4755).unwrap();
+            let path = place.path().join(name);
+            assert_eq!(fs::read(&path).unwrap(), b"right");
+            assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode(), 0o104_755, "{name}");
+        }
+        assert_eq!(fs::read(victim.path().join("kept")).unwrap(), b"kept");
+        assert_eq!(fs::read_dir(place.path().join("usr")).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn a_folder_that_was_swapped_for_a_link_is_not_followed_but_replaced() {
+        let place = tempfile::tempdir().unwrap();
+        let victim = tempfile::tempdir().unwrap();
+        symlink(victim.path(), place.path().join("usr")).unwrap();
+        let root = Root::open(place.path()).unwrap();
+        assert!(restore(&root, "/usr/file", b"x", 0o644).is_err());
+        folder(&root, Path::new("/usr"), ownership(0o755)).unwrap();
+        restore(&root, "/usr/file", b"x", 0o644).unwrap();
+        symbolic_link(&root, Path::new("/usr/link"), OsStr::new("/etc/passwd"), ownership(0o777)).unwrap();
+        symbolic_link(&root, Path::new("/usr/link"), OsStr::new("file"), ownership(0o777)).unwrap();
+        assert_eq!(fs::read_link(place.path().join("usr/link")).unwrap(), Path::new("file"));
+        assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn given_up_halfway_nothing_is_left() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("file"), "old").unwrap();
+        let root = Root::open(place.path()).unwrap();
+        let mut pending = PendingFile::create(&root, Path::new("/file")).unwrap();
+        pending.append(b"half").unwrap();
+        drop(pending);
+        assert_eq!(fs::read(place.path().join("file")).unwrap(), b"old");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+}
