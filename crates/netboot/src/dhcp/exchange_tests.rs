@@ -1,0 +1,1 @@
+//! Tables of requests and outcomes, the bytes of replies, and the exchange against a reference model.
