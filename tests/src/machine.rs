@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -101,6 +101,7 @@ pub struct Machine {
     tap: String,
     running: Option<Running>,
     boots: u32,
+    nvme_warning: Option<u8>,
 }
 
 #[derive(Debug)]
@@ -122,7 +123,7 @@ impl Machine {
         }
         let tap = lab.network().tap()?;
         let namespace = lab.network().name().to_owned();
-        Ok(Self { spec, disks, folder, namespace, tap, running: None, boots: 0 })
+        Ok(Self { spec, disks, folder, namespace, tap, running: None, boots: 0, nvme_warning: None })
     }
 
     /// What it is.
@@ -170,6 +171,9 @@ impl Machine {
             }
         };
         set_on_reset(&mut qmp, on_reset)?;
+        if let Some(bits) = self.nvme_warning {
+            set_nvme_warning(&mut qmp, bits)?;
+        }
         qmp.call("cont", json!({}))?;
         self.running = Some(Running { process, qmp });
         Ok(())
@@ -249,6 +253,17 @@ impl Machine {
         Ok(())
     }
 
+    /// Fails if it is on and QEMU has ended by itself.
+    ///
+    /// # Errors
+    /// That it has ended, with the end of QEMU's log.
+    pub fn check_running(&mut self) -> Result<()> {
+        match &mut self.running {
+            Some(running) => running.process.check_running(),
+            None => Ok(()),
+        }
+    }
+
     /// Whether it is on.
     #[must_use]
     pub fn is_on(&self) -> bool {
@@ -291,27 +306,10 @@ impl Machine {
         Ok(sum)
     }
 
-    /// Makes an NVMe disk raise these bits of its critical warning.
-    ///
-    /// # Errors
-    /// If it is off, the disk is none or not NVMe.
-    pub fn raise_nvme_warning(&mut self, disk: usize, bits: u8) -> Result<()> {
-        let arguments = json!({
-            "path": format!("/machine/peripheral/disk{disk}"),
-            "property": "smart_critical_warning",
-            "value": bits,
-        });
-        self.qmp()?.call("qom-set", arguments).map(|_| ())
-    }
-
-    /// Waits until QEMU has ended by itself or `limit` has passed; tells how long it ran on.
-    ///
-    /// # Errors
-    /// If it is off.
-    pub fn run_for(&mut self, limit: Duration) -> Result<Duration> {
-        let begun = Instant::now();
-        self.qmp()?.event("SHUTDOWN", limit)?;
-        Ok(begun.elapsed())
+    /// Makes its first disk, an NVMe disk, raise these bits of its critical warning from the next
+    /// start on.
+    pub fn raise_nvme_warning(&mut self, bits: u8) {
+        self.nvme_warning = Some(bits);
     }
 
     fn qmp(&mut self) -> Result<&mut Qmp> {
@@ -396,6 +394,11 @@ fn set_on_reset(qmp: &mut Qmp, on_reset: OnReset) -> Result<()> {
     };
     let arguments: Value = json!({ "reboot": reboot, "shutdown": shutdown });
     qmp.call("set-action", arguments).map(|_| ())
+}
+
+fn set_nvme_warning(qmp: &mut Qmp, bits: u8) -> Result<()> {
+    let arguments = json!({ "path": "/machine/peripheral/disk0", "property": "smart_critical_warning", "value": bits });
+    qmp.call("qom-set", arguments).map(|_| ())
 }
 
 /// Says which of the programs and firmware files that machines need is missing.

@@ -1,0 +1,8 @@
+//! What the demo shows and the tests hold: machines taken through the whole path.
+//!
+//! [`site`] is a service with an image and somebody at the command line; [`stage`] follows one job
+//! through one machine and measures it; [`cases`] are the six cases of the demo.
+
+pub mod cases;
+pub mod site;
+pub mod stage;

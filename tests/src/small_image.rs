@@ -1,0 +1,57 @@
+//! A small disk image made here: a partition table, a root file system full of bytes that do not
+//! compress, and nothing that could boot. For tests of writing, which need no operating system.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::process::run;
+
+/// Size of the whole image in bytes.
+pub const SIZE_BYTES: u64 = 64 << 20;
+/// Where the root file system begins, in bytes.
+const ROOT_OFFSET_BYTES: u64 = 4 << 20;
+/// Size of the root file system in KiB.
+const ROOT_SIZE_KIB: u64 = 56 << 10;
+
+/// Makes an image at `path`; the same seed gives the same files.
+///
+/// # Errors
+/// If `sgdisk` or `mkfs.ext4` is missing or refuses.
+pub fn make(path: &Path, seed: u64) -> Result<()> {
+    let root = path.with_extension("root");
+    fill(&root, seed)?;
+    let file = File::create(path).with_context(|| format!("could not make {}", path.display()))?;
+    file.set_len(SIZE_BYTES).with_context(|| format!("could not size {}", path.display()))?;
+    run(Command::new("sgdisk")
+        .args(["--clear", "--new=1:2048:+1M", "--typecode=1:ef02", "--change-name=1:bios"])
+        .args(["--new=2:8192:+56M", "--typecode=2:8304", "--change-name=2:root"])
+        .arg(path))?;
+    run(Command::new("mkfs.ext4")
+        .args(["-q", "-F", "-L", "root", "-E"])
+        .arg(format!("offset={ROOT_OFFSET_BYTES},root_owner=0:0"))
+        .arg("-d")
+        .arg(&root)
+        .arg(path)
+        .arg(format!("{ROOT_SIZE_KIB}k")))?;
+    std::fs::remove_dir_all(&root).with_context(|| format!("could not remove {}", root.display()))
+}
+
+/// A tree as small as an image's can be, with 32 files of 1 MiB under an immutable path.
+fn fill(root: &Path, seed: u64) -> Result<()> {
+    for folder in ["usr/share/data", "usr/bin", "etc", "var/lib", "boot"] {
+        let folder = root.join(folder);
+        std::fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
+    }
+    let mut noise = blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof();
+    for number in 0..32 {
+        let mut bytes = vec![0; 1 << 20];
+        noise.fill(&mut bytes);
+        let file = root.join(format!("usr/share/data/{number:02}"));
+        std::fs::write(&file, bytes).with_context(|| format!("could not write {}", file.display()))?;
+    }
+    std::fs::write(root.join("usr/bin/tool"), "a tool\n").context("could not write a file of the small image")?;
+    std::fs::write(root.join("etc/hostname"), "small\n").context("could not write a file of the small image")
+}

@@ -1,0 +1,210 @@
+//! `cargo xtask demo`: machines taken through the whole path, side by side, in a network of their own.
+
+mod figures;
+mod table;
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use reprieve_tests::artefacts::Artefacts;
+use reprieve_tests::disk::DiskBus;
+use reprieve_tests::lab::Lab;
+use reprieve_tests::machine::{self, Firmware};
+use reprieve_tests::scenario::cases::{
+    Subject, altered_machine, failing_disk, new_machine, next_tenant, running_machine, used_machine,
+};
+use reprieve_tests::scenario::site::{Site, spec};
+use reprieve_tests::scenario::stage::Outcome;
+use reprieve_tests::service::Configuration;
+
+use crate::{image, ipxe, packages, paths, ramdisk, toolchain};
+
+/// Free space of the image's disk beyond the image itself, for the partition of ours.
+const DISK_ROOM_BYTES: u64 = 256 << 20;
+
+/// How to show it.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Only the first three cases: new, used, altered.
+    #[arg(long)]
+    pub fast: bool,
+    /// Leave service and machines running at the end, until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
+    /// Write table and figures into docs/benchmarks.md.
+    #[arg(long)]
+    pub record: bool,
+}
+
+/// What one row of machines has to tell.
+enum Word {
+    /// Something began or happened.
+    Said(String),
+    /// A case has ended as it should.
+    Ended(Box<Outcome>),
+}
+
+/// Builds what is missing, runs the cases and prints the table.
+///
+/// # Errors
+/// If a case does not end as it must; the laboratory's folder is kept then.
+pub fn run(options: &Options) -> Result<()> {
+    let begun = Instant::now();
+    let artefacts = prepare()?;
+    let mut lab = Lab::new()?;
+    println!("laboratory: network namespace {}, files in {}", lab.network().name(), lab.folder().display());
+    let shown = show(options, &lab, &artefacts);
+    if shown.is_err() {
+        lab.keep_folder();
+        println!("the laboratory's files are kept in {}", lab.folder().display());
+    }
+    shown?;
+    println!("the demo took {:.0} s", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Builds what the laboratory runs, if it is not there yet.
+pub fn prepare() -> Result<Artefacts> {
+    packages::ensure(packages::LABORATORY)?;
+    machine::check_installed()?;
+    for package in ["reprieve-bootsvc", "reprieve"] {
+        toolchain::build_native(package, "dev")?;
+    }
+    ipxe::ensure()?;
+    if !paths::build("ramdisk/report.json").is_file() {
+        ramdisk::build(&ramdisk::Options::default())?;
+    }
+    if !image::file().is_file() {
+        image::build(&image::Options::default())?;
+    }
+    Artefacts::find()
+}
+
+fn show(options: &Options, lab: &Lab, artefacts: &Artefacts) -> Result<()> {
+    let image: PathBuf = artefacts.image()?.to_owned();
+    let importing = Instant::now();
+    let site = Site::new(lab, artefacts, &Configuration::default(), &image)?;
+    println!(
+        "imported {}: {} chunks, {} stored, {} immutable files, in {:.0} s",
+        site.image.name,
+        site.image.chunks,
+        table::bytes(site.image.stored_bytes),
+        site.image.immutable_files,
+        importing.elapsed().as_secs_f64()
+    );
+    let (outcomes, subjects) = run_rows(options, &site)?;
+    println!("\n{}", table::render(&outcomes));
+    let figures = figures::of(&outcomes, &site)?;
+    print!("{figures}");
+    figures::record(options, &outcomes, &figures)?;
+    if options.keep {
+        stay(&site, subjects)?;
+    }
+    Ok(())
+}
+
+/// Two rows of machines side by side, one for each core.
+fn run_rows(options: &Options, site: &Site<'_>) -> Result<(Vec<Outcome>, Vec<Subject>)> {
+    let (sender, receiver) = channel();
+    std::thread::scope(|scope| {
+        let (first, second) = (sender.clone(), sender);
+        let rows = [
+            scope.spawn(move || first_row(options, site, &first)),
+            scope.spawn(move || second_row(options, site, &second)),
+        ];
+        let begun = Instant::now();
+        let mut outcomes = Vec::new();
+        for word in receiver {
+            match word {
+                Word::Said(text) => println!("{:>4.0} s  {text}", begun.elapsed().as_secs_f64()),
+                Word::Ended(outcome) => {
+                    println!("{:>4.0} s  {}", begun.elapsed().as_secs_f64(), table::line(&outcome));
+                    outcomes.push(*outcome);
+                }
+            }
+        }
+        let mut subjects = Vec::new();
+        let mut failures = Vec::new();
+        for row in rows {
+            match joined(row) {
+                Ok(subject) => subjects.push(subject),
+                Err(error) => failures.push(format!("{error:#}")),
+            }
+        }
+        if !failures.is_empty() {
+            bail!("{}", failures.join("\n\n"));
+        }
+        outcomes.sort_by(|a, b| (&a.case, &a.machine).cmp(&(&b.case, &b.machine)));
+        Ok((outcomes, subjects))
+    })
+}
+
+fn joined(row: ScopedJoinHandle<'_, Result<Subject>>) -> Result<Subject> {
+    row.join().map_err(|_| anyhow!("a row of machines panicked"))?
+}
+
+/// A BIOS machine with an NVMe disk: new, used, next tenant, failing disk.
+fn first_row(options: &Options, site: &Site<'_>, words: &Sender<Word>) -> Result<Subject> {
+    let name = "iris";
+    let machine = site.machine(spec(name, 1, Firmware::Bios), DiskBus::Nvme, site.image.disk_bytes + DISK_ROOM_BYTES)?;
+    say(words, format!("{name}: BIOS, NVMe disk, blank; switched on"))?;
+    let (mut subject, outcome) = new_machine(site, machine).context("iris, case 1")?;
+    end(words, outcome)?;
+    end(words, used_machine(site, &mut subject).context("iris, case 2")?)?;
+    if !options.fast {
+        say(words, format!("{name}: given to the next tenant"))?;
+        end(words, next_tenant(site, &mut subject).context("iris, case 4")?)?;
+        say(words, format!("{name}: its disk raises a critical warning"))?;
+        end(words, failing_disk(site, &mut subject).context("iris, case 5")?)?;
+    }
+    Ok(subject)
+}
+
+/// A UEFI machine with a SCSI disk: new, used, altered, reimaged by hand while it runs.
+fn second_row(options: &Options, site: &Site<'_>, words: &Sender<Word>) -> Result<Subject> {
+    let name = "juno";
+    let machine = site.machine(spec(name, 2, Firmware::UefiPxe), DiskBus::Scsi, site.image.disk_bytes + DISK_ROOM_BYTES)?;
+    say(words, format!("{name}: UEFI, SCSI disk, blank; switched on"))?;
+    let (mut subject, outcome) = new_machine(site, machine).context("juno, case 1")?;
+    end(words, outcome)?;
+    end(words, used_machine(site, &mut subject).context("juno, case 2")?)?;
+    say(words, format!("{name}: files altered behind its back"))?;
+    end(words, altered_machine(site, &mut subject).context("juno, case 3")?)?;
+    if !options.fast {
+        say(words, format!("{name}: reimaged by hand while it runs"))?;
+        end(words, running_machine(site, &mut subject).context("juno, case 6")?)?;
+    }
+    Ok(subject)
+}
+
+fn say(words: &Sender<Word>, text: String) -> Result<()> {
+    words.send(Word::Said(text)).context("nobody listens to the row of machines")
+}
+
+fn end(words: &Sender<Word>, outcome: Outcome) -> Result<()> {
+    words.send(Word::Ended(Box::new(outcome))).context("nobody listens to the row of machines")
+}
+
+/// Leaves everything running and says how to look around.
+fn stay(site: &Site<'_>, mut subjects: Vec<Subject>) -> Result<()> {
+    let state = site.service.state();
+    println!("\neverything keeps running until Ctrl-C. In another terminal, as root:");
+    println!("  export REPRIEVE_SERVER={}", site.service.api_url());
+    println!("  export REPRIEVE_TOKEN_FILE={}/operator-token", state.display());
+    println!("  export REPRIEVE_CA_FILE={}/ca.pem", state.display());
+    let namespace = site.lab.network().name();
+    println!("  ip netns exec {namespace} {} node list", site.operator.program().display());
+    for subject in &subjects {
+        println!("  tail -f {}   # the console of {}", subject.machine.console().display(), subject.machine.spec().name);
+    }
+    loop {
+        for subject in &mut subjects {
+            subject.machine.check_running()?;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
