@@ -1,0 +1,38 @@
+//! From demands to the one action.
+//!
+//! ```text
+//! any quarantine                     -> quarantine            (nothing is written)
+//! undetermined                       -> quarantine in the ramdisk, look deeper before it
+//! else the strongest of              look deeper < repair < reimage < wipe
+//! none                               -> keep
+//! a destructive action that may not be taken (protected, no image) -> quarantine
+//! ```
+//!
+//! Only keep is a permission. Look deeper and quarantine write nothing, so evidence that got weaker
+//! may turn any action into them, and nothing may turn them into keep but better evidence.
+
+use contract::decision::Action;
+
+use crate::facts::Facts;
+use crate::rules::{Demand, Ruled, request, strongest};
+
+/// The action that these findings demand, before anything that forbids it.
+pub(crate) fn demanded(facts: &Facts<'_>, ruled: &[Ruled]) -> Action {
+    match strongest(ruled) {
+        Demand::Nothing | Demand::Watch => Action::Keep,
+        Demand::LookDeeper => Action::LookDeeper,
+        Demand::Repair => Action::Repair,
+        Demand::Reimage => Action::Reimage,
+        Demand::Sanitize => Action::Wipe,
+        Demand::Undetermined if facts.in_ramdisk() => Action::Quarantine,
+        Demand::Undetermined => Action::LookDeeper,
+        Demand::Quarantine => Action::Quarantine,
+    }
+}
+
+/// The action, with the findings that forbid what was demanded added to the list.
+pub(crate) fn action(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) -> Action {
+    let wanted = demanded(facts, ruled);
+    ruled.extend(request::gates(facts, wanted));
+    demanded(facts, ruled)
+}

@@ -1,0 +1,124 @@
+//! What rules look at: evidence, the service's facts, policy and time, with hostile readings sorted out.
+
+use contract::assignment::NodeContext;
+use contract::evidence::Evidence;
+use contract::id::UnixMillis;
+use contract::inventory::DiskFacts;
+use contract::reading::{LIST_ITEMS_MAX, Outcome, ReadingKey, ReadingValue, Subject, Trust};
+
+use crate::policy::{Policy, Sections};
+
+/// Everything a verdict depends on.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    pub evidence: &'a Evidence,
+    pub context: &'a NodeContext,
+    pub policy: &'a Policy,
+    pub now: UnixMillis,
+}
+
+/// A list as it was read: the items that were kept, and how many there are in all.
+pub(crate) struct Listed {
+    pub items: Vec<String>,
+    pub total: u64,
+}
+
+impl<'a> Facts<'a> {
+    pub fn thresholds(&self) -> &'a Sections {
+        self.policy.sections()
+    }
+
+    /// Whether the run as a whole can be believed as much as a network-booted ramdisk.
+    pub fn in_ramdisk(&self) -> bool {
+        self.evidence.trust >= Trust::Ramdisk
+    }
+
+    /// How far a reading can be believed: no further than itself and no further than its run.
+    pub fn trust_of(&self, subject: &Subject, key: ReadingKey) -> Option<Trust> {
+        self.evidence.find(subject, key).map(|reading| reading.trust.min(self.evidence.trust))
+    }
+
+    /// The outcome of `key` about `subject`. Not tried, read twice, of another boot and too old are
+    /// all unreadable.
+    pub fn read(&self, subject: &Subject, key: ReadingKey) -> Outcome<ReadingValue> {
+        let mut found = self.evidence.readings.iter().filter(|r| r.key == key && &r.subject == subject);
+        let Some(reading) = found.next() else {
+            return Outcome::Unreadable(format!("{key} was not read"));
+        };
+        if found.next().is_some() {
+            return Outcome::Unreadable(format!("{key} was reported more than once"));
+        }
+        if reading.boot_id != self.evidence.boot_id {
+            return Outcome::Unreadable(format!("{key} was read in another boot"));
+        }
+        let age_seconds = self.evidence.taken_at.millis_since(reading.observed_at) / 1000;
+        if age_seconds > self.thresholds().evidence.reading_age_max_seconds {
+            return Outcome::Unreadable(format!("{key} was read {age_seconds} s before the run ended"));
+        }
+        reading.outcome.clone()
+    }
+
+    pub fn count(&self, subject: &Subject, key: ReadingKey) -> Outcome<u64> {
+        typed(key, self.read(subject, key), "a count", |value| match value {
+            ReadingValue::Count(count) => Some(count),
+            _ => None,
+        })
+    }
+
+    pub fn flag(&self, subject: &Subject, key: ReadingKey) -> Outcome<bool> {
+        typed(key, self.read(subject, key), "yes or no", |value| match value {
+            ReadingValue::Flag(flag) => Some(flag),
+            _ => None,
+        })
+    }
+
+    pub fn text(&self, subject: &Subject, key: ReadingKey) -> Outcome<String> {
+        typed(key, self.read(subject, key), "a text", |value| match value {
+            ReadingValue::Text(text) => Some(text),
+            _ => None,
+        })
+    }
+
+    pub fn list(&self, subject: &Subject, key: ReadingKey) -> Outcome<Listed> {
+        typed(key, self.read(subject, key), "a list that agrees with its total", |value| match value {
+            ReadingValue::List { items, total } => {
+                let kept = items.len() as u64;
+                let consistent = kept == total || (items.len() == LIST_ITEMS_MAX && kept < total);
+                consistent.then_some(Listed { items, total })
+            }
+            _ => None,
+        })
+    }
+
+    /// The disks; anything but at least one disk with distinct ids is "could not see the disks".
+    pub fn disks(&self) -> Result<&'a [DiskFacts], String> {
+        let disks = match &self.evidence.inventory.disks {
+            Outcome::Value(disks) if disks.is_empty() => return Err("no disk was found".to_owned()),
+            Outcome::Value(disks) => disks,
+            Outcome::Absent => return Err("no disk was found".to_owned()),
+            Outcome::Unreadable(why) => return Err(format!("the disks could not be listed: {why}")),
+        };
+        let mut ids: Vec<_> = disks.iter().map(|disk| &disk.id).collect();
+        ids.sort();
+        match ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(format!("two disks call themselves {}", pair[0])),
+            None => Ok(disks),
+        }
+    }
+}
+
+fn typed<T>(
+    key: ReadingKey,
+    outcome: Outcome<ReadingValue>,
+    wanted: &str,
+    take: impl FnOnce(ReadingValue) -> Option<T>,
+) -> Outcome<T> {
+    match outcome {
+        Outcome::Value(value) => match take(value) {
+            Some(taken) => Outcome::Value(taken),
+            None => Outcome::Unreadable(format!("{key} is not {wanted}")),
+        },
+        Outcome::Absent => Outcome::Absent,
+        Outcome::Unreadable(why) => Outcome::Unreadable(why),
+    }
+}

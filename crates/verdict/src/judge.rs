@@ -1,0 +1,109 @@
+//! The judge: three axes, one action, with reasons.
+
+use contract::assignment::NodeContext;
+use contract::decision::{Action, Axis, Confidentiality, Decision, Finding, Fitness, Integrity, Rejected};
+use contract::evidence::Evidence;
+use contract::id::UnixMillis;
+
+use crate::facts::Facts;
+use crate::policy::Policy;
+use crate::rules::{Demand, Ruled, confidentiality, fitness, integrity, request};
+use crate::{combine, counterfactual};
+
+/// Name and version of the rules, in every decision.
+pub const ENGINE: &str = concat!("reprieve-verdict ", env!("CARGO_PKG_VERSION"));
+
+/// How many reasons a decision lists; all findings are there besides.
+const REASONS_MAX: usize = 20;
+
+/// What the three axes say, with the findings and the action that follows.
+pub(crate) struct Judged {
+    pub confidentiality: Confidentiality,
+    pub integrity: Integrity,
+    pub fitness: Fitness,
+    pub ruled: Vec<Ruled>,
+    pub action: Action,
+}
+
+/// Judges a node.
+///
+/// Total: any evidence, however incomplete or contradictory, gives a decision. Deterministic: the
+/// same arguments give the same bytes when written as JSON. `now` is the service's time.
+#[must_use]
+pub fn judge(evidence: &Evidence, context: &NodeContext, policy: &Policy, now: UnixMillis) -> Decision {
+    let facts = Facts { evidence, context, policy, now };
+    let judged = weigh(&facts);
+    Decision {
+        node: context.node,
+        evidence: evidence.id,
+        decided_at: now,
+        reasons: reasons(&judged),
+        rejected: rejected(&judged),
+        what_would_change_it: counterfactual::what_would_change_it(&facts, &judged),
+        findings: judged.ruled.iter().map(|ruled| ruled.finding.clone()).collect(),
+        confidentiality: judged.confidentiality,
+        integrity: judged.integrity,
+        fitness: judged.fitness,
+        action: judged.action,
+        policy: policy.digest(),
+        engine: ENGINE.to_owned(),
+    }
+}
+
+/// All rules, then the action; everything but the words about it.
+pub(crate) fn weigh(facts: &Facts<'_>) -> Judged {
+    let (confidentiality, mut ruled) = confidentiality::judge(facts);
+    let (integrity, integrity_ruled) = integrity::judge(facts);
+    let (fitness, fitness_ruled) = fitness::judge(facts);
+    let request_ruled = request::judge(facts, &integrity_ruled);
+    ruled.extend(integrity_ruled);
+    ruled.extend(fitness_ruled);
+    ruled.extend(request_ruled);
+    let action = combine::action(facts, &mut ruled);
+    Judged { confidentiality, integrity, fitness, ruled, action }
+}
+
+/// The findings that decided, strongest demand first; for keep, what speaks for it and what to watch.
+fn reasons(judged: &Judged) -> Vec<Finding> {
+    let mut deciding: Vec<&Ruled> = judged.ruled.iter().filter(|ruled| ruled.demand > Demand::Watch).collect();
+    deciding.sort_by_key(|ruled| std::cmp::Reverse(ruled.demand));
+    if deciding.is_empty() {
+        let first_axes = [Axis::Confidentiality, Axis::Integrity];
+        let good = judged.ruled.iter().filter(|r| r.demand == Demand::Nothing && first_axes.contains(&r.finding.axis));
+        deciding.extend(good);
+        deciding.extend(judged.ruled.iter().filter(|r| r.demand == Demand::Watch));
+    }
+    deciding.into_iter().take(REASONS_MAX).map(|ruled| ruled.finding.clone()).collect()
+}
+
+/// The action's name as a person reads it.
+pub(crate) fn action_name(action: Action) -> &'static str {
+    match action {
+        Action::Keep => "keep",
+        Action::LookDeeper => "look deeper",
+        Action::Repair => "repair",
+        Action::Reimage => "reimage",
+        Action::Wipe => "wipe",
+        Action::Quarantine => "quarantine",
+    }
+}
+
+fn rejected(judged: &Judged) -> Vec<Rejected> {
+    let all = [Action::Keep, Action::LookDeeper, Action::Repair, Action::Reimage, Action::Wipe, Action::Quarantine];
+    let strongest = judged.ruled.iter().rev().max_by_key(|ruled| ruled.demand);
+    let deciding = strongest.map_or("", |ruled| ruled.finding.statement.as_str());
+    let others = all.into_iter().filter(|action| *action != judged.action);
+    others.map(|action| Rejected { action, because: because(action, judged.action, deciding) }).collect()
+}
+
+fn because(other: Action, taken: Action, deciding: &str) -> String {
+    match (other, taken) {
+        (Action::LookDeeper, Action::Keep) => "what was seen is enough to keep the node".to_owned(),
+        (Action::LookDeeper, _) => format!("a deeper look could not make it milder: {deciding}"),
+        (_, Action::LookDeeper) if other > taken => "nothing is written before a deeper look".to_owned(),
+        (_, Action::Quarantine) if other > Action::LookDeeper => format!("nothing may be written: {deciding}"),
+        _ if other < taken => format!("it would not be enough: {deciding}"),
+        (Action::Quarantine, _) => "nothing found asks for taking the node out".to_owned(),
+        _ => format!("{} is enough; nothing found asks for more", action_name(taken)),
+    }
+}

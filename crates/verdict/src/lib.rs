@@ -1,0 +1,22 @@
+//! Judges a node from evidence, plans what follows, and guards the plan's execution.
+//!
+//! Everything here is a pure function of what is handed in: evidence, the service's facts about the
+//! node, the policy and a time. The same input gives the same bytes, on the agent and on the service.
+//!
+//! - [`policy`]: thresholds, each with its source.
+//! - [`judge`]: three axes, one action, with reasons.
+//! - [`plan`]: exact disks, methods and order of what follows.
+//! - [`permit`]: what turns a signed order and a plan into the right to write.
+//! - [`explain`]: a decision in words; [`replay`]: the same decision again, compared byte for byte.
+#![forbid(unsafe_code)]
+
+mod combine;
+mod counterfactual;
+pub mod explain;
+mod facts;
+pub mod judge;
+pub mod permit;
+pub mod plan;
+pub mod policy;
+pub mod replay;
+mod rules;

@@ -1,0 +1,321 @@
+//! From a decision to exact disks, methods, order and proofs. Nothing is left to choose afterwards.
+
+use std::collections::BTreeMap;
+
+use contract::assignment::{NodeContext, OsDiskRule};
+use contract::decision::{Action, Confidentiality, Decision, SanitizeLevel};
+use contract::evidence::Evidence;
+use contract::id::{Digest, DiskId, ImageId};
+use contract::inventory::DiskFacts;
+use contract::plan::{DiskTarget, EraseMethod, Plan, Step};
+use contract::reading::{LIST_ITEMS_MAX, Outcome, ReadingKey, Subject};
+use uuid::Uuid;
+
+use crate::facts::Facts;
+use crate::policy::Policy;
+
+/// Why no plan could be made although the decision demands one. Nothing is written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanRefusal {
+    /// Decision, evidence, facts and policy do not belong together.
+    #[error("the decision does not belong to this {what}; judge again")]
+    Mismatched {
+        /// Which of them is another's.
+        what: &'static str,
+    },
+    /// The node is protected.
+    #[error("the node is protected; take the protection off first")]
+    Protected,
+    /// No image or no tenant is assigned.
+    #[error("no {what} is assigned; assign one first")]
+    NotAssigned {
+        /// `image`, `image size` or `tenant`.
+        what: &'static str,
+    },
+    /// The disks could not be seen.
+    #[error("the disks could not be seen: {why}; look again")]
+    NoDisks {
+        /// Why.
+        why: String,
+    },
+    /// The disk that should carry the operating system is not there.
+    #[error("disk {disk}, which should carry the operating system, is missing; assign another or put it back")]
+    OsDiskMissing {
+        /// Which.
+        disk: DiskId,
+    },
+    /// The disk that should carry the operating system cannot.
+    #[error("disk {disk} cannot carry the operating system: it {why}; assign another")]
+    OsDiskUnfit {
+        /// Which.
+        disk: DiskId,
+        /// Why not.
+        why: String,
+    },
+    /// No disk can carry the operating system.
+    #[error("no disk can carry the operating system: none that is writable and fixed has {image_bytes} bytes")]
+    NoOsDisk {
+        /// What the image needs.
+        image_bytes: u64,
+    },
+    /// The disk that would be written was not there when the node was approved.
+    #[error("disk {disk} would carry the operating system, but is new to this node; approve the new hardware or assign a disk")]
+    OsDiskUnexpected {
+        /// Which.
+        disk: DiskId,
+    },
+    /// The level cannot be delivered on a disk. It is never silently lowered.
+    #[error("disk {disk} cannot be sanitized to the level {level:?}: {why}")]
+    CannotErase {
+        /// Which.
+        disk: DiskId,
+        /// What was demanded.
+        level: SanitizeLevel,
+        /// Why not, and what the operator can do.
+        why: String,
+    },
+    /// What has to be put back cannot be named exactly.
+    #[error("what has to be repaired cannot be named: {why}; ask for a reimage")]
+    NotNameable {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Makes the plan that carries out a decision; `None` if the decision writes nothing, or was made by
+/// the running system, whose word is not enough to write anything.
+///
+/// `methods` says per disk which method delivers the level that the decision demands
+/// (`erasure::method::choose`). `seed` must be the same wherever the plan is made again, and unknown
+/// to the disks beforehand: the digest of the evidence's id and the boot's nonce, for one.
+///
+/// # Errors
+/// [`PlanRefusal`]; nothing may be written then.
+pub fn plan(
+    decision: &Decision,
+    evidence: &Evidence,
+    context: &NodeContext,
+    policy: &Policy,
+    methods: &BTreeMap<DiskId, Result<EraseMethod, String>>,
+    seed: Digest,
+) -> Result<Option<Plan>, PlanRefusal> {
+    belong_together(decision, evidence, context, policy)?;
+    let facts = Facts { evidence, context, policy, now: decision.decided_at };
+    if matches!(decision.action, Action::Keep | Action::LookDeeper | Action::Quarantine) || !facts.in_ramdisk() {
+        return Ok(None);
+    }
+    let (image, os_disk) = target(&facts)?;
+    let mut steps = Vec::new();
+    match decision.action {
+        Action::Keep | Action::LookDeeper | Action::Quarantine => return Ok(None),
+        Action::Repair => repair_steps(&facts, image, &os_disk, &mut steps)?,
+        Action::Reimage => steps.push(write_step(image, os_disk, seed)),
+        Action::Wipe => {
+            erase_steps(&facts, &decision.confidentiality, methods, &os_disk, seed, &mut steps)?;
+            steps.push(write_step(image, os_disk, seed));
+        }
+    }
+    Ok(Some(Plan { node: context.node, evidence: evidence.id, action: decision.action, steps, boot: policy.boot_method() }))
+}
+
+fn belong_together(decision: &Decision, evidence: &Evidence, context: &NodeContext, policy: &Policy) -> Result<(), PlanRefusal> {
+    let pairs = [
+        (decision.node == context.node && evidence.node == context.node, "node"),
+        (decision.evidence == evidence.id, "evidence"),
+        (decision.policy == policy.digest(), "policy"),
+    ];
+    match pairs.into_iter().find(|(agree, _)| !agree) {
+        Some((_, what)) => Err(PlanRefusal::Mismatched { what }),
+        None => Ok(()),
+    }
+}
+
+/// What is installed, and where; refuses what must never be written, whatever the decision says.
+fn target(facts: &Facts<'_>) -> Result<(ImageId, DiskTarget), PlanRefusal> {
+    let context = facts.context;
+    let assignment = &context.assignment;
+    if context.protected {
+        return Err(PlanRefusal::Protected);
+    }
+    let image = assignment.image.ok_or(PlanRefusal::NotAssigned { what: "image" })?;
+    let image_bytes = assignment.image_disk_bytes.ok_or(PlanRefusal::NotAssigned { what: "image size" })?;
+    if assignment.tenant.is_none() {
+        return Err(PlanRefusal::NotAssigned { what: "tenant" });
+    }
+    let disks = facts.disks().map_err(|why| PlanRefusal::NoDisks { why })?;
+    let os_disk = os_disk(&assignment.os_disk, image_bytes, disks)?;
+    let expected = context.expected_hardware.as_ref().map_or(&[][..], |hardware| &hardware.disks);
+    let named = matches!(&assignment.os_disk, OsDiskRule::Disk(_));
+    if !named && !expected.is_empty() && !expected.contains(&os_disk.id) {
+        return Err(PlanRefusal::OsDiskUnexpected { disk: os_disk.id });
+    }
+    Ok((image, os_disk))
+}
+
+/// The disk that carries the operating system.
+///
+/// # Errors
+/// [`PlanRefusal`] if the named disk is missing or unfit, or no disk fits.
+pub fn os_disk(rule: &OsDiskRule, image_bytes: u64, disks: &[DiskFacts]) -> Result<DiskTarget, PlanRefusal> {
+    match rule {
+        OsDiskRule::Smallest => {
+            let fit = disks.iter().filter(|disk| unfit(disk, image_bytes).is_none());
+            let smallest = fit.min_by_key(|disk| (disk.size_bytes, &disk.id));
+            smallest.map(disk_target).ok_or(PlanRefusal::NoOsDisk { image_bytes })
+        }
+        OsDiskRule::Disk(id) => {
+            let mut named = disks.iter().filter(|disk| &disk.id == id);
+            let disk = named.next().ok_or_else(|| PlanRefusal::OsDiskMissing { disk: id.clone() })?;
+            let why = match named.next() {
+                Some(_) => Some("is there twice".to_owned()),
+                None => unfit(disk, image_bytes),
+            };
+            match why {
+                Some(why) => Err(PlanRefusal::OsDiskUnfit { disk: id.clone(), why }),
+                None => Ok(disk_target(disk)),
+            }
+        }
+    }
+}
+
+fn unfit(disk: &DiskFacts, image_bytes: u64) -> Option<String> {
+    if disk.read_only {
+        return Some("is read-only".to_owned());
+    }
+    if disk.removable {
+        return Some("is removable".to_owned());
+    }
+    (disk.size_bytes < image_bytes).then(|| format!("has {} bytes where the image needs {image_bytes}", disk.size_bytes))
+}
+
+fn disk_target(disk: &DiskFacts) -> DiskTarget {
+    DiskTarget { id: disk.id.clone(), size_bytes: disk.size_bytes, logical_sector_bytes: disk.logical_sector_bytes }
+}
+
+/// The operating system's disk first: a machine that is cut off half-way must not come up with the
+/// old tenant's system. Then the others in the order of their ids.
+fn erase_steps(
+    facts: &Facts<'_>,
+    confidentiality: &Confidentiality,
+    methods: &BTreeMap<DiskId, Result<EraseMethod, String>>,
+    os_disk: &DiskTarget,
+    seed: Digest,
+    steps: &mut Vec<Step>,
+) -> Result<(), PlanRefusal> {
+    let (level, ids) = match confidentiality {
+        Confidentiality::Sanitize { level, disks } if !disks.is_empty() => (*level, disks),
+        _ => return Err(PlanRefusal::NoDisks { why: "the decision to wipe names no disks".to_owned() }),
+    };
+    let disks = facts.disks().map_err(|why| PlanRefusal::NoDisks { why })?;
+    let mut ordered: Vec<&DiskId> = ids.iter().collect();
+    ordered.sort_by_key(|id| (**id != os_disk.id, (*id).clone()));
+    ordered.dedup();
+    for id in ordered {
+        let refused = |why: &str| PlanRefusal::CannotErase { disk: id.clone(), level, why: why.to_owned() };
+        let disk = disks.iter().find(|disk| &disk.id == id).ok_or_else(|| refused("it is missing; put it back or destroy it"))?;
+        let method = match methods.get(id) {
+            Some(Ok(method)) => *method,
+            Some(Err(why)) => return Err(refused(why)),
+            None => return Err(refused("no method was chosen for it")),
+        };
+        if !delivers(method, level) {
+            return Err(refused("the chosen method does not deliver it"));
+        }
+        steps.push(Step::Erase {
+            disk: disk_target(disk),
+            method,
+            level,
+            verify_seed: derived(seed, "verify positions", id),
+            verify_samples: facts.thresholds().erase.verify_samples,
+        });
+    }
+    Ok(())
+}
+
+/// A second look at what `erasure` chose: an overwrite reaches only what is addressable (NIST SP
+/// 800-88r2 section 3.1.1), and a format of user data may be one.
+fn delivers(method: EraseMethod, level: SanitizeLevel) -> bool {
+    match level {
+        SanitizeLevel::Clear => true,
+        SanitizeLevel::Purge => method == EraseMethod::NvmeFormatCrypto,
+    }
+}
+
+fn write_step(image: ImageId, disk: DiskTarget, seed: Digest) -> Step {
+    let disk_guid = guid(derived(seed, "disk guid", &disk.id));
+    let node_partition_guid = guid(derived(seed, "node partition guid", &disk.id));
+    Step::WriteImage { disk, image, disk_guid, node_partition_guid }
+}
+
+/// A digest for one purpose on one disk; other purposes and disks get unrelated ones.
+fn derived(seed: Digest, purpose: &str, disk: &DiskId) -> Digest {
+    let mut hasher = blake3::Hasher::new_keyed(&seed.0);
+    hasher.update(purpose.as_bytes()).update(&[0]).update(disk.as_str().as_bytes());
+    Digest(*hasher.finalize().as_bytes())
+}
+
+/// A well-formed UUID (RFC 9562, version 4 and variant bits) from a digest.
+fn guid(digest: Digest) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.0[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+fn repair_steps(facts: &Facts<'_>, image: ImageId, os_disk: &DiskTarget, steps: &mut Vec<Step>) -> Result<(), PlanRefusal> {
+    let refuse = |why: String| PlanRefusal::NotNameable { why };
+    let partitions = partition_numbers(&altered(facts, ReadingKey::ImagePartitionsAltered)?).map_err(refuse)?;
+    if !partitions.is_empty() {
+        steps.push(Step::RepairPartitions { disk: os_disk.clone(), image, partitions });
+    }
+    let mut paths = altered(facts, ReadingKey::ImageFilesAltered)?;
+    paths.extend(altered(facts, ReadingKey::ImageFilesMissing)?);
+    let paths = file_paths(&paths).map_err(refuse)?;
+    if !paths.is_empty() {
+        steps.push(Step::RepairFiles { disk: os_disk.clone(), image, paths });
+    }
+    if steps.is_empty() {
+        return Err(PlanRefusal::NotNameable { why: "nothing was found altered or missing".to_owned() });
+    }
+    Ok(())
+}
+
+fn altered(facts: &Facts<'_>, key: ReadingKey) -> Result<Vec<String>, PlanRefusal> {
+    match facts.list(&Subject::Image, key) {
+        Outcome::Value(list) if list.items.len() as u64 == list.total => Ok(list.items),
+        Outcome::Value(list) => {
+            Err(PlanRefusal::NotNameable { why: format!("{key} has {} entries, more than the {LIST_ITEMS_MAX} that are listed", list.total) })
+        }
+        Outcome::Absent => Ok(Vec::new()),
+        Outcome::Unreadable(why) => Err(PlanRefusal::NotNameable { why }),
+    }
+}
+
+/// Partition numbers as they stand in a reading, ordered, each once.
+pub(crate) fn partition_numbers(items: &[String]) -> Result<Vec<u32>, String> {
+    let mut numbers = Vec::with_capacity(items.len());
+    for item in items {
+        match item.parse::<u32>() {
+            Ok(number) if (1..=128).contains(&number) => numbers.push(number),
+            _ => return Err(format!("{item:?} is not a partition number")),
+        }
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(numbers)
+}
+
+/// Paths as they stand in a reading, ordered, each once. Only absolute paths without detours: they
+/// come from a machine that may be hostile, and name what will be written.
+pub(crate) fn file_paths(items: &[String]) -> Result<Vec<String>, String> {
+    let mut paths = Vec::with_capacity(items.len());
+    for item in items {
+        let detour = item.split('/').skip(1).any(|part| part.is_empty() || part == "." || part == "..");
+        if !item.starts_with('/') || detour || item.contains('\0') || item.len() > 4096 {
+            return Err(format!("{:?} is not an absolute path without detours", item.chars().take(80).collect::<String>()));
+        }
+        paths.push(item.clone());
+    }
+    paths.sort_unstable();
+    paths.dedup();
+    Ok(paths)
+}

@@ -1,0 +1,297 @@
+//! Will the disks last? No reading here is a reason to wipe.
+
+use contract::decision::{Axis, Fitness};
+use contract::inventory::{DiskFacts, Transport};
+use contract::reading::{Outcome, ReadingKey, Subject};
+
+use super::{Demand, Rule, Ruled, Seen, hardware, strongest};
+use crate::facts::Facts;
+use crate::policy::{FitnessPolicy, HealthUnreadable, Limits};
+
+const NVME_LOG: &str = "NVM Express Base Specification, SMART / Health Information log";
+const BACKBLAZE: &str = "Backblaze annual failure rates by attribute value, as tabulated by Scrutiny";
+
+/// F1: no bit of the critical warning that means data are in danger.
+const NVME_CRITICAL: Rule = Rule { id: "fitness/nvme-critical-warning", axis: Axis::Fitness, source: NVME_LOG };
+/// F2: spare blocks not below the disk's own threshold.
+const NVME_SPARE: Rule = Rule { id: "fitness/nvme-available-spare", axis: Axis::Fitness, source: NVME_LOG };
+/// F3: the disk's own SMART verdict.
+const ATA_THRESHOLD: Rule = Rule {
+    id: "fitness/ata-smart-threshold",
+    axis: Axis::Fitness,
+    source: "ATA SMART RETURN STATUS: a pre-fail attribute is below its threshold",
+};
+/// F4: the disk takes writes.
+const READ_ONLY: Rule = Rule {
+    id: "fitness/disk-read-only",
+    axis: Axis::Fitness,
+    source: "NVM Express critical warning bit 3; kernel read-only flag",
+};
+
+/// A counter with limits in the policy.
+struct Counter {
+    rule: Rule,
+    key: ReadingKey,
+    /// On which disks it is needed; none means on all.
+    transport: Option<Transport>,
+    limits: fn(&FitnessPolicy) -> Limits,
+    /// `false` if a disk that lacks the counter (`Absent`) is fine.
+    always_there: bool,
+    what: &'static str,
+}
+
+/// F5: counters, one rule each.
+const COUNTERS: [Counter; 7] = [
+    Counter {
+        rule: Rule {
+            id: "fitness/disk-read-errors",
+            axis: Axis::Fitness,
+            source: "Google FAST'07: a first scan error makes failure within 60 days 39 times as likely",
+        },
+        key: ReadingKey::DiskReadErrors,
+        transport: None,
+        limits: |policy| policy.disk_read_errors,
+        always_there: true,
+        what: "reads answered with an unrecoverable error in this run",
+    },
+    Counter {
+        rule: Rule { id: "fitness/nvme-percentage-used", axis: Axis::Fitness, source: NVME_LOG },
+        key: ReadingKey::NvmePercentageUsed,
+        transport: Some(Transport::Nvme),
+        limits: |policy| policy.nvme_percentage_used,
+        always_there: true,
+        what: "percent of the rated life used",
+    },
+    Counter {
+        rule: Rule { id: "fitness/nvme-media-errors", axis: Axis::Fitness, source: NVME_LOG },
+        key: ReadingKey::NvmeMediaErrors,
+        transport: Some(Transport::Nvme),
+        limits: |policy| policy.nvme_media_errors,
+        always_there: true,
+        what: "media errors over the life of the disk",
+    },
+    Counter {
+        rule: Rule { id: "fitness/ata-reallocated-sectors", axis: Axis::Fitness, source: BACKBLAZE },
+        key: ReadingKey::AtaReallocatedSectors,
+        transport: Some(Transport::Ata),
+        limits: |policy| policy.ata_reallocated_sectors,
+        always_there: false,
+        what: "sectors reallocated",
+    },
+    Counter {
+        rule: Rule { id: "fitness/ata-reported-uncorrectable", axis: Axis::Fitness, source: BACKBLAZE },
+        key: ReadingKey::AtaReportedUncorrectable,
+        transport: Some(Transport::Ata),
+        limits: |policy| policy.ata_reported_uncorrectable,
+        always_there: false,
+        what: "uncorrectable errors reported to the host",
+    },
+    Counter {
+        rule: Rule { id: "fitness/ata-pending-sectors", axis: Axis::Fitness, source: BACKBLAZE },
+        key: ReadingKey::AtaPendingSectors,
+        transport: Some(Transport::Ata),
+        limits: |policy| policy.ata_pending_sectors,
+        always_there: false,
+        what: "sectors waiting to be reallocated",
+    },
+    Counter {
+        rule: Rule { id: "fitness/ata-offline-uncorrectable", axis: Axis::Fitness, source: BACKBLAZE },
+        key: ReadingKey::AtaOfflineUncorrectable,
+        transport: Some(Transport::Ata),
+        limits: |policy| policy.ata_offline_uncorrectable,
+        always_there: false,
+        what: "sectors found uncorrectable in the disk's own scan",
+    },
+];
+
+/// The verdict of the third axis and its findings.
+pub(crate) fn judge(facts: &Facts<'_>) -> (Fitness, Vec<Ruled>) {
+    let mut ruled = Vec::new();
+    if let Ok(disks) = facts.disks() {
+        for disk in disks {
+            judge_disk(facts, disk, &mut ruled);
+        }
+    }
+    hardware::judge(facts, &mut ruled);
+    let verdict = match strongest(&ruled) {
+        Demand::Nothing => Fitness::Fit,
+        Demand::Quarantine => Fitness::Quarantine,
+        _ => Fitness::Watch,
+    };
+    (verdict, ruled)
+}
+
+/// What follows if a reading that could have demanded quarantine could not be had.
+pub(super) fn cautious(facts: &Facts<'_>) -> Demand {
+    match facts.thresholds().fitness.health_unreadable {
+        _ if !facts.in_ramdisk() => Demand::LookDeeper,
+        HealthUnreadable::Quarantine => Demand::Quarantine,
+        HealthUnreadable::Watch => Demand::Watch,
+    }
+}
+
+fn judge_disk(facts: &Facts<'_>, disk: &DiskFacts, ruled: &mut Vec<Ruled>) {
+    let subject = Subject::Disk(disk.id.clone());
+    // A reading that is there counts on any disk; one that is missing only where the disk should have it.
+    let concerns = |key, transport| disk.transport == transport || facts.evidence.find(&subject, key).is_some();
+    if concerns(ReadingKey::NvmeCriticalWarning, Transport::Nvme) {
+        ruled.push(critical_warning(facts, disk, &subject));
+    }
+    if concerns(ReadingKey::NvmeAvailableSparePercent, Transport::Nvme)
+        || facts.evidence.find(&subject, ReadingKey::NvmeAvailableSpareThresholdPercent).is_some()
+    {
+        ruled.push(available_spare(facts, disk, &subject));
+    }
+    if concerns(ReadingKey::AtaSmartThresholdExceeded, Transport::Ata) {
+        ruled.push(smart_threshold(facts, disk, &subject));
+    }
+    ruled.extend(read_only(facts, disk, &subject));
+    for counter in &COUNTERS {
+        if counter.transport.is_none_or(|transport| concerns(counter.key, transport)) {
+            ruled.push(counted(facts, disk, &subject, counter));
+        }
+    }
+}
+
+fn critical_warning(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject) -> Ruled {
+    let key = ReadingKey::NvmeCriticalWarning;
+    let fitness = &facts.thresholds().fitness;
+    let threshold = format!("none of the bits {:#04x}", fitness.nvme_critical_warning_quarantine_mask);
+    let seen = |observed: String| Seen::reading(subject.clone(), key, observed, &threshold);
+    let id = &disk.id;
+    match facts.count(subject, key) {
+        Outcome::Value(bits) => {
+            // A bit that neither mask knows is new to us, and so is watched.
+            let demand = if bits & fitness.nvme_critical_warning_quarantine_mask != 0 {
+                Demand::Quarantine
+            } else if bits != 0 {
+                Demand::Watch
+            } else {
+                Demand::Nothing
+            };
+            let said = if bits == 0 { "raises no critical warning".to_owned() } else { format!("raises critical warning {bits:#04x}: {}", bit_names(bits)) };
+            NVME_CRITICAL.found(demand, seen(format!("{bits:#04x}")), format!("Disk {id} {said}."))
+        }
+        Outcome::Absent => NVME_CRITICAL.unknown(cautious(facts), seen("absent".to_owned()), format!("Disk {id} keeps no health log, which NVMe demands.")),
+        Outcome::Unreadable(why) => {
+            NVME_CRITICAL.unknown(cautious(facts), seen(why.clone()), format!("The health log of disk {id} could not be read: {why}."))
+        }
+    }
+}
+
+/// NVM Express Base Specification, SMART / Health Information log, byte 0.
+fn bit_names(bits: u64) -> String {
+    const NAMES: [&str; 7] = [
+        "spare blocks below threshold",
+        "temperature beyond a threshold",
+        "reliability degraded",
+        "media read-only",
+        "volatile memory backup failed",
+        "persistent memory region read-only",
+        "personality indeterminate",
+    ];
+    let named = NAMES.iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0).map(|(_, name)| *name);
+    let mut names: Vec<&str> = named.collect();
+    if bits >> NAMES.len() != 0 {
+        names.push("unknown bits");
+    }
+    names.join(", ")
+}
+
+fn available_spare(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject) -> Ruled {
+    let key = ReadingKey::NvmeAvailableSparePercent;
+    let id = &disk.id;
+    let spare = facts.count(subject, key);
+    let least = facts.count(subject, ReadingKey::NvmeAvailableSpareThresholdPercent);
+    match (spare, least) {
+        // Virtual disks report 0 of 0; a threshold of 0 means that the disk sets none.
+        (Outcome::Value(spare), Outcome::Value(least)) if least == 0 || spare >= least => NVME_SPARE.found(
+            Demand::Nothing,
+            Seen::reading(subject.clone(), key, format!("{spare} %"), format!("at least {least} %")),
+            format!("Disk {id} has {spare} % of its spare blocks; its threshold is {least} %."),
+        ),
+        (Outcome::Value(spare), Outcome::Value(least)) => NVME_SPARE.found(
+            Demand::Quarantine,
+            Seen::reading(subject.clone(), key, format!("{spare} %"), format!("at least {least} %")),
+            format!("Disk {id} has only {spare} % of its spare blocks; its threshold is {least} %."),
+        ),
+        (spare, least) => {
+            let whys = [&spare, &least].into_iter().filter_map(|outcome| match outcome {
+                Outcome::Unreadable(why) => Some(why.as_str()),
+                Outcome::Absent => Some("absent"),
+                Outcome::Value(_) => None,
+            });
+            let why = whys.collect::<Vec<_>>().join("; ");
+            NVME_SPARE.unknown(
+                cautious(facts),
+                Seen::reading(subject.clone(), key, &why, "at least the disk's own threshold"),
+                format!("The spare blocks of disk {id} could not be read: {why}."),
+            )
+        }
+    }
+}
+
+fn smart_threshold(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject) -> Ruled {
+    let key = ReadingKey::AtaSmartThresholdExceeded;
+    let seen = |observed: &str| Seen::reading(subject.clone(), key, observed, "no threshold exceeded");
+    let id = &disk.id;
+    match facts.flag(subject, key) {
+        Outcome::Value(false) => ATA_THRESHOLD.found(Demand::Nothing, seen("no"), format!("Disk {id} says that it is well.")),
+        Outcome::Value(true) => ATA_THRESHOLD.found(Demand::Quarantine, seen("yes"), format!("Disk {id} says that it is failing.")),
+        Outcome::Absent => ATA_THRESHOLD.found(Demand::Nothing, seen("has no SMART"), format!("Disk {id} has no SMART.")),
+        Outcome::Unreadable(why) => {
+            ATA_THRESHOLD.unknown(cautious(facts), seen(&why), format!("The SMART status of disk {id} could not be read: {why}."))
+        }
+    }
+}
+
+/// F4. The inventory always says whether the kernel takes writes; the reading can only add to it.
+/// Removable media are often read-only for good reason.
+fn read_only(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject) -> Option<Ruled> {
+    let key = ReadingKey::DiskReadOnly;
+    let refused = disk.read_only || facts.flag(subject, key) == Outcome::Value(true);
+    (refused && !disk.removable).then(|| {
+        READ_ONLY.found(
+            Demand::Quarantine,
+            Seen::reading(subject.clone(), key, "yes", "no"),
+            format!("Disk {} can no longer be written.", disk.id),
+        )
+    })
+}
+
+fn counted(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject, counter: &Counter) -> Ruled {
+    let limits = (counter.limits)(&facts.thresholds().fitness);
+    let threshold = match (limits.watch_above, limits.quarantine_above) {
+        (Some(watch), Some(quarantine)) => format!("at most {watch}; more than {quarantine} is quarantine"),
+        (Some(limit), None) | (None, Some(limit)) => format!("at most {limit}"),
+        (None, None) => "none set".to_owned(),
+    };
+    let seen = |observed: String| Seen::reading(subject.clone(), counter.key, observed, &threshold);
+    let (id, what) = (&disk.id, counter.what);
+    let unknown_demand = match limits {
+        Limits { quarantine_above: Some(_), .. } => cautious(facts),
+        Limits { watch_above: Some(_), .. } => Demand::Watch,
+        Limits { .. } => Demand::Nothing,
+    };
+    match facts.count(subject, counter.key) {
+        Outcome::Value(count) => {
+            let demand = if limits.quarantine_above.is_some_and(|limit| count > limit) {
+                Demand::Quarantine
+            } else if limits.watch_above.is_some_and(|limit| count > limit) {
+                Demand::Watch
+            } else {
+                Demand::Nothing
+            };
+            counter.rule.found(demand, seen(count.to_string()), format!("Disk {id}: {count} {what}."))
+        }
+        Outcome::Absent if !counter.always_there => {
+            counter.rule.found(Demand::Nothing, seen("not kept".to_owned()), format!("Disk {id} does not count {what}."))
+        }
+        Outcome::Absent => counter.rule.unknown(unknown_demand, seen("absent".to_owned()), format!("Disk {id} has no count of {what}.")),
+        Outcome::Unreadable(why) => counter.rule.unknown(
+            unknown_demand,
+            seen(why.clone()),
+            format!("Disk {id}: the count of {what} could not be read: {why}."),
+        ),
+    }
+}

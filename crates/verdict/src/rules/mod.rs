@@ -1,0 +1,114 @@
+//! The rules, one file per question. Each rule has an id, one source and a test.
+//!
+//! | file | question |
+//! |---|---|
+//! | `confidentiality` | C1–C4: whose data the disks hold, and who gets the machine |
+//! | `integrity` | I1–I6: is the installed software what was assigned |
+//! | `fitness`, `hardware` | F1–F12: health of the disks; errors, hardware that should be there |
+//! | `request` | R1–R7: what was asked, how old the evidence is, what forbids acting |
+
+use contract::decision::{Axis, Finding, Severity};
+use contract::reading::{ReadingKey, Subject};
+
+pub(crate) mod confidentiality;
+pub(crate) mod fitness;
+pub(crate) mod hardware;
+pub(crate) mod integrity;
+pub(crate) mod request;
+
+/// What a finding demands, ordered by how much it asks. `Nothing` and `Watch` allow any action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Demand {
+    Nothing,
+    Watch,
+    LookDeeper,
+    Repair,
+    Reimage,
+    Sanitize,
+    /// The data may not stay and cannot be sanitized with what is known.
+    Undetermined,
+    Quarantine,
+}
+
+/// One rule's name, place and source.
+pub(crate) struct Rule {
+    pub id: &'static str,
+    pub axis: Axis,
+    pub source: &'static str,
+}
+
+/// A finding and what it demands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ruled {
+    pub finding: Finding,
+    pub demand: Demand,
+}
+
+/// What was seen and what would have been acceptable.
+pub(crate) struct Seen {
+    pub subject: Subject,
+    pub key: Option<ReadingKey>,
+    pub observed: String,
+    pub threshold: String,
+}
+
+impl Seen {
+    /// A reading.
+    pub fn reading(subject: Subject, key: ReadingKey, observed: impl ToString, threshold: impl ToString) -> Self {
+        Self { subject, key: Some(key), observed: observed.to_string(), threshold: threshold.to_string() }
+    }
+
+    /// A fact of the service or of the inventory.
+    pub fn fact(subject: Subject, observed: impl ToString, threshold: impl ToString) -> Self {
+        Self { subject, key: None, observed: observed.to_string(), threshold: threshold.to_string() }
+    }
+}
+
+impl Rule {
+    /// The rule looked; `demand` follows.
+    pub fn found(&self, demand: Demand, seen: Seen, statement: impl Into<String>) -> Ruled {
+        let severity = match demand {
+            Demand::Nothing => Severity::Good,
+            Demand::Watch => Severity::Warning,
+            Demand::LookDeeper | Demand::Undetermined => Severity::Unknown,
+            Demand::Repair | Demand::Reimage | Demand::Sanitize | Demand::Quarantine => Severity::Critical,
+        };
+        self.with_severity(severity, demand, seen, statement)
+    }
+
+    /// The rule needed a reading that could not be had.
+    pub fn unknown(&self, demand: Demand, seen: Seen, statement: impl Into<String>) -> Ruled {
+        self.with_severity(Severity::Unknown, demand, seen, statement)
+    }
+
+    fn with_severity(&self, severity: Severity, demand: Demand, seen: Seen, statement: impl Into<String>) -> Ruled {
+        let finding = Finding {
+            rule: self.id.to_owned(),
+            axis: self.axis,
+            severity,
+            subject: seen.subject,
+            key: seen.key,
+            observed: shortened(&seen.observed),
+            threshold: seen.threshold,
+            source: self.source.to_owned(),
+            statement: shortened(&statement.into()),
+        };
+        Ruled { finding, demand }
+    }
+}
+
+/// Texts of the evidence are hostile and may be long; a finding is read by a person on one line.
+fn shortened(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 400;
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut short: String = clean.take(CHARACTERS_MAX).collect();
+    if text.chars().nth(CHARACTERS_MAX).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// The strongest demand among these; `Nothing` if there are none.
+pub(crate) fn strongest(ruled: &[Ruled]) -> Demand {
+    ruled.iter().map(|r| r.demand).max().unwrap_or(Demand::Nothing)
+}
