@@ -171,9 +171,10 @@ impl PrivateApt {
         Ok(apt)
     }
 
-    /// The source lines, one on each line.
-    pub fn sources_file(&self) -> PathBuf {
-        self.folder.join("sources.list")
+    /// The source lines.
+    pub fn source_lines(&self) -> Result<Vec<String>> {
+        let text = paths::read_text(&self.folder.join("sources.list"))?;
+        Ok(text.lines().map(str::to_owned).collect())
     }
 
     /// The options that make apt use these sources and lists and nothing of the system's.

@@ -4,27 +4,22 @@ mod figures;
 mod table;
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use reprieve_tests::artefacts::Artefacts;
-use reprieve_tests::disk::DiskBus;
 use reprieve_tests::lab::Lab;
-use reprieve_tests::machine::{self, Firmware};
-use reprieve_tests::scenario::cases::{
-    Subject, altered_machine, failing_disk, new_machine, next_tenant, running_machine, used_machine,
-};
-use reprieve_tests::scenario::site::{Site, spec};
+use reprieve_tests::machine;
+use reprieve_tests::scenario::cases::Subject;
+use reprieve_tests::scenario::rows::{Extent, News, first_row, second_row};
+use reprieve_tests::scenario::site::Site;
 use reprieve_tests::scenario::stage::Outcome;
 use reprieve_tests::service::Configuration;
 
 use crate::{image, ipxe, packages, paths, ramdisk, toolchain};
-
-/// Free space of the image's disk beyond the image itself, for the partition of ours.
-const DISK_ROOM_BYTES: u64 = 256 << 20;
 
 /// How to show it.
 #[derive(Debug, Clone, Args)]
@@ -38,14 +33,6 @@ pub struct Options {
     /// Write table and figures into docs/benchmarks.md.
     #[arg(long)]
     pub record: bool,
-}
-
-/// What one row of machines has to tell.
-enum Word {
-    /// Something began or happened.
-    Said(String),
-    /// A case has ended as it should.
-    Ended(Box<Outcome>),
 }
 
 /// Builds what is missing, runs the cases and prints the table.
@@ -109,24 +96,15 @@ fn show(options: &Options, lab: &Lab, artefacts: &Artefacts) -> Result<()> {
 
 /// Two rows of machines side by side, one for each core.
 fn run_rows(options: &Options, site: &Site<'_>) -> Result<(Vec<Outcome>, Vec<Subject>)> {
+    let extent = if options.fast { Extent::Fast } else { Extent::Full };
     let (sender, receiver) = channel();
     std::thread::scope(|scope| {
         let (first, second) = (sender.clone(), sender);
         let rows = [
-            scope.spawn(move || first_row(options, site, &first)),
-            scope.spawn(move || second_row(options, site, &second)),
+            scope.spawn(move || first_row(site, extent, &mut teller(first))),
+            scope.spawn(move || second_row(site, extent, &mut teller(second))),
         ];
-        let begun = Instant::now();
-        let mut outcomes = Vec::new();
-        for word in receiver {
-            match word {
-                Word::Said(text) => println!("{:>4.0} s  {text}", begun.elapsed().as_secs_f64()),
-                Word::Ended(outcome) => {
-                    println!("{:>4.0} s  {}", begun.elapsed().as_secs_f64(), table::line(&outcome));
-                    outcomes.push(*outcome);
-                }
-            }
-        }
+        let outcomes = listen(&receiver);
         let mut subjects = Vec::new();
         let mut failures = Vec::new();
         for row in rows {
@@ -138,55 +116,34 @@ fn run_rows(options: &Options, site: &Site<'_>) -> Result<(Vec<Outcome>, Vec<Sub
         if !failures.is_empty() {
             bail!("{}", failures.join("\n\n"));
         }
-        outcomes.sort_by(|a, b| (&a.case, &a.machine).cmp(&(&b.case, &b.machine)));
         Ok((outcomes, subjects))
     })
 }
 
+/// Prints what the rows tell until both have ended; gives the outcomes in the order of the cases.
+fn listen(receiver: &Receiver<News>) -> Vec<Outcome> {
+    let begun = Instant::now();
+    let mut outcomes = Vec::new();
+    for news in receiver {
+        let seconds = begun.elapsed().as_secs_f64();
+        match news {
+            News::Begins(text) => println!("{seconds:>4.0} s  {text}"),
+            News::Ended(outcome) => {
+                println!("{seconds:>4.0} s  {}", table::line(&outcome));
+                outcomes.push(*outcome);
+            }
+        }
+    }
+    outcomes.sort_by(|a, b| (&a.case, &a.machine).cmp(&(&b.case, &b.machine)));
+    outcomes
+}
+
+fn teller(sender: Sender<News>) -> impl FnMut(News) -> Result<()> {
+    move |news| sender.send(news).context("nobody listens to the row of machines")
+}
+
 fn joined(row: ScopedJoinHandle<'_, Result<Subject>>) -> Result<Subject> {
     row.join().map_err(|_| anyhow!("a row of machines panicked"))?
-}
-
-/// A BIOS machine with an NVMe disk: new, used, next tenant, failing disk.
-fn first_row(options: &Options, site: &Site<'_>, words: &Sender<Word>) -> Result<Subject> {
-    let name = "iris";
-    let machine = site.machine(spec(name, 1, Firmware::Bios), DiskBus::Nvme, site.image.disk_bytes + DISK_ROOM_BYTES)?;
-    say(words, format!("{name}: BIOS, NVMe disk, blank; switched on"))?;
-    let (mut subject, outcome) = new_machine(site, machine).context("iris, case 1")?;
-    end(words, outcome)?;
-    end(words, used_machine(site, &mut subject).context("iris, case 2")?)?;
-    if !options.fast {
-        say(words, format!("{name}: given to the next tenant"))?;
-        end(words, next_tenant(site, &mut subject).context("iris, case 4")?)?;
-        say(words, format!("{name}: its disk raises a critical warning"))?;
-        end(words, failing_disk(site, &mut subject).context("iris, case 5")?)?;
-    }
-    Ok(subject)
-}
-
-/// A UEFI machine with a SCSI disk: new, used, altered, reimaged by hand while it runs.
-fn second_row(options: &Options, site: &Site<'_>, words: &Sender<Word>) -> Result<Subject> {
-    let name = "juno";
-    let machine = site.machine(spec(name, 2, Firmware::UefiPxe), DiskBus::Scsi, site.image.disk_bytes + DISK_ROOM_BYTES)?;
-    say(words, format!("{name}: UEFI, SCSI disk, blank; switched on"))?;
-    let (mut subject, outcome) = new_machine(site, machine).context("juno, case 1")?;
-    end(words, outcome)?;
-    end(words, used_machine(site, &mut subject).context("juno, case 2")?)?;
-    say(words, format!("{name}: files altered behind its back"))?;
-    end(words, altered_machine(site, &mut subject).context("juno, case 3")?)?;
-    if !options.fast {
-        say(words, format!("{name}: reimaged by hand while it runs"))?;
-        end(words, running_machine(site, &mut subject).context("juno, case 6")?)?;
-    }
-    Ok(subject)
-}
-
-fn say(words: &Sender<Word>, text: String) -> Result<()> {
-    words.send(Word::Said(text)).context("nobody listens to the row of machines")
-}
-
-fn end(words: &Sender<Word>, outcome: Outcome) -> Result<()> {
-    words.send(Word::Ended(Box::new(outcome))).context("nobody listens to the row of machines")
 }
 
 /// Leaves everything running and says how to look around.

@@ -2,6 +2,8 @@
 
 mod apt;
 mod command;
+mod deb;
+mod image;
 mod ipxe;
 mod kernel;
 mod packages;
@@ -24,6 +26,10 @@ struct Arguments {
 enum Task {
     /// Build kernel and ramdisk into build/ramdisk
     Ramdisk(ramdisk::Options),
+    /// Build a small Debian image with the agent in it into build/image
+    Image(image::Options),
+    /// Build the Debian packages of agent, service and command into build/deb
+    Deb(deb::Options),
     /// Fetch iPXE's boot programs into build/ipxe
     Ipxe,
 }
@@ -41,6 +47,8 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Ramdisk(options) => ramdisk::build(&options).map(drop),
+        Task::Image(options) => image::build(&options).map(drop),
+        Task::Deb(options) => deb::build(&options).map(drop),
         Task::Ipxe => ipxe::ensure().map(drop),
     }
 }

@@ -14,7 +14,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::kernel::{self, Kernel};
-use crate::{packages, paths, toolchain};
+use crate::{ipxe, packages, paths, toolchain};
 
 /// What to build.
 #[derive(Debug, Clone, Args)]
@@ -111,6 +111,7 @@ pub fn build(options: &Options) -> Result<Ramdisk> {
     packages::ensure(packages::BUILD)?;
     println!("ramdisk");
     let kernel = kernel::ensure()?;
+    ipxe::ensure()?;
     let agent_file = match &options.agent {
         Some(file) => file.clone(),
         None => toolchain::build_static("reprieve-agent", &options.profile)?,
