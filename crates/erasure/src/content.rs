@@ -1,0 +1,80 @@
+//! What a block that was read back looks like.
+
+use serde::{Deserialize, Serialize};
+
+/// What a block looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// Every byte is 00h: overwritten, or deallocated.
+    Zeros,
+    /// Every byte is FFh: erased flash.
+    Ones,
+    /// Every byte value about equally often: what decrypting with a destroyed key gives.
+    Noise,
+    /// Anything else. Data, as long as nobody proves otherwise.
+    Other,
+}
+
+/// The least length at which the count of byte values says anything, in bytes.
+const NOISE_BYTES_MIN: usize = 4096;
+
+/// Looks at a block.
+///
+/// Noise is judged by the chi-square statistic of the byte values: 255 degrees of freedom give 255 on
+/// average with a deviation of 22.6; 400 is more than six deviations away, which chance exceeds less
+/// than once in a hundred million blocks. Compressed or encrypted data look the same, so noise alone
+/// proves nothing.
+#[must_use]
+pub fn look(bytes: &[u8]) -> Content {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Content::Zeros;
+    }
+    if bytes.iter().all(|byte| *byte == 0xff) {
+        return Content::Ones;
+    }
+    if bytes.len() < NOISE_BYTES_MIN {
+        return Content::Other;
+    }
+    let mut counts = [0_u64; 256];
+    for byte in bytes {
+        counts[usize::from(*byte)] += 1;
+    }
+    // With n bytes the statistic is the sum of (c - n/256)^2 / (n/256) = 256/n * sum(c^2) - n; n is a
+    // buffer's length, so n^2 * 256 stays far below 2^128.
+    let length = bytes.len() as u128;
+    let squares: u128 = counts.iter().map(|count| u128::from(*count) * u128::from(*count)).sum();
+    if squares * 256 < length * (length + 400) { Content::Noise } else { Content::Other }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::markers::marker;
+    use contract::id::Digest;
+
+    #[test]
+    fn blocks_are_told_apart() {
+        let text: Vec<u8> = b"The quick brown fox. ".iter().copied().cycle().take(4096).collect();
+        let mut one_bit = vec![0; 4096];
+        one_bit[4095] = 1;
+        let cases = [
+            (vec![0; 4096], Content::Zeros),
+            (vec![0xff; 4096], Content::Ones),
+            (marker(Digest::of(b"noise"), 0), Content::Noise),
+            (text, Content::Other),
+            (one_bit, Content::Other),
+            (vec![0x55; 4096], Content::Other),
+            (marker(Digest::of(b"noise"), 0)[..512].to_vec(), Content::Other),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(look(&bytes), expected, "{:?}", &bytes[..8]);
+        }
+    }
+
+    #[test]
+    fn random_blocks_pass_for_noise() {
+        let seed = Digest::of(b"many");
+        assert!((0..2000).all(|at| look(&marker(seed, at * 4096)) == Content::Noise));
+    }
+}

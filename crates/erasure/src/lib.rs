@@ -1,0 +1,21 @@
+//! Which method delivers which level on which disk, and how an erase is proven.
+//!
+//! Pure: the binary writes and reads; this crate says what to write and read next and what it means.
+//!
+//! - [`method`]: the table from disk and level to method, or the reason why there is none.
+//! - [`sample`]: which blocks are read back, and what share of un-erased data that finds.
+//! - [`markers`]: blocks written before the erase that must be gone afterwards.
+//! - [`content`]: what a block that was read back looks like.
+//! - [`run`]: the erase as a state machine that ends in [`Erased`] or [`NotErased`].
+//! - [`record`]: what was done and seen, for the certificate.
+#![forbid(unsafe_code)]
+
+pub mod content;
+pub mod markers;
+pub mod method;
+pub mod record;
+pub mod run;
+pub mod sample;
+
+pub use record::EraseRecord;
+pub use run::{EraseRun, Erased, NotErased};
