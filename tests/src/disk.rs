@@ -51,7 +51,13 @@ impl Disk {
     pub fn blank(path: PathBuf, bus: DiskBus, serial: &str, size_bytes: u64) -> Result<Self> {
         let file = File::create(&path).with_context(|| format!("could not make {}", path.display()))?;
         file.set_len(size_bytes).with_context(|| format!("could not size {}", path.display()))?;
-        Ok(Self { bus, serial: serial.to_owned(), path, write_bytes_per_second: None })
+        Ok(Self::existing(path, bus, serial))
+    }
+
+    /// A disk whose bytes are there already.
+    #[must_use]
+    pub fn existing(path: PathBuf, bus: DiskBus, serial: &str) -> Self {
+        Self { bus, serial: serial.to_owned(), path, write_bytes_per_second: None }
     }
 
     /// The same disk, slow at writing.

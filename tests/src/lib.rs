@@ -18,5 +18,6 @@ pub mod process;
 pub mod qmp;
 pub mod scenario;
 pub mod service;
+pub mod site_dhcp;
 pub mod small_image;
 pub mod wait;

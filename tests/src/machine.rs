@@ -66,6 +66,20 @@ pub struct Spec {
     pub serial: String,
     /// Last byte of its hardware address; unique in a laboratory.
     pub number: u8,
+    /// A kernel that QEMU loads itself, instead of what the network would give; for an agent whose
+    /// service is not there.
+    pub loaded: Option<Loaded>,
+}
+
+/// A kernel loaded by QEMU itself.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The ramdisk.
+    pub ramdisk: PathBuf,
+    /// The kernel's command line.
+    pub arguments: String,
 }
 
 impl Spec {
@@ -202,13 +216,12 @@ impl Machine {
         }
     }
 
-    /// Whether the guest has reset a machine that was told to stop then.
+    /// Lets a machine run on for a while; whether it reset and stopped within it.
     ///
     /// # Errors
     /// If it is off.
-    pub fn is_stopped(&mut self) -> Result<bool> {
-        let status = self.qmp()?.call("query-status", json!({}))?;
-        Ok(status["status"] == "shutdown")
+    pub fn is_stopped_within(&mut self, limit: Duration) -> Result<bool> {
+        Ok(self.qmp()?.event("SHUTDOWN", limit)?.is_some())
     }
 
     /// Starts a stopped machine again from its firmware.
@@ -270,11 +283,11 @@ impl Machine {
         self.running.is_some()
     }
 
-    /// Waits for a text on the serial console.
+    /// Waits until a text has come this many times on the serial console.
     ///
     /// # Errors
     /// If QEMU ends or the text does not come within `limit`; with the end of the console.
-    pub fn wait_console(&mut self, text: &str, limit: Duration) -> Result<()> {
+    pub fn wait_console_times(&mut self, text: &str, times: usize, limit: Duration) -> Result<()> {
         let console = self.console();
         let what = format!("{text:?} on the console of {}", self.spec.name);
         let found = until(&what, limit, || {
@@ -282,7 +295,7 @@ impl Machine {
                 running.process.check_running()?;
             }
             let bytes = std::fs::read(&console).unwrap_or_default();
-            Ok(String::from_utf8_lossy(&bytes).contains(text).then_some(()))
+            Ok((String::from_utf8_lossy(&bytes).matches(text).count() >= times).then_some(()))
         });
         found.with_context(|| format!("the console of {} ends:\n{}", self.spec.name, tail(&console)))
     }
@@ -341,6 +354,10 @@ impl Machine {
         let rom = if self.spec.firmware == Firmware::Bios { "" } else { ",romfile=" };
         command.arg("-device").arg(format!("virtio-net-pci,netdev=wire,mac={},bootindex=0{rom}", self.spec.mac()));
         self.firmware_arguments(&mut command);
+        if let Some(loaded) = &self.spec.loaded {
+            command.arg("-kernel").arg(&loaded.kernel).arg("-initrd").arg(&loaded.ramdisk);
+            command.arg("-append").arg(&loaded.arguments);
+        }
         for (index, disk) in self.disks.iter().enumerate() {
             disk_arguments(&mut command, index, disk);
         }

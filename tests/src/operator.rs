@@ -45,7 +45,7 @@ impl<'lab> Operator<'lab> {
     pub fn command(&self) -> Command {
         let mut command = self.network.command(&self.program);
         command.env("REPRIEVE_SERVER", &self.server);
-        command.env("REPRIEVE_TOKEN_FILE", self.state.join("operator-token"));
+        command.env("REPRIEVE_TOKEN_FILE", self.state.join("operator.token"));
         command.env("REPRIEVE_CA_FILE", self.state.join("ca.pem"));
         command
     }
@@ -111,6 +111,14 @@ impl<'lab> Operator<'lab> {
     /// What the command says.
     pub fn assign(&self, node: &str, image: &str, tenant: &str) -> Result<NodeView> {
         self.json(&["assign", node, "--image", image, "--tenant", tenant])
+    }
+
+    /// Lets a held node go on.
+    ///
+    /// # Errors
+    /// What the command says.
+    pub fn release_hold(&self, node: &str) -> Result<NodeView> {
+        self.json(&["node", "release", node, "--yes"])
     }
 
     /// Asks for a state, with the confirmation already given.

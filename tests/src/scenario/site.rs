@@ -59,6 +59,16 @@ impl<'lab> Site<'lab> {
         Machine::new(self.lab, spec, vec![disk])
     }
 
+    /// A new machine with one blank disk that writes slowly.
+    ///
+    /// # Errors
+    /// If its files cannot be made.
+    pub fn slow_machine(&self, spec: Spec, bus: DiskBus, disk_bytes: u64, bytes_per_second: u64) -> Result<Machine> {
+        let path = self.lab.folder().join(format!("{}.raw", spec.name));
+        let disk = Disk::blank(path, bus, &format!("{}-DISK", spec.serial), disk_bytes)?;
+        Machine::new(self.lab, spec, vec![disk.slow(bytes_per_second)])
+    }
+
     /// Switches a new machine on, waits until it is discovered, approves it as factory-new and says
     /// what it should have. The machine is off afterwards, as one that waits in a rack for its turn.
     ///
@@ -87,5 +97,5 @@ pub fn console_end(machine: &Machine) -> String {
 /// A machine by its number, firmware and the fewest words.
 #[must_use]
 pub fn spec(name: &str, number: u8, firmware: Firmware) -> Spec {
-    Spec { name: name.to_owned(), firmware, memory_mib: 1024, serial: format!("LAB{number:03}"), number }
+    Spec { name: name.to_owned(), firmware, memory_mib: 1024, serial: format!("LAB{number:03}"), number, loaded: None }
 }

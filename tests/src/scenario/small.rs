@@ -1,0 +1,55 @@
+//! A site with the small image, for tests of booting and writing that need no operating system.
+
+use anyhow::{Result, bail, ensure};
+use contract::decision::Action;
+use contract::id::NodeId;
+use contract::operator_api::JobState;
+
+use crate::artefacts::Artefacts;
+use crate::disk::{DiskBus, first_difference};
+use crate::lab::Lab;
+use crate::machine::{Firmware, Machine, OnReset};
+use crate::scenario::site::{Site, spec};
+use crate::scenario::stage::{Outcome, expect_action, follow_ramdisk};
+use crate::service::Configuration;
+use crate::small_image;
+
+/// Size of the disks, in bytes: the image, the partition of ours, and some more.
+pub const DISK_BYTES: u64 = 192 << 20;
+
+/// A service that has the small image.
+///
+/// # Errors
+/// If the image cannot be made or imported, or the service does not start.
+pub fn site<'lab>(lab: &'lab Lab, artefacts: &Artefacts, configuration: &Configuration) -> Result<Site<'lab>> {
+    let image = lab.folder().join("small.raw");
+    small_image::make(&image, 1)?;
+    Site::new(lab, artefacts, configuration, &image)
+}
+
+/// Takes a blank machine in and lets it be written: from power-on to the last proof.
+///
+/// # Errors
+/// If anything is not as it must be.
+pub fn install(site: &Site<'_>, firmware: Firmware, bus: DiskBus) -> Result<(Machine, NodeId, Outcome)> {
+    let mut machine = site.machine(spec("node", 1, firmware), bus, DISK_BYTES)?;
+    let node = site.take_in(&mut machine)?;
+    let job = site.operator.reimage(&node.to_string(), &[])?;
+    machine.start(OnReset::Stop)?;
+    let outcome = follow_ramdisk(site, &mut machine, node, job, "small image")?;
+    expect_action(&outcome, Action::Reimage)?;
+    ensure!(matches!(outcome.job.state, JobState::ComingUp), "the job is {:?}", outcome.job.state);
+    expect_image(site, &machine)?;
+    Ok((machine, node, outcome))
+}
+
+/// Fails unless the image's partitions are on the disk, bit for bit.
+///
+/// # Errors
+/// Says where the disk differs.
+pub fn expect_image(site: &Site<'_>, machine: &Machine) -> Result<()> {
+    match first_difference(&site.image_file, machine.disks()[0].path())? {
+        None => Ok(()),
+        Some(at) => bail!("the disk differs from the image at byte {at}"),
+    }
+}
