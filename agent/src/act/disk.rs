@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,6 +92,16 @@ impl DirectDisk {
     }
 }
 
+/// Makes the kernel forget what it has cached of this open block device.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn drop_caches_of(device: RawFd) -> io::Result<()> {
+    // SAFETY: BLKFLSBUF takes no argument; a descriptor that is not open is an error, not a fault.
+    unsafe { ioctl::flush_buffers(device) }?;
+    Ok(())
+}
+
 impl BlockDevice for DirectDisk {
     fn size_bytes(&self) -> u64 {
         self.size_bytes
@@ -127,9 +137,7 @@ impl BlockDevice for DirectDisk {
     }
 
     fn drop_caches(&self) -> io::Result<()> {
-        // SAFETY: the descriptor is open; BLKFLSBUF takes no argument.
-        unsafe { ioctl::flush_buffers(self.file.as_raw_fd()) }?;
-        Ok(())
+        drop_caches_of(self.file.as_raw_fd())
     }
 
     fn format_nvme(&self, erase: FormatErase) -> io::Result<()> {

@@ -1,14 +1,20 @@
 //! Acting: the only code of the agent that writes to disks. It starts from a permit.
 
+pub mod begun;
+pub mod carry_out;
 pub mod device;
 pub mod disk;
+pub mod erase;
 pub mod kexec;
 pub mod meter;
 pub mod mount;
 mod nvme_format;
+pub mod repair_files;
+pub mod repair_partitions;
 pub mod restore;
 pub mod rooted;
 pub mod scan;
+pub mod segments;
 pub mod service;
 pub mod work;
 pub mod write_image;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use contract::id::ChunkDigest;
+use contract::plan::Step;
 use imaging::chunk::{CHUNK_BYTES, digest_of};
 use imaging::delta::{OnDisk, chunks_to_write};
 use imaging::layout::DiskLayout;
@@ -17,6 +18,7 @@ use imaging::node_record::{NodeRecord, RECORD_BYTES, decode_newest, encode, enco
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::begun::Begun;
 use super::scan::scan;
 use super::work::{Work, image_chunk};
 
@@ -48,7 +50,13 @@ pub async fn lay_out(work: &Work, manifest: &Manifest, identities: Identities) -
 /// # Errors
 /// When anything was not written or not read back as written. The disk cannot boot then, unless
 /// nothing had to be written but the node's record.
-pub async fn write_image(work: &Work, manifest: Arc<Manifest>, layout: DiskLayout) -> anyhow::Result<String> {
+pub async fn write_image(
+    begun: Begun,
+    work: &Work,
+    manifest: Arc<Manifest>,
+    layout: DiskLayout,
+) -> anyhow::Result<String> {
+    let Step::WriteImage { .. } = begun.step() else { bail!("this is no writing of an image") };
     let layout = Arc::new(layout);
     let identity = work.service.credential().await.context("could not get a credential for the installed system")?;
     let record = serde_json::to_vec(&identity).context("could not encode the node's record")?;

@@ -10,9 +10,12 @@ mod ramdisk;
 mod table;
 
 pub use cache::FileCache;
-pub use compare::{Difference, compare_entry};
+pub use compare::{Difference, compare_entry, digest_of_file};
 pub use in_place::check_in_place;
+pub(crate) use partitions::digest_of_range;
+pub(crate) use ramdisk::root_place;
 pub use ramdisk::{ImageCheckRequest, check_from_ramdisk};
+pub(crate) use table::DiskSource;
 
 use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
 
