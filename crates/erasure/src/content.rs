@@ -17,13 +17,13 @@ pub enum Content {
 }
 
 /// The least length at which the count of byte values says anything, in bytes.
-const NOISE_BYTES_MIN: usize = 4096;
+const NOISE_BYTES_MIN: usize = 512;
 
 /// Looks at a block.
 ///
 /// Noise is judged by the chi-square statistic of the byte values: 255 degrees of freedom give 255 on
 /// average with a deviation of 22.6; 400 is more than six deviations away, which chance exceeds less
-/// than once in a hundred million blocks. Compressed or encrypted data look the same, so noise alone
+/// than once in ten million blocks. Compressed or encrypted data look the same, so noise alone
 /// proves nothing.
 #[must_use]
 pub fn look(bytes: &[u8]) -> Content {
@@ -65,7 +65,8 @@ mod tests {
             (text, Content::Other),
             (one_bit, Content::Other),
             (vec![0x55; 4096], Content::Other),
-            (marker(Digest::of(b"noise"), 0)[..512].to_vec(), Content::Other),
+            (marker(Digest::of(b"noise"), 0)[..512].to_vec(), Content::Noise),
+            (marker(Digest::of(b"noise"), 0)[..256].to_vec(), Content::Other),
         ];
         for (bytes, expected) in cases {
             assert_eq!(look(&bytes), expected, "{:?}", &bytes[..8]);

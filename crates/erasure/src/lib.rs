@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 
 pub mod content;
+#[cfg(test)]
+mod lying_devices;
 pub mod markers;
 pub mod method;
 pub mod record;

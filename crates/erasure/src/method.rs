@@ -91,11 +91,16 @@ pub fn choose(disk: &DiskFacts, level: SanitizeLevel) -> Result<EraseMethod, Can
     }
     match disk.transport {
         Transport::Usb => Err(refuse(Obstacle::UsbBridge, "attach the disk directly, or take it out")),
-        Transport::Other => Err(refuse(Obstacle::UnknownTransport, "take it out, or sanitize it by other means")),
+        Transport::Other => {
+            Err(refuse(Obstacle::UnknownTransport, "take it out, or sanitize it by other means"))
+        }
         Transport::Nvme => nvme(disk, level).map_err(|(why, remedy)| refuse(why, remedy)),
         Transport::Ata | Transport::Scsi | Transport::Virtio => match level {
             SanitizeLevel::Clear => Ok(EraseMethod::Overwrite),
-            SanitizeLevel::Purge => Err(refuse(Obstacle::OnlyOverwrite, "set the policy's level to clear, or take the disk out and destroy it")),
+            SanitizeLevel::Purge => Err(refuse(
+                Obstacle::OnlyOverwrite,
+                "set the policy's level to clear, or take the disk out and destroy it",
+            )),
         },
     }
 }
@@ -103,16 +108,29 @@ pub fn choose(disk: &DiskFacts, level: SanitizeLevel) -> Result<EraseMethod, Can
 fn nvme(disk: &DiskFacts, level: SanitizeLevel) -> Result<EraseMethod, (Obstacle, &'static str)> {
     let capabilities = match &disk.nvme {
         Outcome::Value(capabilities) => capabilities,
-        Outcome::Absent => return Err((Obstacle::CapabilitiesUnknown("not reported".to_owned()), "look again from the ramdisk")),
-        Outcome::Unreadable(why) => return Err((Obstacle::CapabilitiesUnknown(why.clone()), "look again from the ramdisk")),
+        Outcome::Absent => {
+            return Err((
+                Obstacle::CapabilitiesUnknown("not reported".to_owned()),
+                "look again from the ramdisk",
+            ));
+        }
+        Outcome::Unreadable(why) => {
+            return Err((Obstacle::CapabilitiesUnknown(why.clone()), "look again from the ramdisk"));
+        }
     };
     one_namespace(capabilities)?;
     match (level, capabilities.format) {
         (SanitizeLevel::Clear, true) => Ok(EraseMethod::NvmeFormatUserData),
         (SanitizeLevel::Clear, false) => Ok(EraseMethod::Overwrite),
         (SanitizeLevel::Purge, true) if capabilities.crypto_erase => Ok(EraseMethod::NvmeFormatCrypto),
-        (SanitizeLevel::Purge, true) => Err((Obstacle::NoCryptoErase, "set the policy's level to clear, or take the disk out and destroy it")),
-        (SanitizeLevel::Purge, false) => Err((Obstacle::OnlyOverwrite, "set the policy's level to clear, or take the disk out and destroy it")),
+        (SanitizeLevel::Purge, true) => Err((
+            Obstacle::NoCryptoErase,
+            "set the policy's level to clear, or take the disk out and destroy it",
+        )),
+        (SanitizeLevel::Purge, false) => Err((
+            Obstacle::OnlyOverwrite,
+            "set the policy's level to clear, or take the disk out and destroy it",
+        )),
     }
 }
 
@@ -122,17 +140,100 @@ fn one_namespace(capabilities: &NvmeCapabilities) -> Result<(), (Obstacle, &'sta
     let covers_all = capabilities.format_covers_all_namespaces || capabilities.erase_covers_all_namespaces;
     let why = match &capabilities.namespaces {
         Outcome::Value(1) => return Ok(()),
-        Outcome::Value(count) if covers_all => format!("the controller has {count} namespaces and a format would erase all of them"),
-        Outcome::Value(count) => format!("the controller has {count} namespaces, of which some may not be visible"),
+        Outcome::Value(count) if covers_all => {
+            format!("the controller has {count} namespaces and a format would erase all of them")
+        }
+        Outcome::Value(count) => {
+            format!("the controller has {count} namespaces, of which some may not be visible")
+        }
         Outcome::Absent => "how many namespaces the controller has was not reported".to_owned(),
-        Outcome::Unreadable(why) => format!("how many namespaces the controller has could not be read: {why}"),
+        Outcome::Unreadable(why) => {
+            format!("how many namespaces the controller has could not be read: {why}")
+        }
     };
-    Err((Obstacle::Namespaces(why), "leave one namespace on the controller, or sanitize the whole subsystem by hand"))
+    Err((
+        Obstacle::Namespaces(why),
+        "leave one namespace on the controller, or sanitize the whole subsystem by hand",
+    ))
 }
 
 pub(crate) fn level_name(level: SanitizeLevel) -> &'static str {
     match level {
         SanitizeLevel::Clear => "clear",
         SanitizeLevel::Purge => "purge",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(transport: Transport) -> DiskFacts {
+        DiskFacts {
+            id: "disk-1".parse().unwrap(),
+            kernel_name: "x".to_owned(),
+            transport,
+            model: Outcome::Absent,
+            serial: Outcome::Absent,
+            firmware_revision: Outcome::Absent,
+            size_bytes: 1 << 30,
+            logical_sector_bytes: 512,
+            rotational: Outcome::Absent,
+            read_only: false,
+            removable: false,
+            nvme: Outcome::Absent,
+        }
+    }
+
+    fn nvme_disk(format: bool, crypto_erase: bool, namespaces: Outcome<u32>) -> DiskFacts {
+        let capabilities = NvmeCapabilities {
+            format,
+            format_covers_all_namespaces: false,
+            erase_covers_all_namespaces: true,
+            crypto_erase,
+            namespaces,
+        };
+        DiskFacts { nvme: Outcome::Value(capabilities), ..disk(Transport::Nvme) }
+    }
+
+    #[test]
+    fn the_table() {
+        let one = || Outcome::Value(1);
+        let broken = || Outcome::Unreadable("EIO".to_owned());
+        let unread = DiskFacts { nvme: Outcome::Unreadable("EIO".to_owned()), ..disk(Transport::Nvme) };
+        let cases = [
+            (nvme_disk(true, true, one()), "NvmeFormatUserData", "NvmeFormatCrypto"),
+            (nvme_disk(true, false, one()), "NvmeFormatUserData", "no cryptographic erase"),
+            (nvme_disk(false, true, one()), "Overwrite", "only clears"),
+            (nvme_disk(true, true, Outcome::Value(2)), "would erase all of them", "would erase all of them"),
+            (nvme_disk(true, true, Outcome::Value(0)), "0 namespaces", "0 namespaces"),
+            (nvme_disk(true, true, Outcome::Absent), "not reported", "not reported"),
+            (nvme_disk(false, false, broken()), "could not be read: EIO", "could not be read: EIO"),
+            (disk(Transport::Nvme), "not reported", "not reported"),
+            (unread, "could not be read: EIO", "could not be read: EIO"),
+            (disk(Transport::Virtio), "Overwrite", "only clears"),
+            (disk(Transport::Scsi), "Overwrite", "only clears"),
+            (disk(Transport::Ata), "Overwrite", "only clears"),
+            (disk(Transport::Usb), "USB bridge", "USB bridge"),
+            (disk(Transport::Other), "not known", "not known"),
+            (DiskFacts { read_only: true, ..disk(Transport::Ata) }, "read-only", "read-only"),
+            (DiskFacts { removable: true, ..disk(Transport::Ata) }, "removable", "removable"),
+            (DiskFacts { size_bytes: 0, ..disk(Transport::Ata) }, "0 bytes", "0 bytes"),
+            (DiskFacts { size_bytes: 1000, ..disk(Transport::Ata) }, "1000 bytes", "1000 bytes"),
+            (
+                DiskFacts { logical_sector_bytes: 520, ..disk(Transport::Scsi) },
+                "sectors of 520",
+                "sectors of 520",
+            ),
+        ];
+        for (disk, clear, purge) in cases {
+            for (level, expected) in [(SanitizeLevel::Clear, clear), (SanitizeLevel::Purge, purge)] {
+                let chosen = match choose(&disk, level) {
+                    Ok(method) => format!("{method:?}"),
+                    Err(error) => error.to_string(),
+                };
+                assert!(chosen.contains(expected), "{disk:?} {level:?}: {chosen}, not {expected}");
+            }
+        }
     }
 }

@@ -91,7 +91,9 @@ pub enum NotErased {
     #[error("markers could not be written: {0}")]
     MarkersNotWritten(String),
     /// A marker is not where it was written; what the device stores is not what it is given.
-    #[error("the marker at byte {offset} was not on the disk after it was written; the device does not store what it is given, replace it")]
+    #[error(
+        "the marker at byte {offset} was not on the disk after it was written; the device does not store what it is given, replace it"
+    )]
     MarkerNotStored {
         /// Where.
         offset: u64,
@@ -108,7 +110,9 @@ pub enum NotErased {
         size: u64,
     },
     /// The disk is another one afterwards.
-    #[error("the disk changed its {what} during the erase: {before} before, {after} after; destroy or replace it")]
+    #[error(
+        "the disk changed its {what} during the erase: {before} before, {after} after; destroy or replace it"
+    )]
     DiskChanged {
         /// `identity`, `size` or `sector size`.
         what: &'static str,
@@ -251,7 +255,9 @@ impl EraseRun {
         match &self.state {
             State::WriteMarkers => Next::WriteMarkers { offsets: self.markers.clone() },
             State::Execute => Next::Execute(self.task.method),
-            State::ReadBefore(spans) | State::ReadBack(spans) => spans.front().map_or(Next::Finished, |span| Next::Read(*span)),
+            State::ReadBefore(spans) | State::ReadBack(spans) => {
+                spans.front().map_or(Next::Finished, |span| Next::Read(*span))
+            }
             State::Done | State::Failed(_) => Next::Finished,
         }
     }
@@ -370,7 +376,8 @@ impl EraseRun {
 
     fn check_report(&self, report: &DeviceReport) -> Result<(), NotErased> {
         let disk = &self.task.disk;
-        let changed = |what, before: String, after: String| Err(NotErased::DiskChanged { what, before, after });
+        let changed =
+            |what, before: String, after: String| Err(NotErased::DiskChanged { what, before, after });
         if report.id != disk.id {
             return changed("identity", disk.id.to_string(), report.id.to_string());
         }
@@ -378,7 +385,11 @@ impl EraseRun {
             return changed("size", disk.size_bytes.to_string(), report.size_bytes.to_string());
         }
         if report.logical_sector_bytes != disk.logical_sector_bytes {
-            return changed("sector size", disk.logical_sector_bytes.to_string(), report.logical_sector_bytes.to_string());
+            return changed(
+                "sector size",
+                disk.logical_sector_bytes.to_string(),
+                report.logical_sector_bytes.to_string(),
+            );
         }
         if self.task.method == EraseMethod::Overwrite && report.bytes_written != disk.size_bytes {
             return Err(NotErased::NotAllWritten { written: report.bytes_written, size: disk.size_bytes });

@@ -22,13 +22,17 @@ pub(crate) fn what_would_change_it(facts: &Facts<'_>, judged: &Judged) -> Vec<St
 
 /// Takes findings away: first each alone, then, if none alone matters, all of the strongest demand.
 fn better(facts: &Facts<'_>, judged: &Judged) -> Vec<String> {
-    let deciding: Vec<usize> = (0..judged.ruled.len()).filter(|at| judged.ruled[*at].demand > Demand::Watch).collect();
+    let deciding: Vec<usize> =
+        (0..judged.ruled.len()).filter(|at| judged.ruled[*at].demand > Demand::Watch).collect();
     let mut sentences = Vec::new();
     for at in &deciding {
         let action = without(facts, &judged.ruled, &|other, _| other == *at);
         if action != judged.action {
             let statement = judged.ruled[*at].finding.statement.trim_end_matches('.');
-            sentences.push(format!("Were it not so that \"{statement}\", the action would be {}.", action_name(action)));
+            sentences.push(format!(
+                "Were it not so that \"{statement}\", the action would be {}.",
+                action_name(action)
+            ));
         }
     }
     if sentences.is_empty() {
@@ -36,10 +40,14 @@ fn better(facts: &Facts<'_>, judged: &Judged) -> Vec<String> {
         let action = without(facts, &judged.ruled, &|_, ruled| ruled.demand == strongest);
         let count = judged.ruled.iter().filter(|ruled| ruled.demand == strongest).count();
         if action != judged.action {
-            sentences.push(format!("Without the first {count} reasons together, the action would be {}.", action_name(action)));
+            sentences.push(format!(
+                "Without the first {count} reasons together, the action would be {}.",
+                action_name(action)
+            ));
         } else {
             let action = without(facts, &judged.ruled, &|_, ruled| ruled.demand > Demand::Watch);
-            sentences.push(format!("Without all reasons together, the action would be {}.", action_name(action)));
+            sentences
+                .push(format!("Without all reasons together, the action would be {}.", action_name(action)));
         }
     }
     sentences
@@ -49,8 +57,16 @@ fn better(facts: &Facts<'_>, judged: &Judged) -> Vec<String> {
 /// it is what was taken away.
 fn without(facts: &Facts<'_>, ruled: &[Ruled], taken: &dyn Fn(usize, &Ruled) -> bool) -> Action {
     let gate_ids = ["request/protected", "request/image-assigned"];
-    let gone: Vec<&str> = ruled.iter().enumerate().filter(|(at, r)| taken(*at, r)).map(|(_, r)| r.finding.rule.as_str()).collect();
-    let kept = ruled.iter().enumerate().filter(|(at, r)| !taken(*at, r) && !gate_ids.contains(&r.finding.rule.as_str()));
+    let gone: Vec<&str> = ruled
+        .iter()
+        .enumerate()
+        .filter(|(at, r)| taken(*at, r))
+        .map(|(_, r)| r.finding.rule.as_str())
+        .collect();
+    let kept = ruled
+        .iter()
+        .enumerate()
+        .filter(|(at, r)| !taken(*at, r) && !gate_ids.contains(&r.finding.rule.as_str()));
     let mut kept: Vec<Ruled> = kept.map(|(_, r)| r.clone()).collect();
     let before_gates = kept.len();
     let _ = combine::action(facts, &mut kept);
@@ -73,11 +89,15 @@ fn worse(facts: &Facts<'_>) -> Vec<String> {
     tell("If the data belonged to another tenant".to_owned(), facts.evidence, &context);
 
     let one_file = ReadingValue::list(vec!["/usr/bin/example".to_owned()]);
-    if let Some(evidence) = with_reading(facts.evidence, &Subject::Image, ReadingKey::ImageFilesAltered, one_file) {
+    if let Some(evidence) =
+        with_reading(facts.evidence, &Subject::Image, ReadingKey::ImageFilesAltered, one_file)
+    {
         tell("If one immutable file were altered".to_owned(), &evidence, facts.context);
     }
     let other_image = ReadingValue::Text("another image".to_owned());
-    if let Some(evidence) = with_reading(facts.evidence, &Subject::Image, ReadingKey::ImageInstalled, other_image) {
+    if let Some(evidence) =
+        with_reading(facts.evidence, &Subject::Image, ReadingKey::ImageInstalled, other_image)
+    {
         tell("If another image were installed".to_owned(), &evidence, facts.context);
     }
     let disks = facts.disks().unwrap_or_default();
@@ -97,9 +117,15 @@ fn worse(facts: &Facts<'_>) -> Vec<String> {
 }
 
 /// The evidence with one reading's value replaced; `None` if there is no such reading.
-fn with_reading(evidence: &Evidence, subject: &Subject, key: ReadingKey, value: ReadingValue) -> Option<Evidence> {
+fn with_reading(
+    evidence: &Evidence,
+    subject: &Subject,
+    key: ReadingKey,
+    value: ReadingValue,
+) -> Option<Evidence> {
     let mut changed = evidence.clone();
-    let reading = changed.readings.iter_mut().find(|reading| reading.key == key && &reading.subject == subject)?;
+    let reading =
+        changed.readings.iter_mut().find(|reading| reading.key == key && &reading.subject == subject)?;
     reading.outcome = Outcome::Value(value);
     Some(changed)
 }

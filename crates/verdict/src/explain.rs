@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use contract::decision::{Action, Confidentiality, Decision, Finding, Fitness, Integrity, SanitizeLevel, Severity};
+use contract::decision::{
+    Action, Confidentiality, Decision, Finding, Fitness, Integrity, SanitizeLevel, Severity,
+};
 
 use crate::judge::action_name;
 
@@ -11,22 +13,33 @@ use crate::judge::action_name;
 #[must_use]
 pub fn explain(decision: &Decision) -> String {
     let mut text = String::new();
-    let reason = decision.reasons.first().map_or("no reason was recorded", |finding| finding.statement.as_str());
-    line(&mut text, format_args!("{}: {}", action_name(decision.action).to_uppercase(), meaning(decision.action)));
+    let reason =
+        decision.reasons.first().map_or("no reason was recorded", |finding| finding.statement.as_str());
+    line(
+        &mut text,
+        format_args!("{}: {}", action_name(decision.action).to_uppercase(), meaning(decision.action)),
+    );
     line(&mut text, format_args!("{reason}"));
     line(&mut text, format_args!(""));
     line(&mut text, format_args!("Confidentiality  {}", confidentiality(&decision.confidentiality)));
     line(&mut text, format_args!("Integrity        {}", integrity(decision.integrity)));
     line(&mut text, format_args!("Fitness          {}", fitness(decision.fitness)));
     section(&mut text, "Why", &decision.reasons.iter().map(finding).collect::<Vec<_>>());
-    let watched = decision.findings.iter().filter(|found| found.severity == Severity::Warning && !decision.reasons.contains(found));
+    let watched = decision
+        .findings
+        .iter()
+        .filter(|found| found.severity == Severity::Warning && !decision.reasons.contains(found));
     section(&mut text, "Worth a look", &watched.map(finding).collect::<Vec<_>>());
     section(&mut text, "What would change it", &decision.what_would_change_it);
-    let rejected = decision.rejected.iter().map(|other| format!("{}: {}", action_name(other.action), other.because));
+    let rejected =
+        decision.rejected.iter().map(|other| format!("{}: {}", action_name(other.action), other.because));
     section(&mut text, "Why not another action", &rejected.collect::<Vec<_>>());
     line(&mut text, format_args!(""));
     line(&mut text, format_args!("Judged by {} under policy {}", decision.engine, decision.policy));
-    line(&mut text, format_args!("on evidence {}; {} findings in all.", decision.evidence, decision.findings.len()));
+    line(
+        &mut text,
+        format_args!("on evidence {}; {} findings in all.", decision.evidence, decision.findings.len()),
+    );
     text
 }
 
@@ -56,7 +69,9 @@ fn meaning(action: Action) -> &'static str {
     match action {
         Action::Keep => "nothing is written; the node goes back to work.",
         Action::LookDeeper => "nothing is written; the node has to be looked at from the ramdisk.",
-        Action::Repair => "altered and missing immutable files and partitions are put back; local state stays.",
+        Action::Repair => {
+            "altered and missing immutable files and partitions are put back; local state stays."
+        }
         Action::Reimage => "the operating system's disk is made identical to the image; other disks stay.",
         Action::Wipe => "the disks are sanitized, then the image is installed.",
         Action::Quarantine => "nothing is written; the node is taken out until a person has looked.",
@@ -74,7 +89,9 @@ fn confidentiality(verdict: &Confidentiality) -> String {
             let names: Vec<&str> = disks.iter().map(|disk| disk.as_str()).collect();
             format!("sanitize to the level {level}: {}", names.join(", "))
         }
-        Confidentiality::Undetermined { why } => format!("the data may not stay, but could not be located: {why}"),
+        Confidentiality::Undetermined { why } => {
+            format!("the data may not stay, but could not be located: {why}")
+        }
     }
 }
 

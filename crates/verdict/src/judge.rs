@@ -65,11 +65,15 @@ pub(crate) fn weigh(facts: &Facts<'_>) -> Judged {
 
 /// The findings that decided, strongest demand first; for keep, what speaks for it and what to watch.
 fn reasons(judged: &Judged) -> Vec<Finding> {
-    let mut deciding: Vec<&Ruled> = judged.ruled.iter().filter(|ruled| ruled.demand > Demand::Watch).collect();
+    let mut deciding: Vec<&Ruled> =
+        judged.ruled.iter().filter(|ruled| ruled.demand > Demand::Watch).collect();
     deciding.sort_by_key(|ruled| std::cmp::Reverse(ruled.demand));
     if deciding.is_empty() {
         let first_axes = [Axis::Confidentiality, Axis::Integrity];
-        let good = judged.ruled.iter().filter(|r| r.demand == Demand::Nothing && first_axes.contains(&r.finding.axis));
+        let good = judged
+            .ruled
+            .iter()
+            .filter(|r| r.demand == Demand::Nothing && first_axes.contains(&r.finding.axis));
         deciding.extend(good);
         deciding.extend(judged.ruled.iter().filter(|r| r.demand == Demand::Watch));
     }
@@ -89,7 +93,8 @@ pub(crate) fn action_name(action: Action) -> &'static str {
 }
 
 fn rejected(judged: &Judged) -> Vec<Rejected> {
-    let all = [Action::Keep, Action::LookDeeper, Action::Repair, Action::Reimage, Action::Wipe, Action::Quarantine];
+    let all =
+        [Action::Keep, Action::LookDeeper, Action::Repair, Action::Reimage, Action::Wipe, Action::Quarantine];
     let strongest = judged.ruled.iter().rev().max_by_key(|ruled| ruled.demand);
     let deciding = strongest.map_or("", |ruled| ruled.finding.statement.as_str());
     let others = all.into_iter().filter(|action| *action != judged.action);
@@ -101,7 +106,9 @@ fn because(other: Action, taken: Action, deciding: &str) -> String {
         (Action::LookDeeper, Action::Keep) => "what was seen is enough to keep the node".to_owned(),
         (Action::LookDeeper, _) => format!("a deeper look could not make it milder: {deciding}"),
         (_, Action::LookDeeper) if other > taken => "nothing is written before a deeper look".to_owned(),
-        (_, Action::Quarantine) if other > Action::LookDeeper => format!("nothing may be written: {deciding}"),
+        (_, Action::Quarantine) if other > Action::LookDeeper => {
+            format!("nothing may be written: {deciding}")
+        }
         _ if other < taken => format!("it would not be enough: {deciding}"),
         (Action::Quarantine, _) => "nothing found asks for taking the node out".to_owned(),
         _ => format!("{} is enough; nothing found asks for more", action_name(taken)),

@@ -172,7 +172,12 @@ impl Permit {
     ///
     /// # Errors
     /// [`PermitRefusal`]; a refused order is not spent.
-    pub fn grant(order: &SignedOrder, plan: Plan, expected: &Expected<'_>, present: &[DiskFacts]) -> Result<Self, PermitRefusal> {
+    pub fn grant(
+        order: &SignedOrder,
+        plan: Plan,
+        expected: &Expected<'_>,
+        present: &[DiskFacts],
+    ) -> Result<Self, PermitRefusal> {
         let order = order.verify(&expected.order_key)?;
         if order.node != expected.node {
             return Err(PermitRefusal::OtherNode { order: order.node, ours: expected.node });
@@ -264,7 +269,10 @@ fn check_disk(target: &DiskTarget, present: &[DiskFacts]) -> Result<(), PermitRe
         return refuse(format!("has {} bytes, the plan says {}", disk.size_bytes, target.size_bytes));
     }
     if disk.logical_sector_bytes != target.logical_sector_bytes {
-        return refuse(format!("has sectors of {} bytes, the plan says {}", disk.logical_sector_bytes, target.logical_sector_bytes));
+        return refuse(format!(
+            "has sectors of {} bytes, the plan says {}",
+            disk.logical_sector_bytes, target.logical_sector_bytes
+        ));
     }
     if disk.read_only {
         return refuse("is read-only".to_owned());

@@ -39,7 +39,9 @@ pub enum PlanRefusal {
         why: String,
     },
     /// The disk that should carry the operating system is not there.
-    #[error("disk {disk}, which should carry the operating system, is missing; assign another or put it back")]
+    #[error(
+        "disk {disk}, which should carry the operating system, is missing; assign another or put it back"
+    )]
     OsDiskMissing {
         /// Which.
         disk: DiskId,
@@ -53,13 +55,17 @@ pub enum PlanRefusal {
         why: String,
     },
     /// No disk can carry the operating system.
-    #[error("no disk can carry the operating system: none that is writable and fixed has {image_bytes} bytes")]
+    #[error(
+        "no disk can carry the operating system: none that is writable and fixed has {image_bytes} bytes"
+    )]
     NoOsDisk {
         /// What the image needs.
         image_bytes: u64,
     },
     /// The disk that would be written was not there when the node was approved.
-    #[error("disk {disk} would carry the operating system, but is new to this node; approve the new hardware or assign a disk")]
+    #[error(
+        "disk {disk} would carry the operating system, but is new to this node; approve the new hardware or assign a disk"
+    )]
     OsDiskUnexpected {
         /// Which.
         disk: DiskId,
@@ -101,7 +107,9 @@ pub fn plan(
 ) -> Result<Option<Plan>, PlanRefusal> {
     belong_together(decision, evidence, context, policy)?;
     let facts = Facts { evidence, context, policy, now: decision.decided_at };
-    if matches!(decision.action, Action::Keep | Action::LookDeeper | Action::Quarantine) || !facts.in_ramdisk() {
+    if matches!(decision.action, Action::Keep | Action::LookDeeper | Action::Quarantine)
+        || !facts.in_ramdisk()
+    {
         return Ok(None);
     }
     let (image, os_disk) = target(&facts)?;
@@ -115,10 +123,21 @@ pub fn plan(
             steps.push(write_step(image, os_disk, seed));
         }
     }
-    Ok(Some(Plan { node: context.node, evidence: evidence.id, action: decision.action, steps, boot: policy.boot_method() }))
+    Ok(Some(Plan {
+        node: context.node,
+        evidence: evidence.id,
+        action: decision.action,
+        steps,
+        boot: policy.boot_method(),
+    }))
 }
 
-fn belong_together(decision: &Decision, evidence: &Evidence, context: &NodeContext, policy: &Policy) -> Result<(), PlanRefusal> {
+fn belong_together(
+    decision: &Decision,
+    evidence: &Evidence,
+    context: &NodeContext,
+    policy: &Policy,
+) -> Result<(), PlanRefusal> {
     let pairs = [
         (decision.node == context.node && evidence.node == context.node, "node"),
         (decision.evidence == evidence.id, "evidence"),
@@ -185,11 +204,16 @@ fn unfit(disk: &DiskFacts, image_bytes: u64) -> Option<String> {
     if disk.removable {
         return Some("is removable".to_owned());
     }
-    (disk.size_bytes < image_bytes).then(|| format!("has {} bytes where the image needs {image_bytes}", disk.size_bytes))
+    (disk.size_bytes < image_bytes)
+        .then(|| format!("has {} bytes where the image needs {image_bytes}", disk.size_bytes))
 }
 
 fn disk_target(disk: &DiskFacts) -> DiskTarget {
-    DiskTarget { id: disk.id.clone(), size_bytes: disk.size_bytes, logical_sector_bytes: disk.logical_sector_bytes }
+    DiskTarget {
+        id: disk.id.clone(),
+        size_bytes: disk.size_bytes,
+        logical_sector_bytes: disk.logical_sector_bytes,
+    }
 }
 
 /// The operating system's disk first: a machine that is cut off half-way must not come up with the
@@ -212,7 +236,10 @@ fn erase_steps(
     ordered.dedup();
     for id in ordered {
         let refused = |why: &str| PlanRefusal::CannotErase { disk: id.clone(), level, why: why.to_owned() };
-        let disk = disks.iter().find(|disk| &disk.id == id).ok_or_else(|| refused("it is missing; put it back or destroy it"))?;
+        let disk = disks
+            .iter()
+            .find(|disk| &disk.id == id)
+            .ok_or_else(|| refused("it is missing; put it back or destroy it"))?;
         let method = match methods.get(id) {
             Some(Ok(method)) => *method,
             Some(Err(why)) => return Err(refused(why)),
@@ -261,9 +288,15 @@ fn guid(digest: Digest) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-fn repair_steps(facts: &Facts<'_>, image: ImageId, os_disk: &DiskTarget, steps: &mut Vec<Step>) -> Result<(), PlanRefusal> {
+fn repair_steps(
+    facts: &Facts<'_>,
+    image: ImageId,
+    os_disk: &DiskTarget,
+    steps: &mut Vec<Step>,
+) -> Result<(), PlanRefusal> {
     let refuse = |why: String| PlanRefusal::NotNameable { why };
-    let partitions = partition_numbers(&altered(facts, ReadingKey::ImagePartitionsAltered)?).map_err(refuse)?;
+    let partitions =
+        partition_numbers(&altered(facts, ReadingKey::ImagePartitionsAltered)?).map_err(refuse)?;
     if !partitions.is_empty() {
         steps.push(Step::RepairPartitions { disk: os_disk.clone(), image, partitions });
     }
@@ -282,9 +315,9 @@ fn repair_steps(facts: &Facts<'_>, image: ImageId, os_disk: &DiskTarget, steps: 
 fn altered(facts: &Facts<'_>, key: ReadingKey) -> Result<Vec<String>, PlanRefusal> {
     match facts.list(&Subject::Image, key) {
         Outcome::Value(list) if list.items.len() as u64 == list.total => Ok(list.items),
-        Outcome::Value(list) => {
-            Err(PlanRefusal::NotNameable { why: format!("{key} has {} entries, more than the {LIST_ITEMS_MAX} that are listed", list.total) })
-        }
+        Outcome::Value(list) => Err(PlanRefusal::NotNameable {
+            why: format!("{key} has {} entries, more than the {LIST_ITEMS_MAX} that are listed", list.total),
+        }),
         Outcome::Absent => Ok(Vec::new()),
         Outcome::Unreadable(why) => Err(PlanRefusal::NotNameable { why }),
     }
@@ -311,7 +344,10 @@ pub(crate) fn file_paths(items: &[String]) -> Result<Vec<String>, String> {
     for item in items {
         let detour = item.split('/').skip(1).any(|part| part.is_empty() || part == "." || part == "..");
         if !item.starts_with('/') || detour || item.contains('\0') || item.len() > 4096 {
-            return Err(format!("{:?} is not an absolute path without detours", item.chars().take(80).collect::<String>()));
+            return Err(format!(
+                "{:?} is not an absolute path without detours",
+                item.chars().take(80).collect::<String>()
+            ));
         }
         paths.push(item.clone());
     }

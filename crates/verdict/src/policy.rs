@@ -66,19 +66,17 @@ macro_rules! section {
     };
 }
 
-section!(EvidencePolicy, EvidenceFragment {
-    age_max_seconds: u64,
-    reading_age_max_seconds: u64,
-});
-section!(ConfidentialityPolicy, ConfidentialityFragment {
-    tenant_change_level: SanitizeLevel,
-});
-section!(IntegrityPolicy, IntegrityFragment {
-    keep_trust_min: Trust,
-    altered_percent_reimage_above: u64,
-    foreign_files: ForeignFiles,
-    file_system_errors_reimage_above: u64,
-});
+section!(EvidencePolicy, EvidenceFragment { age_max_seconds: u64, reading_age_max_seconds: u64 });
+section!(ConfidentialityPolicy, ConfidentialityFragment { tenant_change_level: SanitizeLevel });
+section!(
+    IntegrityPolicy,
+    IntegrityFragment {
+        keep_trust_min: Trust,
+        altered_percent_reimage_above: u64,
+        foreign_files: ForeignFiles,
+        file_system_errors_reimage_above: u64,
+    }
+);
 section!(FitnessPolicy, FitnessFragment {
     nvme_critical_warning_quarantine_mask: u64,
     nvme_critical_warning_watch_mask: u64,
@@ -95,12 +93,8 @@ section!(FitnessPolicy, FitnessFragment {
     remediations_watch_from: u64,
     remediations_window_hours: u64,
 });
-section!(ErasePolicy, EraseFragment {
-    verify_samples: u32,
-});
-section!(BootPolicy, BootFragment {
-    method: BootMethod,
-});
+section!(ErasePolicy, EraseFragment { verify_samples: u32 });
+section!(BootPolicy, BootFragment { method: BootMethod });
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -267,7 +261,12 @@ mod tests {
             ("[erase]\nverify_samples = \"many\"\n", 2, "verify_samples", "invalid type"),
             ("[erase]\n# few\nverify_samples = 3\n", 3, "verify_samples", "between 1000 and 100000"),
             ("[fitness]\ndisk_read_errors = { above = 3 }\n", 2, "disk_read_errors", "unknown field"),
-            ("[fitness]\nkernel_hardware_errors_fatal = [\"\"]\n", 2, "kernel_hardware_errors_fatal", "every line"),
+            (
+                "[fitness]\nkernel_hardware_errors_fatal = [\"\"]\n",
+                2,
+                "kernel_hardware_errors_fatal",
+                "every line",
+            ),
             ("[evidence\n", 1, "[evidence", "unclosed"),
         ];
         for (text, line, key, problem) in cases {

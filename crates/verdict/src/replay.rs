@@ -33,7 +33,12 @@ pub enum Difference {
 ///
 /// # Errors
 /// [`Difference`] says what differs.
-pub fn replay(decision: &Decision, evidence: &Evidence, context: &NodeContext, policy: &Policy) -> Result<(), Difference> {
+pub fn replay(
+    decision: &Decision,
+    evidence: &Evidence,
+    context: &NodeContext,
+    policy: &Policy,
+) -> Result<(), Difference> {
     let again = judge(evidence, context, policy, decision.decided_at);
     let theirs = serde_json::to_value(decision).map_err(Difference::Encode)?;
     let ours = serde_json::to_value(&again).map_err(Difference::Encode)?;

@@ -49,7 +49,11 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Confidentiality, Vec<Ruled>) {
         owner_demands_all = true;
         ruled.push(UNFINISHED.found(
             Demand::Sanitize,
-            Seen::fact(Subject::Node, "an erase was begun and never reported done", "every erase reported done"),
+            Seen::fact(
+                Subject::Node,
+                "an erase was begun and never reported done",
+                "every erase reported done",
+            ),
             "An erase of this node was begun and never reported done; it is done again.",
         ));
     }

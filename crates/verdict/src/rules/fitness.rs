@@ -12,7 +12,8 @@ const NVME_LOG: &str = "NVM Express Base Specification, SMART / Health Informati
 const BACKBLAZE: &str = "Backblaze annual failure rates by attribute value, as tabulated by Scrutiny";
 
 /// F1: no bit of the critical warning that means data are in danger.
-const NVME_CRITICAL: Rule = Rule { id: "fitness/nvme-critical-warning", axis: Axis::Fitness, source: NVME_LOG };
+const NVME_CRITICAL: Rule =
+    Rule { id: "fitness/nvme-critical-warning", axis: Axis::Fitness, source: NVME_LOG };
 /// F2: spare blocks not below the disk's own threshold.
 const NVME_SPARE: Rule = Rule { id: "fitness/nvme-available-spare", axis: Axis::Fitness, source: NVME_LOG };
 /// F3: the disk's own SMART verdict.
@@ -133,7 +134,8 @@ pub(super) fn cautious(facts: &Facts<'_>) -> Demand {
 fn judge_disk(facts: &Facts<'_>, disk: &DiskFacts, ruled: &mut Vec<Ruled>) {
     let subject = Subject::Disk(disk.id.clone());
     // A reading that is there counts on any disk; one that is missing only where the disk should have it.
-    let concerns = |key, transport| disk.transport == transport || facts.evidence.find(&subject, key).is_some();
+    let concerns =
+        |key, transport| disk.transport == transport || facts.evidence.find(&subject, key).is_some();
     if concerns(ReadingKey::NvmeCriticalWarning, Transport::Nvme) {
         ruled.push(critical_warning(facts, disk, &subject));
     }
@@ -169,13 +171,23 @@ fn critical_warning(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject) -> R
             } else {
                 Demand::Nothing
             };
-            let said = if bits == 0 { "raises no critical warning".to_owned() } else { format!("raises critical warning {bits:#04x}: {}", bit_names(bits)) };
+            let said = if bits == 0 {
+                "raises no critical warning".to_owned()
+            } else {
+                format!("raises critical warning {bits:#04x}: {}", bit_names(bits))
+            };
             NVME_CRITICAL.found(demand, seen(format!("{bits:#04x}")), format!("Disk {id} {said}."))
         }
-        Outcome::Absent => NVME_CRITICAL.unknown(cautious(facts), seen("absent".to_owned()), format!("Disk {id} keeps no health log, which NVMe demands.")),
-        Outcome::Unreadable(why) => {
-            NVME_CRITICAL.unknown(cautious(facts), seen(why.clone()), format!("The health log of disk {id} could not be read: {why}."))
-        }
+        Outcome::Absent => NVME_CRITICAL.unknown(
+            cautious(facts),
+            seen("absent".to_owned()),
+            format!("Disk {id} keeps no health log, which NVMe demands."),
+        ),
+        Outcome::Unreadable(why) => NVME_CRITICAL.unknown(
+            cautious(facts),
+            seen(why.clone()),
+            format!("The health log of disk {id} could not be read: {why}."),
+        ),
     }
 }
 
@@ -236,12 +248,22 @@ fn smart_threshold(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject) -> Ru
     let seen = |observed: &str| Seen::reading(subject.clone(), key, observed, "no threshold exceeded");
     let id = &disk.id;
     match facts.flag(subject, key) {
-        Outcome::Value(false) => ATA_THRESHOLD.found(Demand::Nothing, seen("no"), format!("Disk {id} says that it is well.")),
-        Outcome::Value(true) => ATA_THRESHOLD.found(Demand::Quarantine, seen("yes"), format!("Disk {id} says that it is failing.")),
-        Outcome::Absent => ATA_THRESHOLD.found(Demand::Nothing, seen("has no SMART"), format!("Disk {id} has no SMART.")),
-        Outcome::Unreadable(why) => {
-            ATA_THRESHOLD.unknown(cautious(facts), seen(&why), format!("The SMART status of disk {id} could not be read: {why}."))
+        Outcome::Value(false) => {
+            ATA_THRESHOLD.found(Demand::Nothing, seen("no"), format!("Disk {id} says that it is well."))
         }
+        Outcome::Value(true) => ATA_THRESHOLD.found(
+            Demand::Quarantine,
+            seen("yes"),
+            format!("Disk {id} says that it is failing."),
+        ),
+        Outcome::Absent => {
+            ATA_THRESHOLD.found(Demand::Nothing, seen("has no SMART"), format!("Disk {id} has no SMART."))
+        }
+        Outcome::Unreadable(why) => ATA_THRESHOLD.unknown(
+            cautious(facts),
+            seen(&why),
+            format!("The SMART status of disk {id} could not be read: {why}."),
+        ),
     }
 }
 
@@ -284,10 +306,16 @@ fn counted(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject, counter: &Cou
             };
             counter.rule.found(demand, seen(count.to_string()), format!("Disk {id}: {count} {what}."))
         }
-        Outcome::Absent if !counter.always_there => {
-            counter.rule.found(Demand::Nothing, seen("not kept".to_owned()), format!("Disk {id} does not count {what}."))
-        }
-        Outcome::Absent => counter.rule.unknown(unknown_demand, seen("absent".to_owned()), format!("Disk {id} has no count of {what}.")),
+        Outcome::Absent if !counter.always_there => counter.rule.found(
+            Demand::Nothing,
+            seen("not kept".to_owned()),
+            format!("Disk {id} does not count {what}."),
+        ),
+        Outcome::Absent => counter.rule.unknown(
+            unknown_demand,
+            seen("absent".to_owned()),
+            format!("Disk {id} has no count of {what}."),
+        ),
         Outcome::Unreadable(why) => counter.rule.unknown(
             unknown_demand,
             seen(why.clone()),

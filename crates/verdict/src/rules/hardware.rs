@@ -7,10 +7,15 @@ use super::fitness::cautious;
 use super::{Demand, Rule, Ruled, Seen};
 use crate::facts::{Facts, Listed};
 
-const EXPECTED_SOURCE: &str = "design: missing expected hardware means quarantine (what the node had when it was approved)";
+const EXPECTED_SOURCE: &str =
+    "design: missing expected hardware means quarantine (what the node had when it was approved)";
 
 /// F6: the disks can be listed.
-const DISKS: Rule = Rule { id: "fitness/disks-seen", axis: Axis::Fitness, source: "design: could not look is not nothing there" };
+const DISKS: Rule = Rule {
+    id: "fitness/disks-seen",
+    axis: Axis::Fitness,
+    source: "design: could not look is not nothing there",
+};
 /// F7: every expected disk is there.
 const DISK_MISSING: Rule = Rule { id: "fitness/expected-disk", axis: Axis::Fitness, source: EXPECTED_SOURCE };
 /// F8: every expected network interface is there.
@@ -55,7 +60,11 @@ fn expected_disks(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
         Ok(disks) => disks,
         Err(why) => {
             let statement = format!("The disks could not be seen: {why}.");
-            ruled.push(DISKS.unknown(if facts.in_ramdisk() { Demand::Quarantine } else { Demand::LookDeeper }, node(&why, "all disks listed"), statement));
+            ruled.push(DISKS.unknown(
+                if facts.in_ramdisk() { Demand::Quarantine } else { Demand::LookDeeper },
+                node(&why, "all disks listed"),
+                statement,
+            ));
             return;
         }
     };
@@ -65,7 +74,11 @@ fn expected_disks(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
         ruled.push(DISK_MISSING.found(Demand::Quarantine, seen, format!("Disk {id} is missing.")));
     }
     for disk in disks.iter().filter(|disk| !expected.disks.contains(&disk.id)) {
-        let seen = Seen::fact(Subject::Disk(disk.id.clone()), "present", "only disks that the node was approved with");
+        let seen = Seen::fact(
+            Subject::Disk(disk.id.clone()),
+            "present",
+            "only disks that the node was approved with",
+        );
         ruled.push(DISK_MISSING.found(Demand::Watch, seen, format!("Disk {} is new to this node.", disk.id)));
     }
 }
@@ -86,24 +99,41 @@ fn expected_nics(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
     };
     for mac in expected.iter().filter(|mac| !nics.iter().any(|nic| &nic.mac == *mac)) {
         let seen = Seen::fact(Subject::Nic(*mac), "missing", "present");
-        ruled.push(NIC_MISSING.found(Demand::Quarantine, seen, format!("Network interface {mac} is missing.")));
+        ruled.push(NIC_MISSING.found(
+            Demand::Quarantine,
+            seen,
+            format!("Network interface {mac} is missing."),
+        ));
     }
 }
 
 fn expected_memory(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
-    let Some(expected) = facts.context.expected_hardware.as_ref().and_then(|hardware| hardware.memory_bytes) else { return };
+    let Some(expected) = facts.context.expected_hardware.as_ref().and_then(|hardware| hardware.memory_bytes)
+    else {
+        return;
+    };
     let percent = facts.thresholds().fitness.memory_percent_min;
     let threshold = format!("at least {percent} % of {expected} bytes");
     ruled.push(match &facts.evidence.inventory.memory_bytes {
         Outcome::Value(found) => {
             let enough = u128::from(*found) * 100 >= u128::from(expected) * u128::from(percent);
             let demand = if enough { Demand::Nothing } else { Demand::Quarantine };
-            MEMORY.found(demand, node(found, threshold), format!("The node has {found} bytes of memory; it was approved with {expected}."))
+            MEMORY.found(
+                demand,
+                node(found, threshold),
+                format!("The node has {found} bytes of memory; it was approved with {expected}."),
+            )
         }
-        Outcome::Absent => MEMORY.unknown(cautious(facts), node("absent", threshold), "How much memory the node has was not seen."),
-        Outcome::Unreadable(why) => {
-            MEMORY.unknown(cautious(facts), node(why, threshold), format!("How much memory the node has could not be read: {why}."))
-        }
+        Outcome::Absent => MEMORY.unknown(
+            cautious(facts),
+            node("absent", threshold),
+            "How much memory the node has was not seen.",
+        ),
+        Outcome::Unreadable(why) => MEMORY.unknown(
+            cautious(facts),
+            node(why, threshold),
+            format!("How much memory the node has could not be read: {why}."),
+        ),
     });
 }
 
@@ -114,20 +144,33 @@ fn log_reading(key: ReadingKey, observed: impl ToString) -> Seen {
 fn hardware_errors(facts: &Facts<'_>) -> Ruled {
     let key = ReadingKey::KernelHardwareErrors;
     match facts.list(&Subject::Node, key) {
-        Outcome::Value(list) if list.total == 0 => {
-            HARDWARE_ERRORS.found(Demand::Nothing, log_reading(key, 0), "The kernel reported no hardware errors in this boot.")
-        }
+        Outcome::Value(list) if list.total == 0 => HARDWARE_ERRORS.found(
+            Demand::Nothing,
+            log_reading(key, 0),
+            "The kernel reported no hardware errors in this boot.",
+        ),
         Outcome::Value(list) => {
             // What was cut from the list may have been fatal.
-            let fatal = fatal_line(facts, &list).or((list.total > list.items.len() as u64).then_some("more than could be listed"));
+            let fatal = fatal_line(facts, &list)
+                .or((list.total > list.items.len() as u64).then_some("more than could be listed"));
             let demand = if fatal.is_some() { Demand::Quarantine } else { Demand::Watch };
             let first = fatal.or(list.items.first().map(String::as_str)).unwrap_or_default();
-            HARDWARE_ERRORS.found(demand, log_reading(key, list.total), format!("The kernel reported {} hardware errors in this boot: {first}.", list.total))
+            HARDWARE_ERRORS.found(
+                demand,
+                log_reading(key, list.total),
+                format!("The kernel reported {} hardware errors in this boot: {first}.", list.total),
+            )
         }
-        Outcome::Absent => HARDWARE_ERRORS.unknown(cautious(facts), log_reading(key, "absent"), "The kernel log was not looked at."),
-        Outcome::Unreadable(why) => {
-            HARDWARE_ERRORS.unknown(cautious(facts), log_reading(key, &why), format!("The kernel log could not be read for hardware errors: {why}."))
-        }
+        Outcome::Absent => HARDWARE_ERRORS.unknown(
+            cautious(facts),
+            log_reading(key, "absent"),
+            "The kernel log was not looked at.",
+        ),
+        Outcome::Unreadable(why) => HARDWARE_ERRORS.unknown(
+            cautious(facts),
+            log_reading(key, &why),
+            format!("The kernel log could not be read for hardware errors: {why}."),
+        ),
     }
 }
 
@@ -143,17 +186,29 @@ fn fatal_line<'a>(facts: &Facts<'_>, list: &'a Listed) -> Option<&'a str> {
 fn storage_errors(facts: &Facts<'_>) -> Ruled {
     let key = ReadingKey::KernelStorageErrors;
     match facts.list(&Subject::Node, key) {
-        Outcome::Value(list) if list.total == 0 => {
-            STORAGE_ERRORS.found(Demand::Nothing, log_reading(key, 0), "The kernel reported no storage errors in this boot.")
-        }
+        Outcome::Value(list) if list.total == 0 => STORAGE_ERRORS.found(
+            Demand::Nothing,
+            log_reading(key, 0),
+            "The kernel reported no storage errors in this boot.",
+        ),
         Outcome::Value(list) => {
             let first = list.items.first().map_or("", String::as_str);
-            STORAGE_ERRORS.found(Demand::Watch, log_reading(key, list.total), format!("The kernel reported {} storage errors in this boot: {first}.", list.total))
+            STORAGE_ERRORS.found(
+                Demand::Watch,
+                log_reading(key, list.total),
+                format!("The kernel reported {} storage errors in this boot: {first}.", list.total),
+            )
         }
-        Outcome::Absent => STORAGE_ERRORS.unknown(Demand::Watch, log_reading(key, "absent"), "The kernel log was not looked at."),
-        Outcome::Unreadable(why) => {
-            STORAGE_ERRORS.unknown(Demand::Watch, log_reading(key, &why), format!("The kernel log could not be read for storage errors: {why}."))
-        }
+        Outcome::Absent => STORAGE_ERRORS.unknown(
+            Demand::Watch,
+            log_reading(key, "absent"),
+            "The kernel log was not looked at.",
+        ),
+        Outcome::Unreadable(why) => STORAGE_ERRORS.unknown(
+            Demand::Watch,
+            log_reading(key, &why),
+            format!("The kernel log could not be read for storage errors: {why}."),
+        ),
     }
 }
 
@@ -168,7 +223,13 @@ fn repeated(facts: &Facts<'_>) -> Option<Ruled> {
     (count >= fitness.remediations_watch_from).then(|| {
         REPEATED.found(
             Demand::Watch,
-            node(count, format!("fewer than {} in {} h", fitness.remediations_watch_from, fitness.remediations_window_hours)),
+            node(
+                count,
+                format!(
+                    "fewer than {} in {} h",
+                    fitness.remediations_watch_from, fitness.remediations_window_hours
+                ),
+            ),
             format!("The node had to be put right {count} times in {} h.", fitness.remediations_window_hours),
         )
     })

@@ -16,7 +16,8 @@ const DESIGN_FILES: &str = "design: immutable content differs means repair";
 /// I1: the disk carries the assigned image.
 const INSTALLED: Rule = Rule { id: "integrity/image-installed", axis: Axis::Integrity, source: DESIGN_IMAGE };
 /// I2: its writing was finished.
-const UNFINISHED: Rule = Rule { id: "integrity/image-unfinished", axis: Axis::Integrity, source: DESIGN_IMAGE };
+const UNFINISHED: Rule =
+    Rule { id: "integrity/image-unfinished", axis: Axis::Integrity, source: DESIGN_IMAGE };
 /// I3: its immutable partitions are bit-identical.
 const PARTITIONS: Rule = Rule { id: "integrity/partitions", axis: Axis::Integrity, source: DESIGN_FILES };
 /// I4: its immutable files are as the image has them.
@@ -55,7 +56,11 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Integrity, Vec<Ruled>) {
     if let Some(work) = &facts.context.unfinished {
         ruled.push(UNFINISHED.found(
             Demand::Reimage,
-            Seen::fact(Subject::Image, format!("job {} was begun and never reported done", work.job), "no unfinished work"),
+            Seen::fact(
+                Subject::Image,
+                format!("job {} was begun and never reported done", work.job),
+                "no unfinished work",
+            ),
             "Writing to this node was begun and never reported done; what it left is not trusted.",
         ));
     }
@@ -84,10 +89,14 @@ fn installed(facts: &Facts<'_>, image: &ImageId) -> Ruled {
         Outcome::Value(found) if found == image.to_string() => {
             INSTALLED.found(Demand::Nothing, seen(&found), "The assigned image is installed.")
         }
-        Outcome::Value(found) => {
-            INSTALLED.found(Demand::Reimage, seen(&found), "Another image than the assigned one is installed.")
+        Outcome::Value(found) => INSTALLED.found(
+            Demand::Reimage,
+            seen(&found),
+            "Another image than the assigned one is installed.",
+        ),
+        Outcome::Absent => {
+            INSTALLED.found(Demand::Reimage, seen("no image"), "No image of ours is installed.")
         }
-        Outcome::Absent => INSTALLED.found(Demand::Reimage, seen("no image"), "No image of ours is installed."),
         Outcome::Unreadable(why) => INSTALLED.unknown(
             cautious(facts),
             seen(&why),
@@ -100,13 +109,19 @@ fn unfinished(facts: &Facts<'_>) -> Ruled {
     let key = ReadingKey::ImageUnfinished;
     let seen = |observed: &str| image_reading(key, observed, "a finished image");
     match facts.flag(&Subject::Image, key) {
-        Outcome::Value(false) => UNFINISHED.found(Demand::Nothing, seen("finished"), "The image was written to its end."),
-        Outcome::Value(true) => {
-            UNFINISHED.found(Demand::Reimage, seen("unfinished"), "The image on the disk was never written to its end.")
+        Outcome::Value(false) => {
+            UNFINISHED.found(Demand::Nothing, seen("finished"), "The image was written to its end.")
         }
-        Outcome::Absent => {
-            UNFINISHED.unknown(cautious(facts), seen("absent"), "Whether the image was written to its end was not seen.")
-        }
+        Outcome::Value(true) => UNFINISHED.found(
+            Demand::Reimage,
+            seen("unfinished"),
+            "The image on the disk was never written to its end.",
+        ),
+        Outcome::Absent => UNFINISHED.unknown(
+            cautious(facts),
+            seen("absent"),
+            "Whether the image was written to its end was not seen.",
+        ),
         Outcome::Unreadable(why) => UNFINISHED.unknown(
             cautious(facts),
             seen(&why),
@@ -147,11 +162,16 @@ fn partitions_and_files(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
         ),
         Compared::Differ(list) if list.total == 0 => {
             partitions_compared = true;
-            PARTITIONS.found(Demand::Nothing, image_reading(key, "0", "0"), "No immutable partition is altered.")
+            PARTITIONS.found(
+                Demand::Nothing,
+                image_reading(key, "0", "0"),
+                "No immutable partition is altered.",
+            )
         }
         Compared::Differ(list) => {
             partitions_compared = true;
-            let nameable = plan::partition_numbers(&list.items).is_ok() && list.items.len() as u64 == list.total;
+            let nameable =
+                plan::partition_numbers(&list.items).is_ok() && list.items.len() as u64 == list.total;
             let demand = if nameable { Demand::Repair } else { Demand::Reimage };
             PARTITIONS.found(
                 demand,
@@ -183,7 +203,9 @@ fn files(facts: &Facts<'_>, partitions_compared: bool, ruled: &mut Vec<Ruled>) {
         }
     };
     let mut total: u64 = 0;
-    for (key, word) in [(ReadingKey::ImageFilesAltered, "altered"), (ReadingKey::ImageFilesMissing, "missing")] {
+    for (key, word) in
+        [(ReadingKey::ImageFilesAltered, "altered"), (ReadingKey::ImageFilesMissing, "missing")]
+    {
         let list = match compared(facts, key) {
             Compared::Differ(list) => list,
             Compared::NoneNamed if checked == 0 => continue,
@@ -219,7 +241,11 @@ fn files_unknown(facts: &Facts<'_>, key: ReadingKey, word: &str, why: &str) -> R
 
 fn differing_files(key: ReadingKey, word: &str, list: &Listed, checked: u64) -> Ruled {
     if list.total == 0 {
-        return FILES.found(Demand::Nothing, image_reading(key, 0, 0), format!("None of {checked} immutable files is {word}."));
+        return FILES.found(
+            Demand::Nothing,
+            image_reading(key, 0, 0),
+            format!("None of {checked} immutable files is {word}."),
+        );
     }
     // A list that was cut cannot be put back file by file; nor can a path that is not one.
     let nameable = list.items.len() as u64 == list.total && plan::file_paths(&list.items).is_ok();
@@ -249,18 +275,28 @@ fn foreign(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
         ForeignFiles::Reimage => (Demand::Reimage, cautious(facts)),
     };
     ruled.push(match facts.list(&Subject::Image, key) {
-        Outcome::Value(list) if list.total == 0 => {
-            FOREIGN.found(Demand::Nothing, image_reading(key, 0, 0), "No file under immutable paths is unknown to the image.")
-        }
+        Outcome::Value(list) if list.total == 0 => FOREIGN.found(
+            Demand::Nothing,
+            image_reading(key, 0, 0),
+            "No file under immutable paths is unknown to the image.",
+        ),
         Outcome::Value(list) => FOREIGN.found(
             demand,
             image_reading(key, list.total, 0),
-            format!("{} files under immutable paths are unknown to the image: {}.", list.total, some_of(&list)),
+            format!(
+                "{} files under immutable paths are unknown to the image: {}.",
+                list.total,
+                some_of(&list)
+            ),
         ),
-        Outcome::Absent => FOREIGN.unknown(unknown, image_reading(key, "absent", 0), "Nobody looked for foreign files."),
-        Outcome::Unreadable(why) => {
-            FOREIGN.unknown(unknown, image_reading(key, &why, 0), format!("Foreign files could not be looked for: {why}."))
+        Outcome::Absent => {
+            FOREIGN.unknown(unknown, image_reading(key, "absent", 0), "Nobody looked for foreign files.")
         }
+        Outcome::Unreadable(why) => FOREIGN.unknown(
+            unknown,
+            image_reading(key, &why, 0),
+            format!("Foreign files could not be looked for: {why}."),
+        ),
     });
 }
 
@@ -272,7 +308,9 @@ fn file_systems(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
     let mut devices: Vec<&String> = Vec::new();
     for reading in &facts.evidence.readings {
         match &reading.subject {
-            Subject::FileSystem(device) if reading.key == key && !devices.contains(&device) => devices.push(device),
+            Subject::FileSystem(device) if reading.key == key && !devices.contains(&device) => {
+                devices.push(device)
+            }
             _ => {}
         }
     }
@@ -285,7 +323,8 @@ fn file_systems(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
     }
     for device in devices {
         let subject = Subject::FileSystem(device.clone());
-        let seen = |observed: String| Seen::reading(subject.clone(), key, observed, format!("at most {limit}"));
+        let seen =
+            |observed: String| Seen::reading(subject.clone(), key, observed, format!("at most {limit}"));
         let elsewhere = on_data_disk(facts, device);
         let watched = |demand| if elsewhere { Demand::Watch } else { demand };
         ruled.push(match facts.count(&subject, key) {

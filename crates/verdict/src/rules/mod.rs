@@ -54,7 +54,12 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// A reading.
-    pub fn reading(subject: Subject, key: ReadingKey, observed: impl ToString, threshold: impl ToString) -> Self {
+    pub fn reading(
+        subject: Subject,
+        key: ReadingKey,
+        observed: impl ToString,
+        threshold: impl ToString,
+    ) -> Self {
         Self { subject, key: Some(key), observed: observed.to_string(), threshold: threshold.to_string() }
     }
 
@@ -81,7 +86,13 @@ impl Rule {
         self.with_severity(Severity::Unknown, demand, seen, statement)
     }
 
-    fn with_severity(&self, severity: Severity, demand: Demand, seen: Seen, statement: impl Into<String>) -> Ruled {
+    fn with_severity(
+        &self,
+        severity: Severity,
+        demand: Demand,
+        seen: Seen,
+        statement: impl Into<String>,
+    ) -> Ruled {
         let finding = Finding {
             rule: self.id.to_owned(),
             axis: self.axis,

@@ -8,19 +8,34 @@ use super::{Demand, Rule, Ruled, Seen, strongest};
 use crate::facts::Facts;
 
 /// R1: the evidence is this node's.
-const NODE: Rule = Rule { id: "request/evidence-of-node", axis: Axis::Request, source: "design: everything that arrives is hostile until parsed" };
+const NODE: Rule = Rule {
+    id: "request/evidence-of-node",
+    axis: Axis::Request,
+    source: "design: everything that arrives is hostile until parsed",
+};
 /// R2: the evidence is of now.
-const AGE: Rule = Rule { id: "request/evidence-age", axis: Axis::Request, source: "policy: evidence.age_max_seconds" };
+const AGE: Rule =
+    Rule { id: "request/evidence-age", axis: Axis::Request, source: "policy: evidence.age_max_seconds" };
 /// R3: the run can be believed far enough to allow keep.
-const TRUST: Rule = Rule { id: "request/evidence-trust", axis: Axis::Request, source: "policy: integrity.keep_trust_min" };
+const TRUST: Rule =
+    Rule { id: "request/evidence-trust", axis: Axis::Request, source: "policy: integrity.keep_trust_min" };
 /// R4: the request's floor.
 const FLOOR: Rule = Rule { id: "request/at-least", axis: Axis::Request, source: "the request" };
 /// R5: a protected node is never written.
-const PROTECTED: Rule = Rule { id: "request/protected", axis: Axis::Request, source: "an operator protected the node" };
+const PROTECTED: Rule =
+    Rule { id: "request/protected", axis: Axis::Request, source: "an operator protected the node" };
 /// R6: there is an image to install.
-const NO_IMAGE: Rule = Rule { id: "request/image-assigned", axis: Axis::Request, source: "design: wipe is sanitize, then image" };
+const NO_IMAGE: Rule = Rule {
+    id: "request/image-assigned",
+    axis: Axis::Request,
+    source: "design: wipe is sanitize, then image",
+};
 /// R7: there is a tenant to install it for.
-const NO_TENANT: Rule = Rule { id: "request/tenant-assigned", axis: Axis::Request, source: "design: unknown is never permission" };
+const NO_TENANT: Rule = Rule {
+    id: "request/tenant-assigned",
+    axis: Axis::Request,
+    source: "design: unknown is never permission",
+};
 
 /// How far a clock may be ahead of the service's before its evidence is not believed.
 const SKEW_MAX_MILLIS: u64 = 5 * 60 * 1000;
@@ -30,14 +45,26 @@ const SKEW_MAX_MILLIS: u64 = 5 * 60 * 1000;
 pub(crate) fn judge(facts: &Facts<'_>, integrity: &[Ruled]) -> Vec<Ruled> {
     let mut ruled = Vec::new();
     if facts.evidence.node != facts.context.node {
-        let seen = Seen::fact(Subject::Node, format!("evidence of {}", facts.evidence.node), format!("evidence of {}", facts.context.node));
+        let seen = Seen::fact(
+            Subject::Node,
+            format!("evidence of {}", facts.evidence.node),
+            format!("evidence of {}", facts.context.node),
+        );
         ruled.push(NODE.found(Demand::Quarantine, seen, "The evidence is of another node."));
     }
     ruled.extend(age(facts));
     let trust_min = facts.thresholds().integrity.keep_trust_min;
     if facts.evidence.trust < trust_min {
-        let seen = Seen::fact(Subject::Node, format!("{:?}", facts.evidence.trust), format!("at least {trust_min:?}"));
-        ruled.push(TRUST.found(Demand::LookDeeper, seen, "The policy wants a look from the ramdisk before a node is kept."));
+        let seen = Seen::fact(
+            Subject::Node,
+            format!("{:?}", facts.evidence.trust),
+            format!("at least {trust_min:?}"),
+        );
+        ruled.push(TRUST.found(
+            Demand::LookDeeper,
+            seen,
+            "The policy wants a look from the ramdisk before a node is kept.",
+        ));
     }
     ruled.extend(floor(facts, integrity));
     let assignment = &facts.context.assignment;
@@ -59,7 +86,11 @@ fn age(facts: &Facts<'_>) -> Option<Ruled> {
     let threshold = format!("at most {age_max} s old");
     if ahead_millis > SKEW_MAX_MILLIS {
         let seen = Seen::fact(Subject::Node, format!("{} s in the future", ahead_millis / 1000), threshold);
-        return Some(AGE.found(Demand::LookDeeper, seen, "The evidence says that it was taken in the future; look again."));
+        return Some(AGE.found(
+            Demand::LookDeeper,
+            seen,
+            "The evidence says that it was taken in the future; look again.",
+        ));
     }
     (age_seconds > age_max).then(|| {
         let seen = Seen::fact(Subject::Node, format!("{age_seconds} s old"), threshold);
@@ -93,12 +124,16 @@ pub(crate) fn gates(facts: &Facts<'_>, action: Action) -> Vec<Ruled> {
     };
     if facts.context.protected {
         let seen = Seen::fact(Subject::Node, "protected", "not protected");
-        let statement = format!("The node is protected, but needs a {word}; nothing is written. Take the protection off to go on.");
+        let statement = format!(
+            "The node is protected, but needs a {word}; nothing is written. Take the protection off to go on."
+        );
         ruled.push(PROTECTED.found(Demand::Quarantine, seen, statement));
     }
     if facts.context.assignment.image.is_none() {
         let seen = Seen::fact(Subject::Node, "no image is assigned", "an image");
-        let statement = format!("The node needs a {word}, but no image is assigned, so nothing could be installed; assign one.");
+        let statement = format!(
+            "The node needs a {word}, but no image is assigned, so nothing could be installed; assign one."
+        );
         ruled.push(NO_IMAGE.found(Demand::Quarantine, seen, statement));
     }
     ruled
