@@ -4,7 +4,7 @@ use contract::assignment::NodeContext;
 use contract::evidence::Evidence;
 use contract::id::UnixMillis;
 use contract::inventory::DiskFacts;
-use contract::reading::{LIST_ITEMS_MAX, Outcome, ReadingKey, ReadingValue, Subject, Trust};
+use contract::reading::{LIST_ITEMS_MAX, Outcome, Reading, ReadingKey, ReadingValue, Subject, Trust};
 
 use crate::policy::{Policy, Sections};
 
@@ -33,21 +33,33 @@ impl<'a> Facts<'a> {
         self.evidence.trust >= Trust::Ramdisk
     }
 
-    /// How far a reading can be believed: no further than itself and no further than its run.
+    /// How far a reading can be believed: no further than itself and no further than its run; several
+    /// readings of one thing no further than the weakest.
     pub fn trust_of(&self, subject: &Subject, key: ReadingKey) -> Option<Trust> {
-        self.evidence.find(subject, key).map(|reading| reading.trust.min(self.evidence.trust))
+        self.of(subject, key).map(|reading| reading.trust.min(self.evidence.trust)).min()
     }
 
-    /// The outcome of `key` about `subject`. Not tried, read twice, of another boot and too old are
-    /// all unreadable.
+    /// Whether anybody looked and found something, or could not look; `Absent` and untried are neither.
+    pub fn concerns(&self, subject: &Subject, key: ReadingKey) -> bool {
+        self.of(subject, key).any(|reading| reading.outcome != Outcome::Absent)
+    }
+
+    fn of(&self, subject: &Subject, key: ReadingKey) -> impl Iterator<Item = &'a Reading> {
+        let of_both = move |reading: &&Reading| reading.key == key && &reading.subject == subject;
+        self.evidence.readings.iter().filter(of_both)
+    }
+
+    /// The outcome of `key` about `subject`. Not tried, of another boot and too old are all unreadable.
+    /// Probes may look at the same thing in different ways; the worst of what they saw counts.
     pub fn read(&self, subject: &Subject, key: ReadingKey) -> Outcome<ReadingValue> {
-        let mut found = self.evidence.readings.iter().filter(|r| r.key == key && &r.subject == subject);
-        let Some(reading) = found.next() else {
-            return Outcome::Unreadable(format!("{key} was not read"));
-        };
-        if found.next().is_some() {
-            return Outcome::Unreadable(format!("{key} was reported more than once"));
-        }
+        let outcomes = self.of(subject, key).map(|reading| self.believable(reading));
+        outcomes
+            .reduce(|one, other| worse(key, one, other))
+            .unwrap_or_else(|| Outcome::Unreadable(format!("{key} was not read")))
+    }
+
+    fn believable(&self, reading: &Reading) -> Outcome<ReadingValue> {
+        let key = reading.key;
         if reading.boot_id != self.evidence.boot_id {
             return Outcome::Unreadable(format!("{key} was read in another boot"));
         }
@@ -120,5 +132,27 @@ fn typed<T>(
         },
         Outcome::Absent => Outcome::Absent,
         Outcome::Unreadable(why) => Outcome::Unreadable(why),
+    }
+}
+
+/// The worse of two outcomes about one thing. Unreadable is the worst, as every rule that needs a
+/// reading is at its most cautious without it; what contradicts itself is unreadable.
+fn worse(key: ReadingKey, one: Outcome<ReadingValue>, other: Outcome<ReadingValue>) -> Outcome<ReadingValue> {
+    use ReadingValue::{Count, Flag, List};
+    let less_is_worse = matches!(key, ReadingKey::NvmeAvailableSparePercent | ReadingKey::ImageFilesChecked);
+    match (one, other) {
+        (one, other) if one == other => one,
+        (Outcome::Unreadable(why), _) | (_, Outcome::Unreadable(why)) => Outcome::Unreadable(why),
+        (Outcome::Value(Count(one)), Outcome::Value(Count(other))) => {
+            Outcome::Value(Count(if less_is_worse { one.min(other) } else { one.max(other) }))
+        }
+        // Every flag there is says that something is wrong.
+        (Outcome::Value(Flag(one)), Outcome::Value(Flag(other))) => Outcome::Value(Flag(one || other)),
+        (Outcome::Value(List { items: mut all, total }), Outcome::Value(List { items, total: more })) => {
+            all.extend(items);
+            all.truncate(LIST_ITEMS_MAX);
+            Outcome::Value(List { items: all, total: total.saturating_add(more) })
+        }
+        _ => Outcome::Unreadable(format!("{key} was reported twice, and the two contradict each other")),
     }
 }

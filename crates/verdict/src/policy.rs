@@ -49,7 +49,7 @@ pub(crate) struct Limits {
 
 /// One section: the complete form, and the fragment of a file in which every key may be missing.
 macro_rules! section {
-    ($name:ident, $fragment:ident { $($field:ident: $type:ty,)* }) => {
+    ($name:ident, $fragment:ident { $($field:ident: $type:ty),* $(,)? }) => {
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub(crate) struct $name { $(pub $field: $type,)* }

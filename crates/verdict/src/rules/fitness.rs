@@ -140,7 +140,7 @@ fn judge_disk(facts: &Facts<'_>, disk: &DiskFacts, ruled: &mut Vec<Ruled>) {
         ruled.push(critical_warning(facts, disk, &subject));
     }
     if concerns(ReadingKey::NvmeAvailableSparePercent, Transport::Nvme)
-        || facts.evidence.find(&subject, ReadingKey::NvmeAvailableSpareThresholdPercent).is_some()
+        || facts.concerns(&subject, ReadingKey::NvmeAvailableSpareThresholdPercent)
     {
         ruled.push(available_spare(facts, disk, &subject));
     }
