@@ -150,13 +150,17 @@ fn joined(row: ScopedJoinHandle<'_, Result<Subject>>) -> Result<Subject> {
 fn stay(site: &Site<'_>, mut subjects: Vec<Subject>) -> Result<()> {
     let state = site.service.state();
     println!("\neverything keeps running until Ctrl-C. In another terminal, as root:");
-    println!("  export REPRIEVE_SERVER={}", site.service.api_url());
-    println!("  export REPRIEVE_TOKEN_FILE={}/operator-token", state.display());
-    println!("  export REPRIEVE_CA_FILE={}/ca.pem", state.display());
+    println!("  export REPRIEVE_SERVICE={}", site.service.api_url());
+    println!("  export REPRIEVE_TOKEN_FILE={}/operator.token", state.display());
+    println!("  export REPRIEVE_CA={}/ca.pem", state.display());
     let namespace = site.lab.network().name();
     println!("  ip netns exec {namespace} {} node list", site.operator.program().display());
     for subject in &subjects {
-        println!("  tail -f {}   # the console of {}", subject.machine.console().display(), subject.machine.spec().name);
+        println!(
+            "  tail -f {}   # the console of {}",
+            subject.machine.console().display(),
+            subject.machine.spec().name
+        );
     }
     loop {
         for subject in &mut subjects {

@@ -36,10 +36,15 @@ impl Default for Options {
 }
 
 /// Counted up when this code builds something else from the same files.
-const RECIPE_VERSION: u32 = 1;
+const RECIPE_VERSION: u32 = 2;
 
 /// UUID of the root file system; every node has the same image and so the same one.
 const ROOT_UUID: &str = "6f1d3c52-95b0-4c5e-9d0a-52e3f0b7a001";
+
+/// Where the image is, when it was built.
+pub fn file() -> PathBuf {
+    paths::build("image").join("reprieve-debian.raw")
+}
 
 /// Builds `build/image/reprieve-debian.raw`, unless it is there and nothing has changed.
 pub fn build(options: &Options) -> Result<PathBuf> {
@@ -56,7 +61,7 @@ pub fn build(options: &Options) -> Result<PathBuf> {
 
     let folder = paths::build("image");
     paths::ensure_directory(&folder)?;
-    let image = folder.join("reprieve-debian.raw");
+    let image = file();
     let base_digest = digest(&["packages.list", "initramfs.conf", "initramfs-modules.list"], &[])?;
     let package_bytes =
         std::fs::read(&agent_package).with_context(|| format!("reading {}", agent_package.display()))?;

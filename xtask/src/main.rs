@@ -1,14 +1,18 @@
 //! `cargo xtask`: the one entry point for building, checking, testing and showing Reprieve.
 
 mod apt;
+mod bench;
+mod check;
 mod command;
 mod deb;
+mod demo;
 mod image;
 mod ipxe;
 mod kernel;
 mod packages;
 mod paths;
 mod ramdisk;
+mod test;
 mod toolchain;
 
 use std::process::ExitCode;
@@ -24,12 +28,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Show the whole path: machines are network-booted, judged and brought to their end states
+    Demo(demo::Options),
+    /// Check the tree and run every test, virtual machines included
+    Test(test::Options),
+    /// Check format, arrows between crates, tidiness, units, lints and docs
+    Check(check::Options),
     /// Build kernel and ramdisk into build/ramdisk
     Ramdisk(ramdisk::Options),
     /// Build a small Debian image with the agent in it into build/image
     Image(image::Options),
     /// Build the Debian packages of agent, service and command into build/deb
     Deb(deb::Options),
+    /// Measure what can be measured without a laboratory
+    Bench(bench::Options),
     /// Fetch iPXE's boot programs into build/ipxe
     Ipxe,
 }
@@ -46,6 +58,10 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> anyhow::Result<()> {
     match task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(options) => test::run_all(&options),
+        Task::Check(options) => check::perform(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Ramdisk(options) => ramdisk::build(&options).map(drop),
         Task::Image(options) => image::build(&options).map(drop),
         Task::Deb(options) => deb::build(&options).map(drop),

@@ -9,10 +9,14 @@ use crate::command::{output, privileged, run_logged};
 
 /// What the ramdisk and the packages are built with.
 pub const BUILD: &[&str] = &[
+    "binutils",   // strip
     "kmod",       // depmod: which module needs which
     "musl-tools", // C parts of the static agent
     "zstd",       // the ramdisk's compression
 ];
+
+/// What `cargo xtask check` asks for its opinion.
+pub const CHECK: &[&str] = &["git", "systemd"];
 
 /// What the operating system image is built with.
 pub const IMAGE: &[&str] = &[

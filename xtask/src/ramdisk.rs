@@ -103,6 +103,8 @@ pub struct Ramdisk {
     pub kernel: PathBuf,
     /// The ramdisk for virtual machines.
     pub initramfs: PathBuf,
+    /// The ramdisk for servers; there unless only the other was asked for.
+    pub server_initramfs: PathBuf,
 }
 
 /// Builds kernel and ramdisks into `build/ramdisk/`.
@@ -139,7 +141,11 @@ pub fn build(options: &Options) -> Result<Ramdisk> {
     let json = serde_json::to_vec_pretty(&report).context("writing the ramdisk's report")?;
     paths::write_whole(&folder.join("report.json"), &json)?;
     print(&report, started);
-    Ok(Ramdisk { kernel: folder.join("vmlinuz"), initramfs: folder.join(VIRTUAL.file) })
+    Ok(Ramdisk {
+        kernel: folder.join("vmlinuz"),
+        initramfs: folder.join(VIRTUAL.file),
+        server_initramfs: folder.join(SERVER.file),
+    })
 }
 
 fn build_set(
@@ -162,12 +168,11 @@ fn build_set(
     add_modules(&mut archive, kernel, tree, &selection)?;
     let firmware_bytes = if has_firmware { firmware::add(&mut archive, kernel, &selection)? } else { 0 };
     let plain = archive.finish();
-    let compressed = compress(&plain)?;
-    paths::write_whole(&folder.join(set.file), &compressed)?;
+    let compressed_bytes = compress_into(&folder.join(set.file), &plain)?;
     Ok(SetReport {
         name: set.name.to_owned(),
         file: set.file.to_owned(),
-        compressed_bytes: length(&compressed),
+        compressed_bytes,
         unpacked_bytes: length(&plain),
         size_aim_bytes: set.size_aim_bytes,
         modules: selection.paths.len(),
@@ -195,6 +200,21 @@ fn add_modules(
     let always: String = selection.always.iter().map(|name| format!("{name}\n")).collect();
     archive.file("etc/reprieve/modules-always", 0o644, always.as_bytes());
     Ok(())
+}
+
+/// Compresses an archive into a file, unless the file was made from the very same archive; gives its size.
+fn compress_into(file: &Path, plain: &[u8]) -> Result<u64> {
+    let record = file.with_extension("source-digest");
+    let digest = blake3::hash(plain).to_hex().to_string();
+    if std::fs::read_to_string(&record).is_ok_and(|recorded| recorded == digest)
+        && let Ok(metadata) = file.metadata()
+    {
+        return Ok(metadata.len());
+    }
+    let compressed = compress(plain)?;
+    paths::write_whole(file, &compressed)?;
+    paths::write_whole(&record, digest.as_bytes())?;
+    Ok(length(&compressed))
 }
 
 /// zstd at its strongest ordinary level: the machine that boots pays only for unpacking, which is fast.

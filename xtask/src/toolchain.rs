@@ -86,7 +86,7 @@ pub fn build_native(package: &str, profile: &str) -> Result<PathBuf> {
 }
 
 /// A cargo that works in this checkout and does not take over what an outer cargo set.
-fn cargo() -> Command {
+pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(paths::repository());
     cargo

@@ -23,7 +23,16 @@ pub fn of(outcomes: &[Outcome], site: &Site<'_>) -> Result<String> {
     for set in ramdisk_sets()? {
         let (size, aim) = (set["compressed_bytes"].as_u64(), set["size_aim_bytes"].as_u64());
         if let (Some(name), Some(size), Some(aim)) = (set["name"].as_str(), size, aim) {
-            writeln!(text, "{}", aim_line(&format!("ramdisk for {name}"), &table::bytes(size), &table::bytes(aim), size <= aim))?;
+            writeln!(
+                text,
+                "{}",
+                aim_line(
+                    &format!("ramdisk for {name}"),
+                    &table::bytes(size),
+                    &table::bytes(aim),
+                    size <= aim
+                )
+            )?;
         }
     }
     let slowest = outcomes.iter().filter_map(|outcome| outcome.first_contact_millis).max();
@@ -35,9 +44,17 @@ pub fn of(outcomes: &[Outcome], site: &Site<'_>) -> Result<String> {
         }
         None => writeln!(text, "kernel start to first contact: no machine said it")?,
     }
-    let kept = outcomes.iter().filter(|outcome| outcome.case.starts_with('2')).map(|outcome| outcome.counters.written_bytes).max();
+    let kept = outcomes
+        .iter()
+        .filter(|outcome| outcome.case.starts_with('2'))
+        .map(|outcome| outcome.counters.written_bytes)
+        .max();
     if let Some(written) = kept {
-        writeln!(text, "{}", aim_line("written to a disk that is kept", &table::bytes(written), "0 B", written == 0))?;
+        writeln!(
+            text,
+            "{}",
+            aim_line("written to a disk that is kept", &table::bytes(written), "0 B", written == 0)
+        )?;
     }
     writeln!(
         text,
@@ -65,9 +82,14 @@ pub fn record(options: &Options, outcomes: &[Outcome], figures: &str) -> Result<
     }
     let file = paths::repository().join("docs/benchmarks.md");
     let text = paths::read_text(&file)?;
-    let (before, rest) = text.split_once(BEGIN).with_context(|| format!("{} has no {BEGIN:?}", file.display()))?;
+    let (before, rest) =
+        text.split_once(BEGIN).with_context(|| format!("{} has no {BEGIN:?}", file.display()))?;
     let (_, after) = rest.split_once(END).with_context(|| format!("{} has no {END:?}", file.display()))?;
-    let new = format!("{before}{BEGIN}\n{}\n\n{}\n```\n{figures}```\n{END}{after}", machine()?, table::render(outcomes));
+    let new = format!(
+        "{before}{BEGIN}\n{}\n\n{}\n```\n{figures}```\n{END}{after}",
+        machine()?,
+        table::render(outcomes)
+    );
     paths::write_whole(&file, new.as_bytes())?;
     println!("written into {}", file.display());
     Ok(())
@@ -76,9 +98,13 @@ pub fn record(options: &Options, outcomes: &[Outcome], figures: &str) -> Result<
 /// The machine that the figures were taken on, in a sentence.
 fn machine() -> Result<String> {
     let information = paths::read_text("/proc/cpuinfo".as_ref())?;
-    let model = information.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
+    let model =
+        information.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
     let cores = std::thread::available_parallelism().context("counting the cores")?;
-    let emulator = output("asking for QEMU's version", std::process::Command::new("qemu-system-x86_64").arg("--version"))?;
+    let emulator = output(
+        "asking for QEMU's version",
+        std::process::Command::new("qemu-system-x86_64").arg("--version"),
+    )?;
     Ok(format!(
         "Taken on {cores} cores of {}, {} (TCG, one core a machine, two machines at a time).",
         model.trim_start_matches([' ', '\t', ':']),

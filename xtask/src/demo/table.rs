@@ -5,7 +5,18 @@ use std::time::Duration;
 use reprieve_tests::scenario::stage::Outcome;
 
 const HEAD: [&str; 13] = [
-    "case", "machine", "hardware", "verdict", "read", "fetched", "written", "boot s", "look s", "act s", "up s", "all s",
+    "case",
+    "machine",
+    "hardware",
+    "verdict",
+    "read",
+    "fetched",
+    "written",
+    "boot s",
+    "look s",
+    "act s",
+    "up s",
+    "all s",
     "main reason",
 ];
 
@@ -17,7 +28,8 @@ pub fn render(outcomes: &[Outcome]) -> String {
     let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
     let mut lines = Vec::new();
     for (index, row) in rows.iter().enumerate() {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         lines.push(format!("| {} |", cells.join(" | ")));
         if index == 0 {
             let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();

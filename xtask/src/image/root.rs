@@ -28,6 +28,7 @@ const UNITS_MASKED: &[&str] = &[
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "e2scrub_reap.service",
+    "getty-static.service",
     "systemd-networkd-wait-online.service",
 ];
 
