@@ -9,6 +9,7 @@
 //! Everything needs root, because it makes namespaces, taps and loop mounts.
 
 pub mod artefacts;
+pub mod dhcp_client;
 pub mod disk;
 pub mod lab;
 pub mod machine;

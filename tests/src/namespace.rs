@@ -16,6 +16,8 @@ use crate::process::run;
 const PREFIX: &str = "reprieve-lab-";
 /// Name of the bridge inside the namespace.
 pub const BRIDGE: &str = "site";
+/// Name of a guest's interface.
+pub const GUEST_INTERFACE: &str = "wire0";
 /// Address of the bridge: where service and site servers listen.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
@@ -34,6 +36,15 @@ impl Namespace {
     /// # Errors
     /// If `ip` is missing or refuses (it needs root).
     pub fn new() -> Result<Self> {
+        let namespace = Self::bare()?;
+        namespace.ip(&["link", "add", BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0"])?;
+        namespace.ip(&["address", "add", &format!("{ADDRESS}/24"), "dev", BRIDGE])?;
+        namespace.ip(&["link", "set", BRIDGE, "up"])?;
+        Ok(namespace)
+    }
+
+    /// A namespace with nothing but its loopback.
+    fn bare() -> Result<Self> {
         sweep()?;
         let name = format!("{PREFIX}{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         run(Command::new("ip").args(["netns", "add", &name])).context("could not make a network namespace; run as root")?;
@@ -43,9 +54,6 @@ impl Namespace {
             std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").context("could not turn IPv6 off")
         })??;
         namespace.ip(&["link", "set", "lo", "up"])?;
-        namespace.ip(&["link", "add", BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0"])?;
-        namespace.ip(&["address", "add", &format!("{ADDRESS}/24"), "dev", BRIDGE])?;
-        namespace.ip(&["link", "set", BRIDGE, "up"])?;
         Ok(namespace)
     }
 
@@ -69,6 +77,20 @@ impl Namespace {
     /// If `ip` refuses.
     pub fn add_address(&self, address: Ipv4Addr) -> Result<()> {
         self.ip(&["address", "add", &format!("{address}/24"), "dev", BRIDGE])
+    }
+
+    /// Another host on the same wire: a namespace of its own with one interface, [`GUEST_INTERFACE`].
+    ///
+    /// # Errors
+    /// If `ip` refuses.
+    pub fn guest(&self, address: Ipv4Addr) -> Result<Self> {
+        let guest = Self::bare()?;
+        let peer = format!("guest{}", self.taps.fetch_add(1, Ordering::Relaxed));
+        self.ip(&["link", "add", &peer, "type", "veth", "peer", "name", GUEST_INTERFACE, "netns", guest.name()])?;
+        self.ip(&["link", "set", &peer, "master", BRIDGE, "up"])?;
+        guest.ip(&["address", "add", &format!("{address}/24"), "dev", GUEST_INTERFACE])?;
+        guest.ip(&["link", "set", GUEST_INTERFACE, "up"])?;
+        Ok(guest)
     }
 
     /// A new tap on the bridge.

@@ -44,9 +44,9 @@ impl<'lab> Operator<'lab> {
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = self.network.command(&self.program);
-        command.env("REPRIEVE_SERVER", &self.server);
+        command.env("REPRIEVE_SERVICE", &self.server);
         command.env("REPRIEVE_TOKEN_FILE", self.state.join("operator.token"));
-        command.env("REPRIEVE_CA_FILE", self.state.join("ca.pem"));
+        command.env("REPRIEVE_CA", self.state.join("ca.pem"));
         command
     }
 
@@ -102,7 +102,7 @@ impl<'lab> Operator<'lab> {
     /// # Errors
     /// What the command says.
     pub fn approve_factory_new(&self, node: &str) -> Result<NodeView> {
-        self.json(&["node", "approve", node, "--factory-new", "--yes"])
+        self.json(&["node", "approve", node, "--factory-new"])
     }
 
     /// Says what a node should have.
@@ -118,7 +118,7 @@ impl<'lab> Operator<'lab> {
     /// # Errors
     /// What the command says.
     pub fn release_hold(&self, node: &str) -> Result<NodeView> {
-        self.json(&["node", "release", node, "--yes"])
+        self.json(&["release-hold", node])
     }
 
     /// Asks for a state, with the confirmation already given.
