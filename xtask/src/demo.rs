@@ -62,12 +62,8 @@ pub fn prepare() -> Result<Artefacts> {
         toolchain::build_native(package, "dev")?;
     }
     ipxe::ensure()?;
-    if !paths::build("ramdisk/report.json").is_file() {
-        ramdisk::build(&ramdisk::Options::default())?;
-    }
-    if !image::file().is_file() {
-        image::build(&image::Options::default())?;
-    }
+    ramdisk::build(&ramdisk::Options::default())?;
+    image::build(&image::Options::default())?;
     Artefacts::find()
 }
 
