@@ -357,7 +357,8 @@ mod tests {
         #[test]
         fn a_reason_injects_nothing(reason in "\\PC{0,300}|[\\x00-\\x7f]{0,300}") {
             let shown = text(&reason);
-            prop_assert!(!shown.contains(['\n', '\r', '$', '#', '|', '&', ';', '\\', '"', '\'', '`', '{']));
+            let harmful = shown.contains(['\n', '\r', '$', '#', '|', '&', ';', '\\', '"', '\'', '`', '{']);
+            prop_assert!(!harmful, "{}", shown);
             prop_assert!(shown.len() <= TEXT_CHARACTERS_MAX && !shown.starts_with('-'));
             prop_assert_eq!(local(&reason).lines().count(), local("x").lines().count());
         }

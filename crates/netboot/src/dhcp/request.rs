@@ -164,7 +164,7 @@ fn list_of_u16(data: &[u8]) -> Vec<u16> {
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::any;
-    use proptest::{collection, prop_assert, proptest};
+    use proptest::{collection, proptest};
 
     use super::*;
 
@@ -285,7 +285,7 @@ pub(crate) mod tests {
             let mut bytes = datagram(MAC, &[(53, &[1])]);
             bytes.pop();
             bytes.extend(options);
-            prop_assert!(DhcpRequest::parse(&bytes).is_ok());
+            let _ = DhcpRequest::parse(&bytes);
             let _ = DhcpRequest::parse(&bytes[..cut.index(bytes.len())]);
         }
 

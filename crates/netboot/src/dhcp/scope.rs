@@ -36,7 +36,7 @@ pub enum ScopeError {
     },
     /// First after last, or more than [`POOL_ADDRESSES_MAX`].
     #[error(
-        "pool {first} to {last}: the last must not be before the first, and {POOL_ADDRESSES_MAX} at most"
+        "pool {first} to {last}: the last must not be before the first, and pools have {POOL_ADDRESSES_MAX} addresses at most"
     )]
     Pool {
         /// As given.
@@ -72,9 +72,9 @@ pub struct ScopeSettings {
     /// The service's own address, sent as option 54. For a network behind a relay: the address that
     /// the relay forwards to.
     pub server: Ipv4Addr,
-    /// First and last address of the pool; none: reservations only.
+    /// First and last addresses of the pools; empty: reservations only.
     #[serde(default)]
-    pub pool: Option<(Ipv4Addr, Ipv4Addr)>,
+    pub pools: Vec<(Ipv4Addr, Ipv4Addr)>,
     /// Default gateways.
     #[serde(default)]
     pub routers: Vec<Ipv4Addr>,
@@ -118,10 +118,12 @@ impl Scope {
             let error = ScopeError::OutsideNetwork { what, address, network, prefix };
             if scope.is_host(address) { Ok(()) } else { Err(error) }
         };
-        if let Some((first, last)) = scope.0.pool {
-            inside("first address of the pool", first)?;
-            inside("last address of the pool", last)?;
-            if last < first || last.to_bits() - first.to_bits() >= POOL_ADDRESSES_MAX {
+        let mut addresses = 0;
+        for &(first, last) in &scope.0.pools {
+            inside("first address of a pool", first)?;
+            inside("last address of a pool", last)?;
+            addresses += last.to_bits().saturating_sub(first.to_bits()) + 1;
+            if last < first || addresses > POOL_ADDRESSES_MAX {
                 return Err(ScopeError::Pool { first, last });
             }
         }
@@ -188,10 +190,10 @@ impl Scope {
         self.0.reservations.get(&mac).copied()
     }
 
-    /// Addresses of the pool, in order.
-    pub fn pool(&self) -> impl DoubleEndedIterator<Item = Ipv4Addr> + Clone + use<> {
-        let bits = self.0.pool.map_or(1..=0, |(first, last)| first.to_bits()..=last.to_bits());
-        bits.map(Ipv4Addr::from_bits)
+    /// Addresses of the pools, in order.
+    pub fn pool(&self) -> impl Iterator<Item = Ipv4Addr> + use<> {
+        let bits = |(first, last): (Ipv4Addr, Ipv4Addr)| first.to_bits()..=last.to_bits();
+        self.0.pools.clone().into_iter().flat_map(bits).map(Ipv4Addr::from_bits)
     }
 
     /// Whether this machine may ever have this address: its reservation, or, if it has none, one of
@@ -201,7 +203,7 @@ impl Scope {
         if let Some(reserved) = self.reservation(mac) {
             return reserved == address;
         }
-        let in_pool = self.0.pool.is_some_and(|(first, last)| (first..=last).contains(&address));
+        let in_pool = self.0.pools.iter().any(|(first, last)| (*first..=*last).contains(&address));
         let taken = address == self.0.server
             || self.0.routers.contains(&address)
             || self.0.name_servers.contains(&address)
@@ -240,7 +242,7 @@ pub(crate) mod tests {
             network: Ipv4Addr::new(192, 0, 2, 0),
             prefix: 24,
             server: Ipv4Addr::new(192, 0, 2, 1),
-            pool: Some((Ipv4Addr::new(192, 0, 2, 100), Ipv4Addr::new(192, 0, 2, 103))),
+            pools: vec![(Ipv4Addr::new(192, 0, 2, 100), Ipv4Addr::new(192, 0, 2, 103))],
             routers: vec![Ipv4Addr::new(192, 0, 2, 254)],
             name_servers: vec![Ipv4Addr::new(192, 0, 2, 53)],
             domain: Some("example.test".to_owned()),
@@ -262,11 +264,14 @@ pub(crate) mod tests {
         assert!(refusal(|s| s.prefix = 200).contains("8 to 30"));
         assert!(refusal(|s| s.network = Ipv4Addr::new(192, 0, 2, 4)).contains("not a host address"));
         let broadcast = Ipv4Addr::new(192, 0, 2, 255);
-        assert!(refusal(|s| s.pool = Some((s.server, broadcast))).contains("last address of the pool"));
-        assert!(refusal(|s| s.pool = s.pool.map(|(a, b)| (b, a))).contains("before the first"));
+        assert!(refusal(|s| s.pools = vec![(s.server, broadcast)]).contains("last address of a pool"));
+        assert!(
+            refusal(|s| s.pools = s.pools.iter().map(|(a, b)| (*b, *a)).collect())
+                .contains("before the first")
+        );
         let wide = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 255, 255, 254));
         let widen = |s: &mut ScopeSettings| {
-            (s.network, s.prefix, s.pool) = (Ipv4Addr::new(10, 0, 0, 0), 8, Some(wide))
+            (s.network, s.prefix, s.pools) = (Ipv4Addr::new(10, 0, 0, 0), 8, vec![wide])
         };
         assert!(refusal(widen).contains("at most"));
         assert!(refusal(|s| s.routers = vec![Ipv4Addr::new(10, 0, 0, 1)]).contains("router"));
@@ -303,7 +308,7 @@ pub(crate) mod tests {
         let near = Scope::new(settings()).unwrap();
         let mut far = settings();
         far.network = Ipv4Addr::new(198, 51, 100, 0);
-        (far.pool, far.routers, far.reservations) = (None, Vec::new(), BTreeMap::new());
+        (far.pools, far.routers, far.reservations) = (Vec::new(), Vec::new(), BTreeMap::new());
         let scopes = [near, Scope::new(far).unwrap()];
         let request = |ciaddr: [u8; 4], giaddr: [u8; 4]| {
             let mut bytes = datagram(MAC, &[(53, &[1])]);
