@@ -68,7 +68,7 @@ fn format(options: &Options) -> Result<()> {
     let mut cargo = toolchain::cargo();
     cargo.args(["fmt", "--all"]);
     if !options.fix {
-        cargo.args(["--", "--check"]);
+        cargo.args(["--", "--check", "--files-with-diff"]);
     }
     command::run("checking the format (`cargo xtask check --fix` puts it right)", &mut cargo)
 }

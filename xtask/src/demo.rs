@@ -19,7 +19,7 @@ use reprieve_tests::scenario::site::Site;
 use reprieve_tests::scenario::stage::Outcome;
 use reprieve_tests::service::Configuration;
 
-use crate::{image, ipxe, packages, paths, ramdisk, toolchain};
+use crate::{image, ipxe, packages, ramdisk, toolchain};
 
 /// How to show it.
 #[derive(Debug, Clone, Args)]
