@@ -48,7 +48,6 @@ struct State {
     writes: Vec<WriteSeen>,
     powered: bool,
     bytes_read: u64,
-    formats: usize,
 }
 
 /// A disk in memory.
@@ -73,7 +72,6 @@ impl FakeDevice {
             writes: Vec::new(),
             powered: true,
             bytes_read: 0,
-            formats: 0,
         };
         Self { state: Mutex::new(state), size_bytes, sector_bytes: 512 }
     }
@@ -106,11 +104,6 @@ impl FakeDevice {
     /// All writes so far.
     pub fn writes(&self) -> Vec<WriteSeen> {
         self.state().writes.clone()
-    }
-
-    /// How many formats were asked for.
-    pub fn formats(&self) -> usize {
-        self.state().formats
     }
 
     /// How many bytes were read so far.
@@ -196,7 +189,6 @@ impl BlockDevice for FakeDevice {
 
     fn format_nvme(&self, _erase: FormatErase) -> io::Result<()> {
         let mut state = self.state();
-        state.formats += 1;
         if !state.powered || state.faults.format_fails {
             return Err(io::Error::other("the controller answered NVMe Format NVM with status 0x0006"));
         }

@@ -21,3 +21,5 @@ pub mod write_image;
 
 #[cfg(test)]
 mod fake_device;
+#[cfg(test)]
+mod fixture;
