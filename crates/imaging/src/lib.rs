@@ -13,6 +13,7 @@ pub mod gpt;
 pub mod layout;
 pub mod manifest;
 pub mod node_record;
+pub mod partitions;
 pub mod root_files;
 pub mod signed;
 pub mod source;

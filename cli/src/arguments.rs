@@ -1,0 +1,276 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use contract::assignment::Floor;
+use contract::id::{DiskId, JobId, PoolName, TenantId};
+
+/// Decide from evidence whether machines must be wiped, and bring them back.
+#[derive(Debug, Parser)]
+#[command(name = "reprieve", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Print JSON for programs instead of tables
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How to reach the service. Each can also stand in ~/.config/reprieve/config.toml.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Connection {
+    /// Address of the service, such as <https://192.0.2.1:8443>
+    #[arg(long, global = true, env = "REPRIEVE_SERVICE", value_name = "URL")]
+    pub service: Option<String>,
+    /// The service's CA certificate (PEM)
+    #[arg(long, global = true, env = "REPRIEVE_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// File with the operator token
+    #[arg(long, global = true, env = "REPRIEVE_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Look at nodes and take them in
+    Node {
+        #[command(subcommand)]
+        command: NodeCommand,
+    },
+    /// Ask for a node in the state it should have; evidence decides what has to be done for it
+    Reimage(Reimage),
+    /// Look at jobs
+    Job {
+        #[command(subcommand)]
+        command: JobCommand,
+    },
+    /// Import images and look at them
+    Image {
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
+    /// Say what a node should have; starts nothing
+    Assign(Assign),
+    /// Forbid everything destructive on a node
+    Protect {
+        /// Node: id, start of an id, serial number or MAC address
+        node: String,
+        /// Allow it again
+        #[arg(long)]
+        off: bool,
+    },
+    /// Let a held node go on, after a person has looked
+    ReleaseHold {
+        /// Node: id, start of an id, serial number or MAC address
+        node: String,
+    },
+    /// Show how the service is
+    Status,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages
+    Man {
+        /// Where to
+        directory: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// List all nodes
+    List,
+    /// Show one node
+    Show {
+        /// Node: id, start of an id, serial number or MAC address
+        node: String,
+    },
+    /// Take a discovered node in
+    Approve(Approve),
+    /// Explain the last verdict: why, on what evidence, and what would change it
+    Explain {
+        /// Node: id, start of an id, serial number or MAC address
+        node: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// Node: id, start of an id, serial number or MAC address
+    pub node: String,
+    /// Pool it belongs to
+    #[arg(long)]
+    pub pool: Option<PoolName>,
+    /// Your word that it never held anybody's data (disks that show data are sanitized all the same)
+    #[arg(long, conflicts_with = "data_of")]
+    pub factory_new: bool,
+    /// Your word that the data on it belong to this tenant
+    #[arg(long, value_name = "TENANT")]
+    pub data_of: Option<TenantId>,
+}
+
+#[derive(Debug, Args)]
+pub struct Assign {
+    /// Node: id, start of an id, serial number or MAC address
+    pub node: String,
+    /// Image: id, start of an id, or name
+    #[arg(long)]
+    pub image: Option<String>,
+    /// Tenant
+    #[arg(long)]
+    pub tenant: Option<TenantId>,
+    /// Pool
+    #[arg(long)]
+    pub pool: Option<PoolName>,
+    /// Disk of the operating system: a disk id as `node show` prints it, or `smallest`
+    #[arg(long, value_name = "DISK")]
+    pub os_disk: Option<DiskId>,
+}
+
+/// The least that must be done.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum AtLeast {
+    /// Put immutable files back even if they are only suspected
+    Repair,
+    /// Make the disk of the operating system bit-identical to the image
+    Reimage,
+    /// Sanitize, then image
+    Wipe,
+}
+
+impl From<AtLeast> for Floor {
+    fn from(at_least: AtLeast) -> Self {
+        match at_least {
+            AtLeast::Repair => Self::Repair,
+            AtLeast::Reimage => Self::Reimage,
+            AtLeast::Wipe => Self::Wipe,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Reimage {
+    /// Node: id, start of an id, serial number or MAC address
+    pub node: String,
+    /// Another image than the assigned one: id, start of an id, or name
+    #[arg(long)]
+    pub image: Option<String>,
+    /// Another tenant than the assigned one
+    #[arg(long)]
+    pub tenant: Option<TenantId>,
+    /// The least that must be done; rules may demand more
+    #[arg(long, value_enum)]
+    pub at_least: Option<AtLeast>,
+    /// Say what would happen and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Look from the ramdisk even if the agent in the running system could answer
+    #[arg(long)]
+    pub from_ramdisk: bool,
+    /// Do not ask for the serial number before data may be destroyed
+    #[arg(long)]
+    pub yes: bool,
+    /// Watch the job until it ends
+    #[arg(long, conflicts_with = "dry_run")]
+    pub watch: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// List jobs
+    List,
+    /// Show one job
+    Show {
+        /// Job id
+        job: JobId,
+    },
+    /// Watch a job until it ends; exit status 3 if it does not reach what was asked for
+    Watch {
+        /// Job id
+        job: JobId,
+    },
+    /// Give a job up before anything irreversible
+    Cancel {
+        /// Job id
+        job: JobId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// List all images
+    List,
+    /// Show one image
+    Show {
+        /// Image: id, start of an id, or name
+        image: String,
+    },
+    /// Import a disk image: raw or qcow2, plain or compressed with gzip, xz or zstd
+    Import(Import),
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The disk image
+    pub file: PathBuf,
+    /// Name of the image
+    #[arg(long)]
+    pub name: String,
+    /// Path that must never change on a node, with everything under it; repeat for more. Replaces the
+    /// default: /usr, /boot and the links into /usr
+    #[arg(long = "immutable-path", value_name = "PATH")]
+    pub immutable_paths: Vec<String>,
+    /// Path that may change all the same; repeat for more. Replaces the default: /boot/grub/grubenv
+    #[arg(long = "exclude-path", value_name = "PATH")]
+    pub excluded_paths: Vec<String>,
+    /// Number of the root partition, if it cannot be told from the types
+    #[arg(long, value_name = "NUMBER")]
+    pub root_partition: Option<u32>,
+    /// Number of a boot partition that the running system may change; repeat for more
+    #[arg(long = "mutable-partition", value_name = "NUMBER")]
+    pub mutable_partitions: Vec<u32>,
+    /// File with these options (TOML: `immutable_paths`, `excluded_paths`, `root_partition`,
+    /// `mutable_partitions`), such as the image's own reprieve-image.toml
+    #[arg(long, value_name = "FILE")]
+    pub options: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Arguments, Command, ImageCommand};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_ids_and_contradictions_are_refused() {
+        for line in [
+            "reprieve job show 17",
+            "reprieve node approve n1 --factory-new --data-of acme",
+            "reprieve reimage n1 --tenant a/b",
+            "reprieve reimage n1 --at-least keep",
+            "reprieve reimage n1 --dry-run --watch",
+            "reprieve image import x.raw",
+        ] {
+            assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_of_an_import_repeat() {
+        let line = "reprieve image import x.qcow2 --name d --immutable-path /usr --immutable-path /opt --json";
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        assert!(arguments.json);
+        let Command::Image { command: ImageCommand::Import(import) } = arguments.command else { panic!() };
+        assert_eq!(import.immutable_paths, ["/usr", "/opt"]);
+    }
+}

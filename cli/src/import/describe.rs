@@ -1,0 +1,168 @@
+//! Working out what an image is: the digests of its chunks, its partitions, its immutable files.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use anyhow::Context as _;
+use contract::id::Digest;
+use imaging::chunk::{CHUNK_BYTES, digest_of};
+use imaging::ext4::Ext4Error;
+use imaging::gpt::Gpt;
+use imaging::manifest::{Chunk, Chunks, MANIFEST_VERSION, Manifest, PartitionRole, RootManifest};
+use imaging::partitions::{describe, immutable_by_default};
+use imaging::root_files::{RootError, read_root};
+use imaging::source::ReadAt;
+
+use super::options::Options;
+
+/// How many threads read and hash at most.
+const THREADS_MAX: usize = 16;
+
+/// What was found out about an image.
+pub struct Description {
+    /// The manifest, consistent.
+    pub manifest: Manifest,
+    /// What the person should know.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the image and describes it. `progress` is told how many bytes of the image were hashed;
+/// `stop` ends the work early.
+///
+/// # Errors
+/// If the image cannot be read, has no partition table, is cut off, or its root cannot be described.
+pub fn describe_image<S: ReadAt + Sync>(
+    source: &S,
+    name: &str,
+    options: &Options,
+    stop: &AtomicBool,
+    progress: &(dyn Fn(u64) + Sync),
+) -> anyhow::Result<Description> {
+    let table = Gpt::read(source).context("could not read the image's partition table")?;
+    let mut partitions = describe(&table, options.root_partition)?;
+    for number in &options.mutable_partitions {
+        let known = partitions.iter().any(|partition| partition.number == *number);
+        anyhow::ensure!(known, "there is no partition {number} to be mutable; see the image's partition table");
+    }
+    let chunks = digest_chunks(source, stop, progress)?;
+    for partition in &mut partitions {
+        if immutable_by_default(partition.role) && !options.mutable_partitions.contains(&partition.number) {
+            let digest = digest_range(source, partition.first_byte, partition.length_bytes)
+                .with_context(|| format!("could not read partition {}", partition.number))?;
+            partition.immutable = Some(digest);
+        }
+    }
+    let mut warnings = Vec::new();
+    let root = match partitions.iter().find(|partition| partition.role == PartitionRole::Root) {
+        Some(partition) => {
+            let read = read_root(source, partition, &options.selection, &mut |_| {});
+            let number = partition.number;
+            root_or_warning(read, number, options.selected, &mut warnings)?
+        }
+        None => {
+            anyhow::ensure!(!options.selected, "no partition is the root; say which one is (--root-partition)");
+            warnings.push("no partition is the root, so no file of this image will be checked".to_owned());
+            None
+        }
+    };
+    let manifest = Manifest {
+        version: MANIFEST_VERSION,
+        name: name.to_owned(),
+        disk_bytes: source.size_bytes(),
+        sector_bytes: table.sector_bytes,
+        chunk_bytes: u32::try_from(CHUNK_BYTES)?,
+        chunks: Chunks::from(chunks),
+        partitions,
+        root,
+    };
+    Ok(Description { manifest, warnings })
+}
+
+/// A root that is not ext4 is no error unless somebody has named immutable paths; anything else is.
+fn root_or_warning(
+    read: Result<RootManifest, RootError>,
+    partition: u32,
+    selected: bool,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Option<RootManifest>> {
+    match read {
+        Ok(root) => {
+            if root.entries.is_empty() {
+                warnings.push("nothing is under the immutable paths, so no file will be checked".to_owned());
+            }
+            Ok(Some(root))
+        }
+        Err(RootError::FileSystem { source: Ext4Error::NotExt4, .. }) if !selected => {
+            warnings.push(format!(
+                "partition {partition} is not ext4, so no file of this image will be checked or put back"
+            ));
+            Ok(None)
+        }
+        Err(error) => Err(error).context("could not list the image's immutable files"),
+    }
+}
+
+/// The digests of all chunks, computed by several threads.
+fn digest_chunks<S: ReadAt + Sync>(
+    source: &S,
+    stop: &AtomicBool,
+    progress: &(dyn Fn(u64) + Sync),
+) -> anyhow::Result<Vec<Chunk>> {
+    let size_bytes = source.size_bytes();
+    let count = size_bytes.div_ceil(CHUNK_BYTES as u64);
+    let chunks = Mutex::new(vec![Chunk::Zero; usize::try_from(count)?]);
+    let next = AtomicU64::new(0);
+    let work = || -> anyhow::Result<()> {
+        let mut buffer = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return Ok(());
+            }
+            anyhow::ensure!(!stop.load(Ordering::Relaxed), "interrupted");
+            read_chunk(source, index, &mut buffer)?;
+            if buffer.iter().any(|byte| *byte != 0) {
+                let chunk = Chunk::Stored(digest_of(&buffer));
+                let mut chunks = chunks.lock().map_err(|_| anyhow::anyhow!("a hashing thread failed"))?;
+                chunks[usize::try_from(index)?] = chunk;
+            }
+            progress(buffer.len() as u64);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(_) => Err(anyhow::anyhow!("a hashing thread failed")),
+        })
+    })?;
+    chunks.into_inner().map_err(|_| anyhow::anyhow!("a hashing thread failed"))
+}
+
+/// Reads one chunk; the last one may be shorter.
+///
+/// # Errors
+/// If the image cannot be read there.
+pub fn read_chunk<S: ReadAt>(source: &S, index: u64, buffer: &mut Vec<u8>) -> anyhow::Result<()> {
+    let offset = index * CHUNK_BYTES as u64;
+    let length = source.size_bytes().saturating_sub(offset).min(CHUNK_BYTES as u64);
+    buffer.resize(usize::try_from(length)?, 0);
+    source
+        .read_at(offset, buffer)
+        .with_context(|| format!("could not read {length} bytes at {offset} of the image; is it cut off?"))
+}
+
+fn digest_range<S: ReadAt>(source: &S, first_byte: u64, length_bytes: u64) -> io::Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut done = 0;
+    while done < length_bytes {
+        let length = usize::try_from((length_bytes - done).min(CHUNK_BYTES as u64)).unwrap_or(CHUNK_BYTES);
+        source.read_at(first_byte.saturating_add(done), &mut buffer[..length])?;
+        hasher.update(&buffer[..length]);
+        done += length as u64;
+    }
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}

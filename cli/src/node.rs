@@ -1,0 +1,204 @@
+//! `reprieve node …`, `assign`, `protect` and `release-hold`.
+
+use contract::assignment::{DataOwner, OsDiskRule};
+use contract::inventory::DiskFacts;
+use contract::operator_api::{
+    ApproveRequest, AssignRequest, DecisionView, NodeState, NodeView, ProtectRequest,
+};
+use contract::reading::Outcome;
+
+use crate::Ending;
+use crate::arguments::{Approve, Assign};
+use crate::client::{Client, escape};
+use crate::output::{bytes, clean, print, print_json, properties, short, table, time, trimmed, word};
+
+/// `reprieve node list`.
+pub async fn list(client: &Client, json: bool) -> anyhow::Result<Ending> {
+    let nodes: Vec<NodeView> = client.get("/v1/nodes").await?;
+    if json {
+        print_json(&nodes)?;
+        return Ok(Ending::Good);
+    }
+    if nodes.is_empty() {
+        print("no nodes yet; a machine appears when it boots from the network")?;
+        return Ok(Ending::Good);
+    }
+    let mut rows = table(&["node", "state", "serial", "pool", "tenant", "image", "verdict", "agent", "note"]);
+    for node in &nodes {
+        let assigned = &node.assignment;
+        rows.add_row([
+            short(&node.id),
+            word(&node.state),
+            node.serial.as_deref().map_or_else(dash, clean),
+            assigned.pool.to_string(),
+            assigned.tenant.as_ref().map_or_else(dash, ToString::to_string),
+            assigned.image.as_ref().map_or_else(dash, short),
+            node.last_action.as_ref().map_or_else(dash, word),
+            if node.agent_online { "online" } else { "-" }.to_owned(),
+            note(node),
+        ]);
+    }
+    print(&trimmed(&rows))?;
+    Ok(Ending::Good)
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+fn note(node: &NodeView) -> String {
+    let hold = node.hold_reason.as_ref().map(|reason| clean(reason));
+    let job = node.job.map(|job| format!("job {job}"));
+    let protected = node.protected.then(|| "protected".to_owned());
+    let new = (node.state == NodeState::Discovered)
+        .then(|| format!("take it in with: reprieve node approve {}", short(&node.id)));
+    let notes: Vec<String> = [protected, hold, job, new].into_iter().flatten().collect();
+    notes.join("; ")
+}
+
+/// `reprieve node show NODE`.
+pub async fn show(client: &Client, node: &str, json: bool) -> anyhow::Result<Ending> {
+    let node: NodeView = client.get(&format!("/v1/nodes/{}", escape(node))).await?;
+    print_node(&node, json)
+}
+
+/// `reprieve node approve NODE`.
+pub async fn approve(client: &Client, approve: Approve, json: bool) -> anyhow::Result<Ending> {
+    let request =
+        ApproveRequest { pool: approve.pool, factory_new: approve.factory_new, data_of: approve.data_of };
+    let path = format!("/v1/nodes/{}/approve", escape(&approve.node));
+    print_node(&client.post(&path, &request).await?, json)
+}
+
+/// `reprieve node explain NODE`.
+pub async fn explain(client: &Client, node: &str, json: bool) -> anyhow::Result<Ending> {
+    let view: DecisionView = client.get(&format!("/v1/nodes/{}/decision", escape(node))).await?;
+    if json {
+        print_json(&view)?;
+    } else {
+        print(clean(&verdict::explain::explain(&view.decision)).trim_end())?;
+    }
+    Ok(Ending::Good)
+}
+
+/// `reprieve assign NODE …`.
+pub async fn assign(client: &Client, assign: Assign, json: bool) -> anyhow::Result<Ending> {
+    let nothing =
+        assign.image.is_none() && assign.tenant.is_none() && assign.pool.is_none() && assign.os_disk.is_none();
+    anyhow::ensure!(!nothing, "nothing to assign; give --image, --tenant, --pool or --os-disk");
+    let os_disk = assign.os_disk.map(|disk| match disk.as_str() {
+        "smallest" => OsDiskRule::Smallest,
+        _ => OsDiskRule::Disk(disk),
+    });
+    let request = AssignRequest { image: assign.image, tenant: assign.tenant, pool: assign.pool, os_disk };
+    let path = format!("/v1/nodes/{}/assign", escape(&assign.node));
+    print_node(&client.post(&path, &request).await?, json)
+}
+
+/// `reprieve protect NODE [--off]`.
+pub async fn protect(client: &Client, node: &str, protected: bool, json: bool) -> anyhow::Result<Ending> {
+    let path = format!("/v1/nodes/{}/protect", escape(node));
+    print_node(&client.post(&path, &ProtectRequest { protected }).await?, json)
+}
+
+/// `reprieve release-hold NODE`.
+pub async fn release_hold(client: &Client, node: &str, json: bool) -> anyhow::Result<Ending> {
+    let path = format!("/v1/nodes/{}/release-hold", escape(node));
+    print_node(&client.post_empty(&path).await?, json)
+}
+
+fn print_node(node: &NodeView, json: bool) -> anyhow::Result<Ending> {
+    if json {
+        print_json(node)?;
+        return Ok(Ending::Good);
+    }
+    print(&describe(node))?;
+    if let Some(disks) = disks(node) {
+        print(&format!("\n{disks}"))?;
+    }
+    Ok(Ending::Good)
+}
+
+fn describe(node: &NodeView) -> String {
+    let assigned = &node.assignment;
+    let inventory = node.inventory.as_ref();
+    let text = |outcome: &Outcome<String>| outcome_text(outcome, |value| clean(value));
+    let macs: Vec<String> = node.macs.iter().map(ToString::to_string).collect();
+    let verdict = node.last_action.as_ref().map(|action| {
+        let when = node.last_decided_at.map(|at| format!(" at {}", time(at))).unwrap_or_default();
+        format!("{}{when} (reprieve node explain {})", word(action), short(&node.id))
+    });
+    properties(vec![
+        ("node", Some(node.id.to_string())),
+        ("state", Some(word(&node.state))),
+        ("held because", node.hold_reason.as_ref().map(|reason| clean(reason))),
+        ("protected", node.protected.then(|| "yes".to_owned())),
+        ("serial", node.serial.as_ref().map(|serial| clean(serial))),
+        ("system UUID", node.system_uuid.map(|uuid| uuid.to_string())),
+        ("addresses", Some(macs.join(", "))),
+        ("pool", Some(assigned.pool.to_string())),
+        ("tenant", assigned.tenant.as_ref().map(ToString::to_string)),
+        ("image", assigned.image.map(|image| image.to_string())),
+        ("OS disk", Some(os_disk(&assigned.os_disk))),
+        ("data of", Some(data_owner(&node.data_owner))),
+        ("machine", inventory.map(|i| format!("{} {}", text(&i.vendor), text(&i.product)))),
+        ("processor", inventory.map(|i| text(&i.cpu_model))),
+        ("memory", inventory.map(|i| outcome_text(&i.memory_bytes, |count| bytes(*count)))),
+        ("firmware", inventory.map(|i| outcome_text(&i.firmware, word))),
+        ("last verdict", verdict),
+        ("job", node.job.map(|job| format!("{job} (reprieve job watch {job})"))),
+        ("agent", Some(if node.agent_online { "online" } else { "not heard of" }.to_owned())),
+        ("first seen", Some(time(node.first_seen))),
+        ("last seen", Some(time(node.last_seen))),
+    ])
+}
+
+/// What looking gave, in words; "could not look" is not "nothing there".
+fn outcome_text<T>(outcome: &Outcome<T>, show: impl Fn(&T) -> String) -> String {
+    match outcome {
+        Outcome::Value(value) => show(value),
+        Outcome::Absent => "none".to_owned(),
+        Outcome::Unreadable(why) => format!("unreadable ({})", clean(why)),
+    }
+}
+
+fn os_disk(rule: &OsDiskRule) -> String {
+    match rule {
+        OsDiskRule::Smallest => "the smallest that is large enough".to_owned(),
+        OsDiskRule::Disk(disk) => disk.to_string(),
+    }
+}
+
+fn data_owner(owner: &DataOwner) -> String {
+    match owner {
+        DataOwner::Unknown => "nobody knows whom".to_owned(),
+        DataOwner::Nobody => "nobody".to_owned(),
+        DataOwner::Tenant(tenant) => tenant.to_string(),
+    }
+}
+
+fn disks(node: &NodeView) -> Option<String> {
+    let disks = match &node.inventory.as_ref()?.disks {
+        Outcome::Value(disks) => disks,
+        Outcome::Absent => return Some("no disks".to_owned()),
+        Outcome::Unreadable(why) => return Some(format!("disks could not be read: {}", clean(why))),
+    };
+    let mut rows = table(&["disk", "name", "size", "sector", "model", "note"]);
+    for disk in disks {
+        rows.add_row([
+            disk.id.to_string(),
+            clean(&disk.kernel_name),
+            bytes(disk.size_bytes),
+            disk.logical_sector_bytes.to_string(),
+            outcome_text(&disk.model, |model| clean(model)),
+            disk_note(disk),
+        ]);
+    }
+    Some(trimmed(&rows))
+}
+
+fn disk_note(disk: &DiskFacts) -> String {
+    let notes = [(disk.read_only, "read-only"), (disk.removable, "removable")];
+    let notes: Vec<&str> = notes.into_iter().filter_map(|(holds, note)| holds.then_some(note)).collect();
+    notes.join(", ")
+}

@@ -1,0 +1,27 @@
+//! `reprieve status`.
+
+use contract::operator_api::StatusView;
+
+use crate::Ending;
+use crate::client::Client;
+use crate::output::{clean, print, print_json, properties};
+
+/// `reprieve status`.
+pub async fn status(client: &Client, json: bool) -> anyhow::Result<Ending> {
+    let status: StatusView = client.get("/v1/status").await?;
+    if json {
+        print_json(&status)?;
+        return Ok(Ending::Good);
+    }
+    let mut rows = vec![
+        ("version", Some(clean(&status.version))),
+        ("nodes", Some(status.nodes.to_string())),
+        ("open jobs", Some(status.jobs_open.to_string())),
+        ("images", Some(status.images.to_string())),
+    ];
+    let counters: Vec<(String, u64)> =
+        status.counters.iter().map(|(name, count)| (clean(name), *count)).collect();
+    rows.extend(counters.iter().map(|(name, count)| (name.as_str(), Some(count.to_string()))));
+    print(&properties(rows))?;
+    Ok(Ending::Good)
+}
