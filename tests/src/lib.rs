@@ -18,6 +18,7 @@ pub mod operator;
 pub mod process;
 pub mod qmp;
 pub mod scenario;
+pub mod scripted_agent;
 pub mod service;
 pub mod site_dhcp;
 pub mod small_image;

@@ -98,6 +98,7 @@ pub fn follow_from_contact(
     let counters = machine.counters()?;
     let decision = site.operator.decision(&node.to_string())?.decision;
     let reason = decision.reasons.first().context("a decision without a reason")?.statement.clone();
+    let first_contact_millis = first_contact_millis(&view);
     Ok(Outcome {
         machine: machine.spec().name.clone(),
         hardware: format!("{}, {}", machine.spec().firmware.words(), machine.disks()[0].bus().words()),
@@ -106,7 +107,7 @@ pub fn follow_from_contact(
         reason,
         counters,
         fetched_bytes: view.steps.iter().map(|step| step.bytes_fetched).sum(),
-        first_contact_millis: first_contact_millis(&machine.console_text()),
+        first_contact_millis,
         phases,
         job: view,
     })
@@ -139,9 +140,9 @@ pub fn expect_action(outcome: &Outcome, action: Action) -> Result<()> {
     Ok(())
 }
 
-/// What the agent's console says of its first word: `… 1234 ms after kernel start`.
-fn first_contact_millis(console: &str) -> Option<u64> {
-    let before = console.split(" ms after kernel start").next().filter(|before| before.len() < console.len())?;
+/// What the job's events say of the agent's first word: `… 1234 ms after kernel start …`.
+fn first_contact_millis(view: &JobView) -> Option<u64> {
+    let before = view.events.iter().rev().find_map(|event| event.text.split_once(" ms after kernel start"))?.0;
     before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
