@@ -151,7 +151,8 @@ impl Client {
     /// # Errors
     /// If the port cannot be had.
     pub fn open() -> Result<Self> {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 68)).context("could not open the client's port 68")?;
+        let socket =
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 68)).context("could not open the client's port 68")?;
         socket.set_broadcast(true).context("could not allow broadcasts")?;
         Ok(Self(socket))
     }
@@ -173,7 +174,12 @@ impl Client {
                         return Ok(Some(answer));
                     }
                 }
-                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) =>
+                {
                     return Ok(None);
                 }
                 Err(error) => return Err(error).context("could not receive"),

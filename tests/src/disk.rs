@@ -179,7 +179,8 @@ pub fn partitions(path: &Path) -> Result<Vec<Partition>> {
         bail!("{} has no GPT", path.display());
     }
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-    let (entries, count, entry_bytes) = (number(&header[72..80]), number(&header[80..84]), number(&header[84..88]));
+    let (entries, count, entry_bytes) =
+        (number(&header[72..80]), number(&header[80..84]), number(&header[84..88]));
     let mut found = Vec::new();
     for index in 0..count.min(128) {
         let mut entry = [0; 128];
@@ -188,10 +189,16 @@ pub fn partitions(path: &Path) -> Result<Vec<Partition>> {
             continue;
         }
         let (first, last) = (number(&entry[32..40]), number(&entry[40..48]));
-        let name: Vec<u16> = entry[56..].chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        let name: Vec<u16> =
+            entry[56..].chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
         let name = String::from_utf16_lossy(&name).trim_end_matches('\0').to_owned();
         let number = u32::try_from(index + 1).context("a partition number is too large")?;
-        found.push(Partition { number, offset_bytes: first * 512, size_bytes: (last + 1 - first) * 512, name });
+        found.push(Partition {
+            number,
+            offset_bytes: first * 512,
+            size_bytes: (last + 1 - first) * 512,
+            name,
+        });
     }
     found.sort_by_key(|partition| partition.offset_bytes);
     Ok(found)
@@ -249,7 +256,8 @@ impl Mounted {
         std::fs::create_dir_all(point).with_context(|| format!("could not make {}", point.display()))?;
         // A read-only mount must not replay the journal either: looking changes nothing.
         let mode = if read_only { "ro,noload" } else { "rw" };
-        let options = format!("{mode},loop,offset={},sizelimit={}", partition.offset_bytes, partition.size_bytes);
+        let options =
+            format!("{mode},loop,offset={},sizelimit={}", partition.offset_bytes, partition.size_bytes);
         run(Command::new("mount").args(["-t", "ext4", "-o", &options]).arg(disk).arg(point))?;
         Ok(Self { point: point.to_owned() })
     }

@@ -133,7 +133,8 @@ impl Machine {
         let folder = lab.folder().join(&spec.name);
         std::fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
         if spec.firmware != Firmware::Bios {
-            std::fs::copy(OVMF_VARIABLES, folder.join("variables.fd")).context("could not copy OVMF's variables")?;
+            std::fs::copy(OVMF_VARIABLES, folder.join("variables.fd"))
+                .context("could not copy OVMF's variables")?;
         }
         let tap = lab.network().tap()?;
         let namespace = lab.network().name().to_owned();
@@ -176,7 +177,8 @@ impl Machine {
         self.boots += 1;
         let socket = self.folder.join("qmp");
         let _ = std::fs::remove_file(&socket);
-        let mut process = Background::start(&self.spec.name, &mut self.command(&socket), &self.folder.join("qemu.log"))?;
+        let mut process =
+            Background::start(&self.spec.name, &mut self.command(&socket), &self.folder.join("qemu.log"))?;
         let mut qmp = match Qmp::connect(&socket) {
             Ok(qmp) => qmp,
             Err(error) => {
@@ -212,7 +214,11 @@ impl Machine {
         let console = self.console();
         match self.qmp()?.event("SHUTDOWN", limit)? {
             Some(_) => Ok(()),
-            None => bail!("{name} did not reset within {} s; its console ends:\n{}", limit.as_secs(), tail(&console)),
+            None => bail!(
+                "{name} did not reset within {} s; its console ends:\n{}",
+                limit.as_secs(),
+                tail(&console)
+            ),
         }
     }
 
@@ -338,7 +344,16 @@ impl Machine {
     fn command(&self, socket: &Path) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace, "qemu-system-x86_64"]);
-        command.args(["-name", &self.spec.name, "-machine", "q35,accel=tcg,graphics=off", "-cpu", "max", "-smp", "1"]);
+        command.args([
+            "-name",
+            &self.spec.name,
+            "-machine",
+            "q35,accel=tcg,graphics=off",
+            "-cpu",
+            "max",
+            "-smp",
+            "1",
+        ]);
         command.args(["-m", &self.spec.memory_mib.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S"]);
         command.arg("-serial").arg(format!("file:{}", self.console().display()));
@@ -352,7 +367,9 @@ impl Machine {
         command.arg("-netdev").arg(format!("tap,id=wire,ifname={},script=no,downscript=no", self.tap));
         // Only its default ROM does QEMU fit to the card; one that is named is not started by SeaBIOS.
         let rom = if self.spec.firmware == Firmware::Bios { "" } else { ",romfile=" };
-        command.arg("-device").arg(format!("virtio-net-pci,netdev=wire,mac={},bootindex=0{rom}", self.spec.mac()));
+        command
+            .arg("-device")
+            .arg(format!("virtio-net-pci,netdev=wire,mac={},bootindex=0{rom}", self.spec.mac()));
         self.firmware_arguments(&mut command);
         if let Some(loaded) = &self.spec.loaded {
             command.arg("-kernel").arg(&loaded.kernel).arg("-initrd").arg(&loaded.ramdisk);
@@ -387,7 +404,9 @@ fn disk_arguments(command: &mut Command, index: usize, disk: &Disk) {
     if let Some(rate) = disk.write_bytes_per_second() {
         command.arg("-object").arg(format!("throttle-group,id=rate{index},x-bps-write={rate}"));
         command.arg("-blockdev").arg(std::mem::take(&mut driver));
-        command.arg("-blockdev").arg(format!("driver=throttle,node-name=slow{index},throttle-group=rate{index},file=raw{index}"));
+        command
+            .arg("-blockdev")
+            .arg(format!("driver=throttle,node-name=slow{index},throttle-group=rate{index},file=raw{index}"));
         node = format!("slow{index}");
     } else {
         command.arg("-blockdev").arg(driver);
@@ -395,7 +414,9 @@ fn disk_arguments(command: &mut Command, index: usize, disk: &Disk) {
     let (serial, boot) = (disk.serial(), index + 1);
     let device = match disk.bus() {
         DiskBus::Nvme => format!("nvme,id=disk{index},drive={node},serial={serial},bootindex={boot}"),
-        DiskBus::Virtio => format!("virtio-blk-pci,id=disk{index},drive={node},serial={serial},bootindex={boot}"),
+        DiskBus::Virtio => {
+            format!("virtio-blk-pci,id=disk{index},drive={node},serial={serial},bootindex={boot}")
+        }
         DiskBus::Scsi => {
             command.arg("-device").arg(format!("virtio-scsi-pci,id=bus{index}"));
             format!("scsi-hd,id=disk{index},bus=bus{index}.0,drive={node},serial={serial},bootindex={boot}")
@@ -414,7 +435,8 @@ fn set_on_reset(qmp: &mut Qmp, on_reset: OnReset) -> Result<()> {
 }
 
 fn set_nvme_warning(qmp: &mut Qmp, bits: u8) -> Result<()> {
-    let arguments = json!({ "path": "/machine/peripheral/disk0", "property": "smart_critical_warning", "value": bits });
+    let arguments =
+        json!({ "path": "/machine/peripheral/disk0", "property": "smart_critical_warning", "value": bits });
     qmp.call("qom-set", arguments).map(|_| ())
 }
 

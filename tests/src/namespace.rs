@@ -47,7 +47,8 @@ impl Namespace {
     fn bare() -> Result<Self> {
         sweep()?;
         let name = format!("{PREFIX}{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-        run(Command::new("ip").args(["netns", "add", &name])).context("could not make a network namespace; run as root")?;
+        run(Command::new("ip").args(["netns", "add", &name]))
+            .context("could not make a network namespace; run as root")?;
         let namespace = Self { name, taps: AtomicU32::new(0) };
         namespace.enter(|| {
             // Firmware that finds IPv6 on the wire waits minutes for its routers.
@@ -86,7 +87,18 @@ impl Namespace {
     pub fn guest(&self, address: Ipv4Addr) -> Result<Self> {
         let guest = Self::bare()?;
         let peer = format!("guest{}", self.taps.fetch_add(1, Ordering::Relaxed));
-        self.ip(&["link", "add", &peer, "type", "veth", "peer", "name", GUEST_INTERFACE, "netns", guest.name()])?;
+        self.ip(&[
+            "link",
+            "add",
+            &peer,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            GUEST_INTERFACE,
+            "netns",
+            guest.name(),
+        ])?;
         self.ip(&["link", "set", &peer, "master", BRIDGE, "up"])?;
         guest.ip(&["address", "add", &format!("{address}/24"), "dev", GUEST_INTERFACE])?;
         guest.ip(&["link", "set", GUEST_INTERFACE, "up"])?;
@@ -112,7 +124,8 @@ impl Namespace {
         let file = File::open(self.path()).context("could not open the network namespace")?;
         std::thread::scope(|scope| {
             let inside = scope.spawn(move || {
-                setns(file.as_fd(), CloneFlags::CLONE_NEWNET).context("could not enter the network namespace")?;
+                setns(file.as_fd(), CloneFlags::CLONE_NEWNET)
+                    .context("could not enter the network namespace")?;
                 Ok(work())
             });
             inside.join().map_err(|_| anyhow!("the work inside the network namespace panicked"))?
@@ -137,8 +150,11 @@ impl Drop for Namespace {
 /// Ends what runs in a namespace of ours and removes it. Best effort: the next run sweeps again.
 fn remove(name: &str) {
     if let Ok(output) = Command::new("ip").args(["netns", "pids", name]).output() {
-        for pid in String::from_utf8_lossy(&output.stdout).split_whitespace().filter_map(|pid| pid.parse().ok()) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        for pid in
+            String::from_utf8_lossy(&output.stdout).split_whitespace().filter_map(|pid| pid.parse().ok())
+        {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
     }
     let _ = Command::new("ip").args(["netns", "del", name]).status();

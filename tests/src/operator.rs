@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use contract::id::JobId;
-use contract::operator_api::{DecisionView, ImageView, JobState, JobView, NodeState, NodeView, ReimageReply, StatusView};
+use contract::operator_api::{
+    DecisionView, ImageView, JobState, JobView, NodeState, NodeView, ReimageReply, StatusView,
+};
 use serde::de::DeserializeOwned;
 
 use crate::artefacts::Artefacts;
@@ -31,7 +33,12 @@ impl<'lab> Operator<'lab> {
     /// Somebody who may speak to this service.
     #[must_use]
     pub fn new(network: &'lab Namespace, artefacts: &Artefacts, service: &Service<'_>) -> Self {
-        Self { network, program: artefacts.operator.clone(), server: service.api_url(), state: service.state() }
+        Self {
+            network,
+            program: artefacts.operator.clone(),
+            server: service.api_url(),
+            state: service.state(),
+        }
     }
 
     /// The command's file.
@@ -52,8 +59,9 @@ impl<'lab> Operator<'lab> {
 
     fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
         let output = capture(self.command().arg("--json").args(arguments))?;
-        serde_json::from_slice(&output)
-            .with_context(|| format!("reprieve {} said {}", arguments.join(" "), String::from_utf8_lossy(&output)))
+        serde_json::from_slice(&output).with_context(|| {
+            format!("reprieve {} said {}", arguments.join(" "), String::from_utf8_lossy(&output))
+        })
     }
 
     /// `reprieve status`.
@@ -167,7 +175,10 @@ impl<'lab> Operator<'lab> {
     /// If it does not come in time.
     pub fn wait_discovered(&self, serial: &str, limit: Duration) -> Result<NodeView> {
         until_every(ASK_INTERVAL, &format!("the discovery of {serial}"), limit, || {
-            Ok(self.nodes()?.into_iter().find(|node| node.serial.as_deref() == Some(serial) && node.inventory.is_some()))
+            Ok(self
+                .nodes()?
+                .into_iter()
+                .find(|node| node.serial.as_deref() == Some(serial) && node.inventory.is_some()))
         })
     }
 

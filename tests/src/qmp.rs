@@ -31,7 +31,8 @@ impl Qmp {
     /// If nobody listens within the limit or what answers is not QEMU.
     pub fn connect(socket: &Path) -> Result<Self> {
         let stream = until("QEMU's control socket", ANSWER_LIMIT, || Ok(UnixStream::connect(socket).ok()))?;
-        let mut qmp = Self { reader: BufReader::new(stream), partial: String::new(), events: VecDeque::new() };
+        let mut qmp =
+            Self { reader: BufReader::new(stream), partial: String::new(), events: VecDeque::new() };
         let greeting = qmp.read(Instant::now() + ANSWER_LIMIT)?;
         if greeting.as_ref().is_none_or(|greeting| greeting.get("QMP").is_none()) {
             bail!("{} does not speak QMP: {greeting:?}", socket.display());
@@ -95,14 +96,22 @@ impl Qmp {
     fn read(&mut self, deadline: Instant) -> Result<Option<Value>> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            self.reader.get_ref().set_read_timeout(Some(left)).context("could not set the timeout of QEMU's socket")?;
+            self.reader
+                .get_ref()
+                .set_read_timeout(Some(left))
+                .context("could not set the timeout of QEMU's socket")?;
             match self.reader.read_line(&mut self.partial) {
                 Ok(0) => bail!("QEMU is gone"),
                 Ok(_) => {
                     let line = std::mem::take(&mut self.partial);
                     return serde_json::from_str(&line).map(Some).context("QEMU said what is not JSON");
                 }
-                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) =>
+                {
                     if Instant::now() >= deadline {
                         return Ok(None);
                     }

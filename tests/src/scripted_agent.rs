@@ -54,7 +54,8 @@ impl<'lab> ScriptedAgent<'lab> {
     pub fn boot(&self, mac: &str) -> Result<Handed> {
         let script = self.script(mac)?;
         let value = |name: &str| -> Result<String> {
-            let rest = script.split_once(name).with_context(|| format!("no {name} in the script:\n{script}"))?.1;
+            let rest =
+                script.split_once(name).with_context(|| format!("no {name} in the script:\n{script}"))?.1;
             Ok(rest.split_whitespace().next().unwrap_or_default().to_owned())
         };
         Ok(Handed { node: value("reprieve.node=")?, token: value("reprieve.token=")? })
@@ -91,7 +92,8 @@ impl<'lab> ScriptedAgent<'lab> {
     /// # Errors
     /// If the service does not answer.
     pub fn post_bytes(&self, path: &str, bearer: Option<&str>, body: &[u8]) -> Result<(u16, Value)> {
-        let (url, header) = (format!("{}{path}", self.api), bearer.map(|bearer| format!("Authorization: Bearer {bearer}")));
+        let (url, header) =
+            (format!("{}{path}", self.api), bearer.map(|bearer| format!("Authorization: Bearer {bearer}")));
         let mut arguments = vec![url.as_str(), "--data-binary", "@-", "-H", "Content-Type: application/json"];
         if let Some(header) = &header {
             arguments.extend(["-H", header]);
@@ -102,7 +104,15 @@ impl<'lab> ScriptedAgent<'lab> {
 
     fn request(&self, arguments: &[&str], body: Option<&[u8]>) -> Result<(u16, String)> {
         let mut command: Command = self.network.command(Path::new("curl"));
-        command.args(["--silent", "--show-error", "--max-time", "60", "--write-out", "\n%{http_code}", "--cacert"]);
+        command.args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "60",
+            "--write-out",
+            "\n%{http_code}",
+            "--cacert",
+        ]);
         command.arg(&self.ca).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("could not start curl")?;

@@ -68,7 +68,8 @@ impl<'lab> Service<'lab> {
         let folder = lab.folder().join("service");
         std::fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
         let text = configuration_text(artefacts, configuration, &folder)?;
-        std::fs::write(folder.join("bootsvc.toml"), text).context("could not write the service's configuration")?;
+        std::fs::write(folder.join("bootsvc.toml"), text)
+            .context("could not write the service's configuration")?;
         let mut service = Self {
             network: lab.network(),
             program: artefacts.service.clone(),
@@ -147,8 +148,8 @@ impl<'lab> Service<'lab> {
 }
 
 fn http_get(address: SocketAddr, path: &str) -> Result<(u16, Vec<u8>)> {
-    let mut stream =
-        TcpStream::connect_timeout(&address, Duration::from_secs(5)).with_context(|| format!("could not reach {address}"))?;
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))
+        .with_context(|| format!("could not reach {address}"))?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).context("could not set a timeout")?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).with_context(|| format!("could not ask {address}"))?;
@@ -156,7 +157,8 @@ fn http_get(address: SocketAddr, path: &str) -> Result<(u16, Vec<u8>)> {
     stream.read_to_end(&mut answer).with_context(|| format!("could not read the answer of {address}"))?;
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").context("the answer is not HTTP")?;
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("the answer has no status")?;
+    let status =
+        head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("the answer has no status")?;
     Ok((status, answer[end + 4..].to_vec()))
 }
 
@@ -181,7 +183,9 @@ fn configuration_text(artefacts: &Artefacts, configuration: &Configuration, fold
     }
     writeln!(line, "[[dhcp]]\ninterface = \"{BRIDGE}\"\naddress = \"{address}\"\nsubnet = \"10.77.0.0/24\"")?;
     match configuration.dhcp {
-        Dhcp::Authoritative => writeln!(line, "mode = \"authoritative\"\npool = [\"10.77.0.100-10.77.0.150\"]")?,
+        Dhcp::Authoritative => {
+            writeln!(line, "mode = \"authoritative\"\npool = [\"10.77.0.100-10.77.0.150\"]")?
+        }
         Dhcp::Proxy => writeln!(line, "mode = \"proxy\"")?,
     }
     Ok(text)

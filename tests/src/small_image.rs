@@ -52,6 +52,7 @@ fn fill(root: &Path, seed: u64) -> Result<()> {
         let file = root.join(format!("usr/share/data/{number:02}"));
         std::fs::write(&file, bytes).with_context(|| format!("could not write {}", file.display()))?;
     }
-    std::fs::write(root.join("usr/bin/tool"), "a tool\n").context("could not write a file of the small image")?;
+    std::fs::write(root.join("usr/bin/tool"), "a tool\n")
+        .context("could not write a file of the small image")?;
     std::fs::write(root.join("etc/hostname"), "small\n").context("could not write a file of the small image")
 }

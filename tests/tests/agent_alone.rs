@@ -37,7 +37,11 @@ fn an_agent_without_a_service_says_so_waits_and_writes_nothing() -> Result<()> {
     let console = machine.console_text();
     ensure!(!console.contains(&"11".repeat(32)[..20]), "the agent shows its token on the console");
     let counters = machine.counters()?;
-    ensure!(counters.written_bytes == 0, "the agent wrote {} bytes without a service", counters.written_bytes);
+    ensure!(
+        counters.written_bytes == 0,
+        "the agent wrote {} bytes without a service",
+        counters.written_bytes
+    );
     machine.cut_power();
     ensure!(digest(machine.disks()[0].path())? == before, "the disk's bytes have changed");
     Ok(())

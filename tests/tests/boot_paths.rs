@@ -29,7 +29,11 @@ fn bios_beside_the_sites_own_dhcp_server_comes_to_the_ramdisk_and_is_written() -
     let site = site(&lab, &artefacts, &configuration)?;
     install(&site, Firmware::Bios, DiskBus::Scsi)?;
     own.check_running()?;
-    let leases = std::fs::read_to_string(lab.folder().join("dnsmasq.leases")).context("could not read the leases")?;
-    ensure!(leases.contains("52:54:00:77:00:01"), "the address did not come from the site's own server: {leases:?}");
+    let leases =
+        std::fs::read_to_string(lab.folder().join("dnsmasq.leases")).context("could not read the leases")?;
+    ensure!(
+        leases.contains("52:54:00:77:00:01"),
+        "the address did not come from the site's own server: {leases:?}"
+    );
     Ok(())
 }

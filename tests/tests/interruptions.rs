@@ -35,8 +35,12 @@ fn cannot_boot(machine: &Machine) -> Result<bool> {
 }
 
 fn started(site: &Site<'_>) -> Result<(Machine, NodeId, JobId)> {
-    let mut machine =
-        site.slow_machine(spec("node", 1, Firmware::Bios), DiskBus::Virtio, DISK_BYTES, WRITE_BYTES_PER_SECOND)?;
+    let mut machine = site.slow_machine(
+        spec("node", 1, Firmware::Bios),
+        DiskBus::Virtio,
+        DISK_BYTES,
+        WRITE_BYTES_PER_SECOND,
+    )?;
     let node = site.take_in(&mut machine)?;
     let job = site.operator.reimage(&node.to_string(), &[])?;
     machine.start(OnReset::Stop)?;
@@ -77,7 +81,10 @@ fn ten_power_cuts_while_a_disk_is_written_never_leave_one_that_boots_half_done()
         machine.cut_power();
         println!("cut {cut}: {}", if stopped_early { "after the last byte" } else { "while writing" });
         if !stopped_early {
-            ensure!(cannot_boot(&machine)? || image_is_whole(&site, &machine)?, "cut {cut} left a disk that boots half-done");
+            ensure!(
+                cannot_boot(&machine)? || image_is_whole(&site, &machine)?,
+                "cut {cut} left a disk that boots half-done"
+            );
         }
         machine.start(OnReset::Stop)?;
         (job, held) = go_on(&site, &mut machine, node, job, held)?;
@@ -93,9 +100,18 @@ fn image_is_whole(site: &Site<'_>, machine: &Machine) -> Result<bool> {
 }
 
 /// After a power cut: the job goes on, or the node is held with a reason and a person lets it go on.
-fn go_on(site: &Site<'_>, machine: &mut Machine, node: NodeId, job: JobId, held: u32) -> Result<(JobId, u32)> {
+fn go_on(
+    site: &Site<'_>,
+    machine: &mut Machine,
+    node: NodeId,
+    job: JobId,
+    held: u32,
+) -> Result<(JobId, u32)> {
     let view = site.operator.wait_job(job, "the ramdisk again", ACTING_LIMIT, |state| {
-        matches!(state, JobState::Looking | JobState::Ordered | JobState::Acting { .. } | JobState::Held { .. })
+        matches!(
+            state,
+            JobState::Looking | JobState::Ordered | JobState::Acting { .. } | JobState::Held { .. }
+        )
     })?;
     let JobState::Held { reason } = &view.state else { return Ok((job, held)) };
     ensure!(!reason.is_empty(), "the job is held without a reason");

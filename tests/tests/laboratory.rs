@@ -3,7 +3,9 @@
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
-use reprieve_tests::disk::{Disk, DiskBus, Mounted, digest, find_bytes, first_difference, partitions, root_partition};
+use reprieve_tests::disk::{
+    Disk, DiskBus, Mounted, digest, find_bytes, first_difference, partitions, root_partition,
+};
 use reprieve_tests::lab::Lab;
 use reprieve_tests::machine::{Firmware, Machine, OnReset};
 use reprieve_tests::scenario::site::spec;

@@ -42,14 +42,22 @@ fn a_proxy_gives_boot_files_but_no_addresses_and_is_silent_to_others() -> Result
     guest.enter(|| {
         let client = Client::open()?;
         let plain = request(DISCOVER, 1, vec![(option::VENDOR_CLASS, b"dhcpcd-9".to_vec())]);
-        ensure!(client.ask(&plain, EVERYBODY, SILENCE)?.is_none(), "a machine that does not boot got an answer");
-        for (transaction, architecture, file) in [(2, 0, "undionly.kpxe"), (3, 7, "ipxe.efi"), (4, 11, "ipxe-arm64.efi")] {
+        ensure!(
+            client.ask(&plain, EVERYBODY, SILENCE)?.is_none(),
+            "a machine that does not boot got an answer"
+        );
+        for (transaction, architecture, file) in
+            [(2, 0, "undionly.kpxe"), (3, 7, "ipxe.efi"), (4, 11, "ipxe-arm64.efi")]
+        {
             let offer = client
                 .ask(&request(DISCOVER, transaction, rom(architecture)), EVERYBODY, ANSWER_LIMIT)?
                 .with_context(|| format!("no offer for architecture {architecture}"))?;
             ensure!(offer.kind() == OFFER, "not an offer: {offer:?}");
             ensure!(offer.your_address.is_unspecified(), "a proxy gave out an address: {offer:?}");
-            ensure!(offer.option(option::VENDOR_CLASS) == Some(b"PXEClient"), "the offer is not PXE's: {offer:?}");
+            ensure!(
+                offer.option(option::VENDOR_CLASS) == Some(b"PXEClient"),
+                "the offer is not PXE's: {offer:?}"
+            );
             let proxy = SocketAddrV4::new(ADDRESS, 4011);
             let acknowledged = client
                 .ask(&request(REQUEST, transaction + 10, rom(architecture)), proxy, ANSWER_LIMIT)?
@@ -60,7 +68,9 @@ fn a_proxy_gives_boot_files_but_no_addresses_and_is_silent_to_others() -> Result
         }
         let mut ipxe = rom(0);
         ipxe.push((option::USER_CLASS, b"iPXE".to_vec()));
-        let offer = client.ask(&request(DISCOVER, 30, ipxe), EVERYBODY, ANSWER_LIMIT)?.context("no offer for iPXE")?;
+        let offer = client
+            .ask(&request(DISCOVER, 30, ipxe), EVERYBODY, ANSWER_LIMIT)?
+            .context("no offer for iPXE")?;
         ensure!(offer.boot_file().contains("/boot/script.ipxe"), "iPXE is not sent to its script: {offer:?}");
         Ok(())
     })?

@@ -45,10 +45,15 @@ fn malformed_and_oversized_calls_are_refused_and_the_service_goes_on() -> Result
     let lab = Lab::new()?;
     let mut service = Service::start(&lab, &artefacts, &Configuration::default())?;
     let agent = ScriptedAgent::new(lab.network(), &service);
-    for (what, body) in [("nothing", &b""[..]), ("not JSON", b"{"), ("another shape", b"[1]"), ("not text", &[0xff; 64])] {
+    for (what, body) in
+        [("nothing", &b""[..]), ("not JSON", b"{"), ("another shape", b"[1]"), ("not text", &[0xff; 64])]
+    {
         let (status, answer) = agent.post_bytes("/v1/agent/enroll", None, body)?;
         ensure!((400..500).contains(&status), "{what} got {status}");
-        ensure!(answer["kind"].is_string() && answer["hint"].is_string(), "{what} was refused without a word: {answer}");
+        ensure!(
+            answer["kind"].is_string() && answer["hint"].is_string(),
+            "{what} was refused without a word: {answer}"
+        );
     }
     let (status, _) = agent.post_bytes("/v1/agent/enroll", None, &vec![b' '; 64 << 20])?;
     ensure!((400..500).contains(&status), "64 MiB got {status}");
@@ -58,7 +63,9 @@ fn malformed_and_oversized_calls_are_refused_and_the_service_goes_on() -> Result
             ensure!(status == 401, "{path} without a session got {status}: {answer}");
         }
     }
-    for path in ["/boot/../bootsvc.toml", "/boot/%2e%2e/ca.key", "/chunks/..%2f..%2fca.key", "/images/x/manifest"] {
+    for path in
+        ["/boot/../bootsvc.toml", "/boot/%2e%2e/ca.key", "/chunks/..%2f..%2fca.key", "/images/x/manifest"]
+    {
         let (status, _) = service.http_get(path)?;
         ensure!((400..500).contains(&status), "{path} got {status}");
     }

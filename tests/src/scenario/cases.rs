@@ -135,7 +135,11 @@ pub fn failing_disk(site: &Site<'_>, subject: &mut Subject) -> Result<Outcome> {
     let before = digest(subject.disk())?;
     let outcome = from_power_off(site, subject, "5 failing disk", &["--from-ramdisk"])?;
     expect_action(&outcome, Action::Quarantine)?;
-    ensure!(matches!(outcome.job.state, JobState::Held { .. }), "the job is not held but {:?}", outcome.job.state);
+    ensure!(
+        matches!(outcome.job.state, JobState::Held { .. }),
+        "the job is not held but {:?}",
+        outcome.job.state
+    );
     let node = site.operator.node(&subject.reference())?;
     ensure!(node.state == NodeState::Held, "the node is not held but {:?}", node.state);
     subject.machine.cut_power();
@@ -219,7 +223,8 @@ fn alter_system(subject: &Subject) -> Result<OwnFiles> {
     altered[middle] ^= 0xff;
     write(&root, ALTERED, &altered)?;
     let setuid = std::fs::Permissions::from_mode(0o4755);
-    std::fs::set_permissions(root.path(MODE_CHANGED), setuid).with_context(|| format!("could not alter {MODE_CHANGED}"))?;
+    std::fs::set_permissions(root.path(MODE_CHANGED), setuid)
+        .with_context(|| format!("could not alter {MODE_CHANGED}"))?;
     std::fs::remove_file(root.path(DELETED)).with_context(|| format!("could not delete {DELETED}"))?;
     let mut own = vec![(PathBuf::from(MARKER), read(&root, MARKER)?)];
     for entry in std::fs::read_dir(root.path("/etc/ssh")).context("could not list /etc/ssh of the machine")? {
@@ -242,7 +247,8 @@ fn expect_repaired(site: &Site<'_>, subject: &Subject, own: &OwnFiles) -> Result
     for path in [ALTERED, MODE_CHANGED, DELETED] {
         ensure!(read(&root, path)? == read(&image, path)?, "{path} was not put back");
         let mode = |mounted: &Mounted| -> Result<u32> {
-            let metadata = std::fs::metadata(mounted.path(path)).with_context(|| format!("could not look at {path}"))?;
+            let metadata =
+                std::fs::metadata(mounted.path(path)).with_context(|| format!("could not look at {path}"))?;
             Ok(metadata.permissions().mode())
         };
         ensure!(mode(&root)? == mode(&image)?, "the mode of {path} was not put back");
@@ -257,7 +263,8 @@ fn expect_repaired(site: &Site<'_>, subject: &Subject, own: &OwnFiles) -> Result
 /// The old tenant's data: a pattern nobody else has, over and over. Gives the pattern.
 fn leave_tenant_data(subject: &Subject) -> Result<Vec<u8>> {
     let seed = format!("{} {:?}", subject.node, std::time::SystemTime::now());
-    let marker = [blake3::hash(seed.as_bytes()).as_bytes().as_slice(), blake3::hash(b"marker").as_bytes()].concat();
+    let marker =
+        [blake3::hash(seed.as_bytes()).as_bytes().as_slice(), blake3::hash(b"marker").as_bytes()].concat();
     let root = subject.mount(false)?;
     write(&root, "/root/data-of-the-tenant", &marker.repeat(100_000))?;
     root.unmount()?;

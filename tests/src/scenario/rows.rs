@@ -35,9 +35,14 @@ pub enum Extent {
 ///
 /// # Errors
 /// If a case does not end as it must, or whoever is told fails.
-pub fn first_row(site: &Site<'_>, extent: Extent, tell: &mut dyn FnMut(News) -> Result<()>) -> Result<Subject> {
+pub fn first_row(
+    site: &Site<'_>,
+    extent: Extent,
+    tell: &mut dyn FnMut(News) -> Result<()>,
+) -> Result<Subject> {
     let name = "iris";
-    let machine = site.machine(spec(name, 1, Firmware::Bios), DiskBus::Nvme, site.image.disk_bytes + DISK_ROOM_BYTES)?;
+    let machine =
+        site.machine(spec(name, 1, Firmware::Bios), DiskBus::Nvme, site.image.disk_bytes + DISK_ROOM_BYTES)?;
     tell(News::Begins(format!("{name}: BIOS, NVMe disk, blank; switched on")))?;
     let (mut subject, outcome) = new_machine(site, machine).context("iris, case 1")?;
     tell(News::Ended(Box::new(outcome)))?;
@@ -56,7 +61,11 @@ pub fn first_row(site: &Site<'_>, extent: Extent, tell: &mut dyn FnMut(News) -> 
 ///
 /// # Errors
 /// If a case does not end as it must, or whoever is told fails.
-pub fn second_row(site: &Site<'_>, extent: Extent, tell: &mut dyn FnMut(News) -> Result<()>) -> Result<Subject> {
+pub fn second_row(
+    site: &Site<'_>,
+    extent: Extent,
+    tell: &mut dyn FnMut(News) -> Result<()>,
+) -> Result<Subject> {
     let name = "juno";
     let spec = spec(name, 2, Firmware::UefiPxe);
     let machine = site.machine(spec, DiskBus::Scsi, site.image.disk_bytes + DISK_ROOM_BYTES)?;

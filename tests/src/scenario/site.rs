@@ -42,7 +42,12 @@ impl<'lab> Site<'lab> {
     ///
     /// # Errors
     /// If the service does not start or the import fails.
-    pub fn new(lab: &'lab Lab, artefacts: &Artefacts, configuration: &Configuration, image: &Path) -> Result<Self> {
+    pub fn new(
+        lab: &'lab Lab,
+        artefacts: &Artefacts,
+        configuration: &Configuration,
+        image: &Path,
+    ) -> Result<Self> {
         let service = Service::start(lab, artefacts, configuration)?;
         let operator = Operator::new(lab.network(), artefacts, &service);
         let view = operator.import(image, IMAGE_NAME).context("could not import the image")?;
@@ -63,7 +68,13 @@ impl<'lab> Site<'lab> {
     ///
     /// # Errors
     /// If its files cannot be made.
-    pub fn slow_machine(&self, spec: Spec, bus: DiskBus, disk_bytes: u64, bytes_per_second: u64) -> Result<Machine> {
+    pub fn slow_machine(
+        &self,
+        spec: Spec,
+        bus: DiskBus,
+        disk_bytes: u64,
+        bytes_per_second: u64,
+    ) -> Result<Machine> {
         let path = self.lab.folder().join(format!("{}.raw", spec.name));
         let disk = Disk::blank(path, bus, &format!("{}-DISK", spec.serial), disk_bytes)?;
         Machine::new(self.lab, spec, vec![disk.slow(bytes_per_second)])
@@ -76,10 +87,10 @@ impl<'lab> Site<'lab> {
     /// If it is not discovered in time or the command refuses.
     pub fn take_in(&self, machine: &mut Machine) -> Result<NodeId> {
         machine.start(OnReset::Stop)?;
-        let node = self
-            .operator
-            .wait_discovered(&machine.spec().serial, DISCOVERY_LIMIT)
-            .with_context(|| format!("the console of {} ends:\n{}", machine.spec().name, console_end(machine)))?;
+        let node =
+            self.operator.wait_discovered(&machine.spec().serial, DISCOVERY_LIMIT).with_context(|| {
+                format!("the console of {} ends:\n{}", machine.spec().name, console_end(machine))
+            })?;
         machine.cut_power();
         let reference = node.id.to_string();
         self.operator.approve_factory_new(&reference)?;
@@ -97,5 +108,12 @@ pub fn console_end(machine: &Machine) -> String {
 /// A machine by its number, firmware and the fewest words.
 #[must_use]
 pub fn spec(name: &str, number: u8, firmware: Firmware) -> Spec {
-    Spec { name: name.to_owned(), firmware, memory_mib: 1024, serial: format!("LAB{number:03}"), number, loaded: None }
+    Spec {
+        name: name.to_owned(),
+        firmware,
+        memory_mib: 1024,
+        serial: format!("LAB{number:03}"),
+        number,
+        loaded: None,
+    }
 }

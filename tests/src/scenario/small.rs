@@ -21,7 +21,11 @@ pub const DISK_BYTES: u64 = 192 << 20;
 ///
 /// # Errors
 /// If the image cannot be made or imported, or the service does not start.
-pub fn site<'lab>(lab: &'lab Lab, artefacts: &Artefacts, configuration: &Configuration) -> Result<Site<'lab>> {
+pub fn site<'lab>(
+    lab: &'lab Lab,
+    artefacts: &Artefacts,
+    configuration: &Configuration,
+) -> Result<Site<'lab>> {
     let image = lab.folder().join("small.raw");
     small_image::make(&image, 1)?;
     Site::new(lab, artefacts, configuration, &image)

@@ -62,7 +62,13 @@ pub struct Outcome {
 ///
 /// # Errors
 /// If a phase takes too long; with the job's events and the end of the console.
-pub fn follow_ramdisk(site: &Site<'_>, machine: &mut Machine, node: NodeId, job: JobId, case: &str) -> Result<Outcome> {
+pub fn follow_ramdisk(
+    site: &Site<'_>,
+    machine: &mut Machine,
+    node: NodeId,
+    job: JobId,
+    case: &str,
+) -> Result<Outcome> {
     let begun = Instant::now();
     let contact = wait(site, machine, job, "the agent's first word", BOOT_LIMIT, |state| {
         !matches!(state, JobState::Waiting | JobState::Booting { .. })
@@ -135,14 +141,20 @@ pub fn bring_up(site: &Site<'_>, machine: &mut Machine, outcome: &mut Outcome) -
 /// Says what was decided instead and why.
 pub fn expect_action(outcome: &Outcome, action: Action) -> Result<()> {
     if outcome.action != action {
-        bail!("{}: expected {action:?}, but it was judged {:?}: {}", outcome.case, outcome.action, outcome.reason);
+        bail!(
+            "{}: expected {action:?}, but it was judged {:?}: {}",
+            outcome.case,
+            outcome.action,
+            outcome.reason
+        );
     }
     Ok(())
 }
 
 /// What the job's events say of the agent's first word: `… 1234 ms after kernel start …`.
 fn first_contact_millis(view: &JobView) -> Option<u64> {
-    let before = view.events.iter().rev().find_map(|event| event.text.split_once(" ms after kernel start"))?.0;
+    let before =
+        view.events.iter().rev().find_map(|event| event.text.split_once(" ms after kernel start"))?.0;
     before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
