@@ -23,3 +23,5 @@ pub mod write_image;
 mod fake_device;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod loop_fixture;

@@ -1,0 +1,92 @@
+//! Real ext4 file systems on loop devices, for tests that mount. They need root, `losetup` and
+//! `mkfs.ext4`; each test makes its own device and takes it away again.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use imaging::manifest::PartitionRole;
+use imaging::root_files::{Selection, read_root};
+
+use super::fixture::{Image, noise, of_bytes, partition};
+
+/// Where the root partition of the image lies.
+pub const ROOT_START: u64 = 2 << 20;
+/// Size of the root partition.
+pub const ROOT_BYTES: u64 = 16 << 20;
+
+/// A loop device; dropping it takes it away.
+pub struct Loop {
+    /// Its device node.
+    pub device: PathBuf,
+}
+
+impl Loop {
+    /// Attaches a file, with its partitions.
+    pub fn attach(file: &Path) -> Self {
+        let shown = output(Command::new("losetup").args(["--find", "--show", "--partscan", "--direct-io=off"]).arg(file));
+        Self { device: PathBuf::from(shown.trim()) }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(&self.device).status();
+    }
+}
+
+fn output(command: &mut Command) -> String {
+    let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(done.status.success(), "{command:?} (needs root): {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// Runs a program that must succeed.
+pub fn must(program: &str, arguments: &[&str], path: &Path) {
+    output(Command::new(program).args(arguments).arg(path));
+}
+
+fn fill(root: &Path) {
+    for folder in ["usr/bin", "usr/lib/deep/er", "boot/grub", "etc", "var/log"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    for (name, size) in [("usr/bin/tool", 2_500_000), ("usr/bin/sudo", 70_000), ("usr/lib/library", 300_000)] {
+        fs::write(root.join(name), noise(size as u32, size)).unwrap();
+    }
+    for number in 0..50 {
+        fs::write(root.join(format!("usr/lib/deep/er/{number}")), [number]).unwrap();
+    }
+    fs::set_permissions(root.join("usr/bin/sudo"), fs::Permissions::from_mode(0o4755)).unwrap();
+    symlink("tool", root.join("usr/bin/link")).unwrap();
+    symlink("usr/bin", root.join("bin")).unwrap();
+    fs::write(root.join("boot/vmlinuz"), "kernel").unwrap();
+    fs::write(root.join("boot/grub/grubenv"), "changes").unwrap();
+    fs::write(root.join("etc/hostname"), "of the image").unwrap();
+}
+
+/// A disk image with an immutable first partition and an ext4 root.
+pub fn image_with_root() -> Image {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, file) = (folder.path().join("tree"), folder.path().join("root"));
+    fs::create_dir(&tree).unwrap();
+    fill(&tree);
+    File::create(&file).unwrap().set_len(ROOT_BYTES).unwrap();
+    output(Command::new("mkfs.ext4").args(["-q", "-F", "-d"]).arg(&tree).arg(&file));
+    let bytes = [noise(77, ROOT_START as usize), fs::read(&file).unwrap()].concat();
+    let partitions = vec![
+        partition(1, 1 << 20, ROOT_START, PartitionRole::Esp),
+        partition(2, ROOT_START, ROOT_START + ROOT_BYTES, PartitionRole::Root),
+    ];
+    let mut image = of_bytes(bytes, partitions);
+    let root = image.manifest.partition(2).unwrap();
+    image.manifest.root = Some(read_root(&image.bytes, root, &Selection::default(), &mut |_| {}).unwrap());
+    image
+}
+
+/// The root partition of the image in a file of its own.
+pub fn root_file(image: &Image, folder: &Path) -> PathBuf {
+    let file = folder.join("partition");
+    fs::write(&file, &image.bytes[ROOT_START as usize..]).unwrap();
+    file
+}
