@@ -135,3 +135,6 @@ fn progress_bar(json: bool, what: &'static str, length: u64, template: &str) -> 
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(Some(length), target).with_style(style).with_message(what)
 }
+
+#[cfg(test)]
+mod tests;

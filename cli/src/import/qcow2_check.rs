@@ -31,7 +31,6 @@ struct Layout {
     cluster_bits: u32,
     l1_offset: u64,
     l1_entries: u64,
-    l2_entry_bytes: usize,
     file_bytes: u64,
 }
 
@@ -69,6 +68,10 @@ fn check_header(file: &File) -> anyhow::Result<Layout> {
         "it is a qcow2 image that refers to another file, which is not followed; make it whole with: qemu-img convert -O qcow2"
     );
     anyhow::ensure!(features & CORRUPT == 0, "it is a qcow2 image marked corrupt; repair it with: qemu-img check -r all");
+    anyhow::ensure!(
+        features & EXTENDED_L2 == 0,
+        "it is a qcow2 image with extended tables; write it plainly with: qemu-img convert -O qcow2"
+    );
     anyhow::ensure!(u32_at(&header, 32) == 0, "it is an encrypted qcow2 image; decrypt it with: qemu-img convert");
     let cluster_bits = u32_at(&header, 20);
     anyhow::ensure!((9..=21).contains(&cluster_bits), "it is a qcow2 image with clusters of 2^{cluster_bits} bytes");
@@ -78,7 +81,6 @@ fn check_header(file: &File) -> anyhow::Result<Layout> {
         cluster_bits,
         l1_offset: u64_at(&header, 40),
         l1_entries,
-        l2_entry_bytes: if features & EXTENDED_L2 == 0 { 8 } else { 16 },
         file_bytes: file.metadata().context("could not see how large it is")?.len(),
     })
 }
@@ -95,7 +97,7 @@ fn check_l2(table: &[u8], layout: &Layout) -> anyhow::Result<()> {
         let offset = entry & OFFSET_MASK;
         offset == 0 || entry & READS_AS_ZEROS != 0 || offset.saturating_add(cluster_bytes) <= layout.file_bytes
     };
-    anyhow::ensure!(table.chunks_exact(layout.l2_entry_bytes).all(inside), CUT_OFF);
+    anyhow::ensure!(table.chunks_exact(8).all(inside), CUT_OFF);
     Ok(())
 }
 
