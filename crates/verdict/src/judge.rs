@@ -104,7 +104,7 @@ fn rejected(judged: &Judged) -> Vec<Rejected> {
 fn because(other: Action, taken: Action, deciding: &str) -> String {
     match (other, taken) {
         (Action::LookDeeper, Action::Keep) => "what was seen is enough to keep the node".to_owned(),
-        (Action::LookDeeper, _) => format!("a deeper look could not make it milder: {deciding}"),
+        (Action::LookDeeper, _) => format!("what was seen is enough to decide: {deciding}"),
         (_, Action::LookDeeper) if other > taken => "nothing is written before a deeper look".to_owned(),
         (_, Action::Quarantine) if other > Action::LookDeeper => {
             format!("nothing may be written: {deciding}")

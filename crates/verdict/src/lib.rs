@@ -20,3 +20,7 @@ pub mod plan;
 pub mod policy;
 pub mod replay;
 mod rules;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod testing;

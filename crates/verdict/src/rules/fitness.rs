@@ -134,8 +134,7 @@ pub(super) fn cautious(facts: &Facts<'_>) -> Demand {
 fn judge_disk(facts: &Facts<'_>, disk: &DiskFacts, ruled: &mut Vec<Ruled>) {
     let subject = Subject::Disk(disk.id.clone());
     // A reading that is there counts on any disk; one that is missing only where the disk should have it.
-    let concerns =
-        |key, transport| disk.transport == transport || facts.evidence.find(&subject, key).is_some();
+    let concerns = |key, transport| disk.transport == transport || facts.concerns(&subject, key);
     if concerns(ReadingKey::NvmeCriticalWarning, Transport::Nvme) {
         ruled.push(critical_warning(facts, disk, &subject));
     }

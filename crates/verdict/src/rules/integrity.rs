@@ -176,7 +176,7 @@ fn partitions_and_files(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
             PARTITIONS.found(
                 demand,
                 image_reading(key, list.total, 0),
-                format!("{} immutable partitions are altered: {}.", list.total, some_of(&list)),
+                format!("Immutable partitions are altered ({}): {}.", list.total, some_of(&list)),
             )
         }
     });
@@ -251,7 +251,7 @@ fn differing_files(key: ReadingKey, word: &str, list: &Listed, checked: u64) -> 
     let nameable = list.items.len() as u64 == list.total && plan::file_paths(&list.items).is_ok();
     let demand = if nameable { Demand::Repair } else { Demand::Reimage };
     let verb = if list.total == 1 { "file is" } else { "files are" };
-    let rest = if nameable { "" } else { " Too many or not nameable one by one." };
+    let rest = if nameable { "" } else { " They are too many, or cannot be named, to be put back one by one." };
     FILES.found(
         demand,
         image_reading(key, list.total, 0),
@@ -284,7 +284,7 @@ fn foreign(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
             demand,
             image_reading(key, list.total, 0),
             format!(
-                "{} files under immutable paths are unknown to the image: {}.",
+                "Files under immutable paths are unknown to the image ({}): {}.",
                 list.total,
                 some_of(&list)
             ),
