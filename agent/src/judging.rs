@@ -1,0 +1,57 @@
+//! What the agent makes of its evidence: the same judgement that the service makes again for itself.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use contract::agent_api::ContextReply;
+use contract::decision::{Confidentiality, Decision};
+use contract::evidence::Evidence;
+use contract::id::{Digest, DiskId, UnixMillis};
+use contract::inventory::DiskFacts;
+use contract::plan::{EraseMethod, Plan};
+use verdict::policy::Policy;
+
+/// A judgement and what follows from it.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// What was decided.
+    pub decision: Decision,
+    /// What would be done, if that is anything destructive.
+    pub plan: Option<Plan>,
+    /// Why there is no plan although the decision asks for one.
+    pub plan_refusal: Option<String>,
+}
+
+/// Judges evidence with the service's facts and policy. `seed` is this boot's nonce.
+///
+/// # Errors
+/// If the policy cannot be read by this version.
+pub fn judge(evidence: &Evidence, context: &ContextReply, now: UnixMillis, seed: Digest) -> anyhow::Result<Judged> {
+    let policy = Policy::parse(&context.policy)
+        .context("cannot read the service's policy; the agent may be older than the service")?;
+    let decision = verdict::judge::judge(evidence, &context.node, &policy, now);
+    let methods = methods(&decision, evidence, &policy);
+    let planned = verdict::plan::plan(&decision, evidence, &context.node, &policy, &methods, seed);
+    let (plan, plan_refusal) = match planned {
+        Ok(plan) => (plan, None),
+        Err(refusal) => (None, Some(refusal.to_string())),
+    };
+    Ok(Judged { decision, plan, plan_refusal })
+}
+
+/// How each disk can be sanitized to the demanded level, or why it cannot.
+fn methods(
+    decision: &Decision,
+    evidence: &Evidence,
+    policy: &Policy,
+) -> BTreeMap<DiskId, Result<EraseMethod, String>> {
+    let level = match &decision.confidentiality {
+        Confidentiality::Sanitize { level, .. } => *level,
+        Confidentiality::KeepData | Confidentiality::Undetermined { .. } => policy.tenant_change_level(),
+    };
+    let disks: &[DiskFacts] = evidence.inventory.disks.value().map(Vec::as_slice).unwrap_or_default();
+    disks
+        .iter()
+        .map(|disk| (disk.id.clone(), erasure::method::choose(disk, level).map_err(|refusal| refusal.to_string())))
+        .collect()
+}

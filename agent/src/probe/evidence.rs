@@ -1,0 +1,191 @@
+//! One run of all probes, as evidence.
+
+use contract::evidence::Evidence;
+use contract::id::{EvidenceId, NodeId};
+use contract::inventory::Transport;
+use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier, Trust};
+use uuid::Uuid;
+
+use super::disks::{self, FoundDisk};
+use super::kernel_log::KernelLog;
+use super::raw_read::RawDisk;
+use super::source::Source;
+use super::{ata_smart, content_signatures, file_systems, inventory, kernel, nvme_smart};
+use crate::clock::Clock;
+use crate::node_partition::{self, NodePartition};
+
+/// A reading before it has time, boot and trust.
+pub type Found = (Subject, ReadingKey, Outcome<ReadingValue>);
+
+/// Who looks, at what, and how deep.
+#[derive(Debug, Clone)]
+pub struct Looking {
+    /// Whose machine this is.
+    pub node: NodeId,
+    /// How deep.
+    pub tier: Tier,
+    /// How far it can be believed.
+    pub trust: Trust,
+    /// Where to look.
+    pub source: Source,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// What was seen, with the ways to reach it in this boot.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// What is reported.
+    pub evidence: Evidence,
+    /// The disks.
+    pub disks: Outcome<Vec<FoundDisk>>,
+    /// The node's own partition.
+    pub node_partition: Outcome<NodePartition>,
+}
+
+impl Look {
+    /// Adds what was found besides, and keeps the order. A later look at the same thing replaces the
+    /// earlier one, but read errors of both count.
+    pub fn add(&mut self, found: Vec<Found>, clock: &Clock) {
+        let (boot_id, trust) = (self.evidence.boot_id, self.evidence.trust);
+        let observed_at = clock.now();
+        for (subject, key, outcome) in found {
+            let readings = &mut self.evidence.readings;
+            let earlier = readings.iter().position(|one| one.subject == subject && one.key == key);
+            let outcome = match earlier.map(|at| readings.swap_remove(at).outcome) {
+                Some(earlier) if key == ReadingKey::DiskReadErrors => sum(earlier, outcome),
+                _ => outcome,
+            };
+            readings.push(Reading { subject, key, outcome, observed_at, boot_id, trust });
+        }
+        self.evidence.sort();
+        self.evidence.taken_at = clock.now();
+    }
+}
+
+/// Both counts together; what could not be counted stays unknown.
+fn sum(one: Outcome<ReadingValue>, other: Outcome<ReadingValue>) -> Outcome<ReadingValue> {
+    match (one, other) {
+        (Outcome::Value(ReadingValue::Count(one)), Outcome::Value(ReadingValue::Count(other))) => {
+            Outcome::Value(ReadingValue::Count(one.saturating_add(other)))
+        }
+        (unreadable @ Outcome::Unreadable(_), _) | (_, unreadable) => unreadable,
+    }
+}
+
+/// Runs all probes but the image check, which needs what only the service knows.
+pub fn look(looking: &Looking, kernel_log: &mut KernelLog) -> Look {
+    let source = &looking.source;
+    let (boot_id, _) = kernel::boot_id(source);
+    let disks = disks::read(source);
+    let mut found = kernel::read(source);
+    if let Outcome::Value(disks) = &disks {
+        found.extend(look_at_disks(disks, looking));
+    }
+    let node_partition = node_partition::find(&disks);
+    found.extend(node_partition::readings(&node_partition));
+    // Last, so that what the reads above provoked is in it.
+    found.extend(kernel_log.look(source));
+    let evidence = Evidence {
+        id: EvidenceId(Uuid::new_v4()),
+        node: looking.node,
+        taken_at: looking.clock.now(),
+        boot_id,
+        trust: looking.trust,
+        tier: looking.tier,
+        agent_version: crate::VERSION.to_owned(),
+        inventory: inventory::read(source, &disks),
+        readings: Vec::new(),
+    };
+    let mut look = Look { evidence, disks, node_partition };
+    look.add(found, &looking.clock);
+    look
+}
+
+/// Looks at all disks side by side: on a server with many, one slow disk must not hold up the rest.
+fn look_at_disks(disks: &[FoundDisk], looking: &Looking) -> Vec<Found> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> =
+            disks.iter().map(|disk| (disk, scope.spawn(move || look_at_disk(disk, looking)))).collect();
+        running
+            .into_iter()
+            .flat_map(|(disk, thread)| thread.join().unwrap_or_else(|_| broken_off(disk)))
+            .collect()
+    })
+}
+
+fn broken_off(disk: &FoundDisk) -> Vec<Found> {
+    let subject = Subject::Disk(disk.facts.id.clone());
+    let why = Outcome::Unreadable("looking at the disk broke off".to_owned());
+    [ReadingKey::DiskReadErrors, ReadingKey::DiskContentSignatures]
+        .map(|key| (subject.clone(), key, why.clone()))
+        .to_vec()
+}
+
+fn look_at_disk(disk: &FoundDisk, looking: &Looking) -> Vec<Found> {
+    let subject = Subject::Disk(disk.facts.id.clone());
+    let absent = |keys: [ReadingKey; 5]| keys.map(|key| (key, Outcome::Absent)).to_vec();
+    let (nvme, ata) = match disk.facts.transport {
+        Transport::Nvme => (nvme_smart::read(&disk.device), absent(ata_smart::KEYS)),
+        Transport::Ata => (absent(nvme_smart::KEYS), ata_smart::read(&disk.device)),
+        _ => (absent(nvme_smart::KEYS), absent(ata_smart::KEYS)),
+    };
+    let mut found: Vec<Found> =
+        nvme.into_iter().chain(ata).map(|(key, outcome)| (subject.clone(), key, outcome)).collect();
+    let read_only = Outcome::Value(ReadingValue::Flag(disk.facts.read_only));
+    found.push((subject.clone(), ReadingKey::DiskReadOnly, read_only));
+    let samples = match looking.tier {
+        Tier::T0 | Tier::T1 => content_signatures::SAMPLES_QUICK,
+        Tier::T2 | Tier::T3 => content_signatures::SAMPLES_DEEP,
+    };
+    let raw = match RawDisk::open(&disk.device, disk.facts.size_bytes) {
+        Ok(raw) => raw,
+        Err(error) => {
+            let why = format!("cannot open {}: {error}", disk.device.display());
+            for key in [ReadingKey::DiskReadErrors, ReadingKey::DiskContentSignatures] {
+                found.push((subject.clone(), key, Outcome::Unreadable(why.clone())));
+            }
+            return found;
+        }
+    };
+    let signatures = content_signatures::read(&raw, samples).map(ReadingValue::list);
+    found.push((subject.clone(), ReadingKey::DiskContentSignatures, Outcome::from(signatures)));
+    found.extend(file_systems::read(&raw, &disk.facts.kernel_name, &looking.source));
+    found.push((subject, ReadingKey::DiskReadErrors, Outcome::Value(ReadingValue::Count(raw.errors()))));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_errors_add_up_and_the_unknown_stays() {
+        let count = |count| Outcome::Value(ReadingValue::Count(count));
+        let unknown = Outcome::Unreadable("gone".to_owned());
+        assert_eq!(sum(count(1), count(2)), count(3));
+        assert_eq!(sum(unknown.clone(), count(2)), unknown);
+        assert_eq!(sum(count(2), unknown.clone()), unknown);
+    }
+
+    #[test]
+    fn a_machine_that_shows_nothing_gives_evidence_full_of_reasons() {
+        let root = tempfile::tempdir().unwrap();
+        let looking = Looking {
+            node: NodeId(Uuid::from_u128(1)),
+            tier: Tier::T2,
+            trust: Trust::Ramdisk,
+            source: Source::recorded(root.path()),
+            clock: Clock::machine(),
+        };
+        let look = look(&looking, &mut KernelLog::default());
+        let outcome = |key| look.evidence.outcome(&Subject::Node, key);
+        assert!(matches!(outcome(ReadingKey::KernelStorageErrors), Outcome::Unreadable(_)));
+        let installed = look.evidence.outcome(&Subject::Image, ReadingKey::ImageInstalled);
+        assert!(matches!(installed, Outcome::Unreadable(_)), "unseen disks may carry an image");
+        assert!(matches!(look.evidence.inventory.disks, Outcome::Unreadable(_)));
+        let mut sorted = look.evidence.clone();
+        sorted.sort();
+        assert_eq!(sorted, look.evidence);
+    }
+}

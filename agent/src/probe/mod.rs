@@ -1,0 +1,21 @@
+//! Looking: each file reads one source and says what was there, without judging it.
+//!
+//! Every probe keeps reading (files, ioctls) apart from parsing (bytes to facts), and turns a failure
+//! into [`contract::reading::Outcome::Unreadable`] with the reason. Nothing is left out because it
+//! could not be read.
+
+pub mod ata_smart;
+pub mod content_signatures;
+pub mod disk_id;
+pub mod disks;
+pub mod evidence;
+pub mod file_systems;
+pub mod inventory;
+pub mod kernel;
+pub mod kernel_log;
+pub mod nics;
+pub mod nvme_admin;
+pub mod nvme_smart;
+pub mod raw_read;
+pub mod smbios;
+pub mod source;

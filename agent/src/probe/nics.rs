@@ -1,0 +1,91 @@
+//! Network interfaces that have hardware behind them.
+
+use std::io;
+use std::path::Path;
+
+use contract::inventory::NicFacts;
+use contract::reading::Outcome;
+
+use super::source::{self, Source};
+
+/// No machine has more; a directory that says so is not believed.
+const NICS_MAX: usize = 1024;
+
+/// All interfaces with a device, ordered by address.
+#[must_use]
+pub fn read(source: &Source) -> Outcome<Vec<NicFacts>> {
+    let directory = source.path("sys/class/net");
+    match try_read(&directory) {
+        Ok(nics) => Outcome::Value(nics),
+        Err(error) => source::unreadable(&directory, &error),
+    }
+}
+
+fn try_read(directory: &Path) -> io::Result<Vec<NicFacts>> {
+    let mut nics = Vec::new();
+    for entry in std::fs::read_dir(directory)?.take(NICS_MAX) {
+        let path = entry?.path();
+        // Bridges, bonds, tunnels and the loopback have no device behind them.
+        if !path.join("device").exists() {
+            continue;
+        }
+        if let Some(nic) = facts(&path)? {
+            nics.push(nic);
+        }
+    }
+    nics.sort_by_key(|nic| nic.mac);
+    Ok(nics)
+}
+
+fn facts(path: &Path) -> io::Result<Option<NicFacts>> {
+    // The permanent address would be better where a bond has changed it; sysfs does not show it.
+    let Ok(mac) = source::read_text(&path.join("address"))?.parse() else { return Ok(None) };
+    let kernel_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let driver = match std::fs::read_link(path.join("device/driver")) {
+        Ok(target) => Outcome::Value(target.file_name().unwrap_or_default().to_string_lossy().into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Absent,
+        Err(error) => source::unreadable(&path.join("device/driver"), &error),
+    };
+    // An interface that is down answers EINVAL for carrier, and has no speed.
+    let link_up = match source::read_text(&path.join("carrier")) {
+        Ok(text) => Outcome::Value(text == "1"),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Outcome::Value(false),
+        Err(error) => source::unreadable(&path.join("carrier"), &error),
+    };
+    let speed_megabits = match source::read_text(&path.join("speed")) {
+        Ok(text) => text.parse().map_or(Outcome::Absent, Outcome::Value),
+        Err(_) => Outcome::Absent,
+    };
+    Ok(Some(NicFacts { mac, kernel_name, driver, link_up, speed_megabits }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_hardware_is_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let net = root.path().join("sys/class/net");
+        for (name, address, device) in
+            [("eth1", "52:54:00:00:00:02", true), ("eth0", "52:54:00:00:00:01", true), ("lo", "00:00:00:00:00:00", false)]
+        {
+            let path = net.join(name);
+            std::fs::create_dir_all(if device { path.join("device") } else { path.clone() }).unwrap();
+            std::fs::write(path.join("address"), address).unwrap();
+            std::fs::write(path.join("carrier"), "1\n").unwrap();
+            std::fs::write(path.join("speed"), "-1\n").unwrap();
+        }
+        let Outcome::Value(nics) = read(&Source::recorded(root.path())) else { panic!("unreadable") };
+        let names: Vec<&str> = nics.iter().map(|nic| nic.kernel_name.as_str()).collect();
+        assert_eq!(names, ["eth0", "eth1"]);
+        assert_eq!(nics[0].link_up, Outcome::Value(true));
+        assert_eq!(nics[0].speed_megabits, Outcome::Absent);
+    }
+
+    #[test]
+    fn a_missing_directory_is_unreadable_not_empty() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(read(&Source::recorded(root.path())), Outcome::Unreadable(_)));
+    }
+}

@@ -1,0 +1,134 @@
+//! One look at the running system: all probes, the files against the image, and the judgement.
+
+use std::path::PathBuf;
+
+use contract::agent_api::ContextReply;
+use contract::evidence::Evidence;
+use contract::id::{Digest, NodeId};
+use contract::reading::{Outcome, ReadingKey, Subject, Tier, Trust};
+use imaging::manifest::Manifest;
+
+use super::state::State;
+use crate::clock::Clock;
+use crate::image_check::check_in_place;
+use crate::judging::{self, Judged};
+use crate::probe::evidence::{Found, Look, Looking, look};
+use crate::probe::kernel_log::KernelLog;
+use crate::probe::source::Source;
+
+/// What a look needs to know.
+#[derive(Debug)]
+pub struct Examination {
+    /// Whose machine this is.
+    pub node: NodeId,
+    /// How deep.
+    pub tier: Tier,
+    /// Where to look.
+    pub source: Source,
+    /// What time it is.
+    pub clock: Clock,
+    /// The manifest of the assigned image, or why there is none.
+    pub manifest: Result<Manifest, String>,
+    /// Where file digests are kept.
+    pub state: State,
+}
+
+/// Looks. The evidence is a resident's: whoever judges it takes it for no more.
+pub fn examine(examination: &Examination, kernel_log: &mut KernelLog) -> Look {
+    let looking = Looking {
+        node: examination.node,
+        tier: examination.tier,
+        trust: Trust::Resident,
+        source: examination.source.clone(),
+        clock: examination.clock,
+    };
+    let mut seen = look(&looking, kernel_log);
+    let measured = compare(examination, &seen);
+    seen.add(measured, &examination.clock);
+    seen
+}
+
+fn compare(examination: &Examination, seen: &Look) -> Vec<Found> {
+    let manifest = match &examination.manifest {
+        Ok(manifest) => manifest,
+        Err(why) => return not_compared(why),
+    };
+    let mut files = examination.state.files();
+    let disk = os_disk(seen);
+    let root = examination.source.path("");
+    let measured = check_in_place(&root, disk.as_deref(), manifest, &mut files);
+    if let Err(error) = examination.state.keep_files(&files) {
+        tracing::debug!("cannot keep which files were read, the next check reads them again: {error}");
+    }
+    measured
+}
+
+fn not_compared(why: &str) -> Vec<Found> {
+    [
+        ReadingKey::ImagePartitionsAltered,
+        ReadingKey::ImageFilesAltered,
+        ReadingKey::ImageFilesMissing,
+        ReadingKey::ImageFilesForeign,
+        ReadingKey::ImageFilesChecked,
+    ]
+    .map(|key| (Subject::Image, key, Outcome::Unreadable(format!("not compared: {why}"))))
+    .to_vec()
+}
+
+/// The disk that the node's own partition is on.
+fn os_disk(seen: &Look) -> Option<PathBuf> {
+    let (Outcome::Value(partition), Outcome::Value(disks)) = (&seen.node_partition, &seen.disks) else {
+        return None;
+    };
+    disks.iter().find(|disk| disk.facts.id == partition.disk).map(|disk| disk.device.clone())
+}
+
+/// Judges with what the service has said, now or earlier.
+///
+/// # Errors
+/// If the policy cannot be read.
+pub fn judge(seen: &Look, context: &ContextReply, clock: &Clock) -> anyhow::Result<Judged> {
+    judging::judge(&seen.evidence, context, clock.now(), Digest([0; 32]))
+}
+
+/// A digest of what was seen, without when: two looks at an unchanged machine have the same.
+#[must_use]
+pub fn digest(evidence: &Evidence) -> Digest {
+    let readings: Vec<_> = evidence
+        .readings
+        .iter()
+        // What lies in samples of a disk in use changes all the time.
+        .filter(|reading| reading.key != ReadingKey::DiskContentSignatures)
+        .map(|reading| (&reading.subject, reading.key, &reading.outcome))
+        .collect();
+    // Types that serialize without fail; if one did not, every look would count as changed.
+    Digest::of(&serde_json::to_vec(&(evidence.boot_id, readings, &evidence.inventory)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_looks_at_one_machine_have_one_digest() {
+        let root = tempfile::tempdir().unwrap();
+        let examination = Examination {
+            node: NodeId(uuid::Uuid::from_u128(1)),
+            tier: Tier::T0,
+            source: Source::recorded(root.path()),
+            clock: Clock::machine(),
+            manifest: Err("nothing is assigned".to_owned()),
+            state: State::at(root.path()),
+        };
+        let first = examine(&examination, &mut KernelLog::default());
+        let second = examine(&examination, &mut KernelLog::default());
+        assert_ne!(first.evidence.id, second.evidence.id);
+        assert_eq!(digest(&first.evidence), digest(&second.evidence));
+        std::fs::create_dir_all(root.path().join("proc/sys/kernel")).unwrap();
+        std::fs::write(root.path().join("proc/sys/kernel/tainted"), "1").unwrap();
+        let third = examine(&examination, &mut KernelLog::default());
+        assert_ne!(digest(&first.evidence), digest(&third.evidence));
+        let why = third.evidence.outcome(&Subject::Image, ReadingKey::ImageFilesAltered);
+        assert_eq!(why, Outcome::Unreadable("not compared: nothing is assigned".to_owned()));
+    }
+}

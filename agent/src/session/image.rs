@@ -1,0 +1,154 @@
+//! The image that a node should carry: is it there, and where does it boot from?
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use contract::agent_api::ContextReply;
+use contract::id::DiskId;
+use contract::inventory::DiskFacts;
+use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
+use imaging::chunk::decompress_verified;
+use imaging::manifest::{Chunk, Manifest};
+
+use crate::act::device::DiskResolver;
+use crate::act::disk::partition_device;
+use crate::act::service::Service;
+use crate::image_check::{ImageCheckRequest, check_from_ramdisk, root_place};
+use crate::probe::disks::{self, FoundDisk};
+use crate::probe::evidence::{Found, Look};
+use crate::probe::source::Source;
+use crate::service::client::Client;
+
+/// What the image check measures.
+const KEYS: [ReadingKey; 5] = [
+    ReadingKey::ImagePartitionsAltered,
+    ReadingKey::ImageFilesAltered,
+    ReadingKey::ImageFilesMissing,
+    ReadingKey::ImageFilesForeign,
+    ReadingKey::ImageFilesChecked,
+];
+
+/// Disks as they were found just now, for those who know them by identity.
+#[derive(Debug)]
+pub struct FoundDisks(pub Vec<FoundDisk>);
+
+impl DiskResolver for FoundDisks {
+    fn device_path(&self, disk: &DiskId) -> anyhow::Result<PathBuf> {
+        let mut found = self.0.iter().filter(|found| found.facts.id == *disk);
+        match (found.next(), found.next()) {
+            (Some(one), None) => Ok(one.device.clone()),
+            (None, _) => bail!("disk {disk} is not there; look again"),
+            (Some(_), Some(_)) => bail!("disk {disk} is there twice; take one of them out"),
+        }
+    }
+}
+
+/// Compares the installed image with the assigned one. What is not compared is said with the reason.
+pub async fn check(client: &Arc<Client>, context: &ContextReply, seen: &Look) -> Vec<Found> {
+    let Some(image) = context.node.assignment.image else {
+        return not_compared("no image is assigned");
+    };
+    match seen.evidence.outcome(&Subject::Image, ReadingKey::ImageInstalled) {
+        Outcome::Value(ReadingValue::Text(installed)) if installed == image.to_string() => {}
+        Outcome::Unreadable(why) => return not_compared(&why),
+        _ => return not_compared("the assigned image is not the one that is installed"),
+    }
+    match check_installed(client, context, seen).await {
+        Ok(measured) => measured,
+        Err(error) => not_compared(&format!("{error:#}")),
+    }
+}
+
+fn not_compared(why: &str) -> Vec<Found> {
+    KEYS.map(|key| (Subject::Image, key, Outcome::Unreadable(format!("not compared: {why}")))).to_vec()
+}
+
+async fn check_installed(client: &Arc<Client>, context: &ContextReply, seen: &Look) -> anyhow::Result<Vec<Found>> {
+    let image = context.node.assignment.image.context("no image is assigned")?;
+    let disk = os_disk(context, &seen.disks)?;
+    let manifest = client.manifest(image).await?;
+    let first_chunk = first_chunk(client, &manifest).await;
+    let measured = tokio::task::spawn_blocking(move || {
+        check_from_ramdisk(&ImageCheckRequest {
+            manifest: &manifest,
+            first_chunk: first_chunk.as_deref(),
+            disk: &disk.facts.id,
+            os_disk: &disk.device,
+        })
+    });
+    measured.await.context("comparing the image broke off")
+}
+
+/// The image's first chunk; none if it cannot be had, and then what needs it is not compared.
+async fn first_chunk(client: &Arc<Client>, manifest: &Manifest) -> Option<Vec<u8>> {
+    let length = manifest.chunk_length(0);
+    match manifest.chunk(0)? {
+        Chunk::Zero => Some(vec![0; length]),
+        Chunk::Stored(digest) => {
+            let stored = client.chunk(digest).await.ok()?;
+            decompress_verified(&stored, digest, length).ok()
+        }
+    }
+}
+
+fn os_disk(context: &ContextReply, disks: &Outcome<Vec<FoundDisk>>) -> anyhow::Result<FoundDisk> {
+    let assignment = &context.node.assignment;
+    let disks = match disks {
+        Outcome::Value(disks) => disks,
+        Outcome::Absent => bail!("no disk was found"),
+        Outcome::Unreadable(why) => bail!("the disks cannot be listed: {why}"),
+    };
+    let facts: Vec<DiskFacts> = disks.iter().map(|disk| disk.facts.clone()).collect();
+    let bytes = assignment.image_disk_bytes.context("the size of the assigned image is not known")?;
+    let target = verdict::plan::os_disk(&assignment.os_disk, bytes, &facts)?;
+    disks.iter().find(|disk| disk.facts.id == target.id).cloned().context("the disk of the system is gone")
+}
+
+/// The device of the installed root file system.
+///
+/// # Errors
+/// If there is none to boot from.
+pub async fn root_device(client: &Arc<Client>, context: &ContextReply, source: &Source) -> anyhow::Result<PathBuf> {
+    let image = context.node.assignment.image.context("no image is assigned")?;
+    let manifest = client.manifest(image).await?;
+    let root = manifest.root.as_ref().context("the image has no root file system that is known")?;
+    let place = root_place(&manifest, root)?;
+    let disk = os_disk(context, &disks::read(source))?;
+    partition_device(&disk.device, place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::inventory::Transport;
+
+    fn disk(id: &str, name: &str) -> FoundDisk {
+        FoundDisk {
+            facts: DiskFacts {
+                id: id.parse().unwrap(),
+                kernel_name: name.to_owned(),
+                transport: Transport::Virtio,
+                model: Outcome::Absent,
+                serial: Outcome::Absent,
+                firmware_revision: Outcome::Absent,
+                size_bytes: 1 << 30,
+                logical_sector_bytes: 512,
+                rotational: Outcome::Absent,
+                read_only: false,
+                removable: false,
+                nvme: Outcome::Absent,
+            },
+            device: PathBuf::from("/dev").join(name),
+            slot: "here".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_disk_is_found_only_if_it_is_the_only_one() {
+        let disks = FoundDisks(vec![disk("a", "vda"), disk("b", "vdb"), disk("b", "vdc")]);
+        assert_eq!(disks.device_path(&"a".parse().unwrap()).unwrap(), PathBuf::from("/dev/vda"));
+        assert!(disks.device_path(&"b".parse().unwrap()).is_err());
+        assert!(disks.device_path(&"c".parse().unwrap()).is_err());
+    }
+}
