@@ -1,9 +1,14 @@
 //! A DHCP client that says exactly what a test wants, byte for byte (RFC 2131 §2, RFC 2132).
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::BindToDevice;
+
+use crate::namespace::GUEST_INTERFACE;
 
 /// Option numbers that tests use.
 pub mod option {
@@ -153,6 +158,9 @@ impl Client {
     pub fn open() -> Result<Self> {
         let socket =
             UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 68)).context("could not open the client's port 68")?;
+        // Without a route a broadcast needs to be told where it leaves.
+        setsockopt(&socket, BindToDevice, &OsString::from(GUEST_INTERFACE))
+            .context("could not bind to the interface")?;
         socket.set_broadcast(true).context("could not allow broadcasts")?;
         Ok(Self(socket))
     }
