@@ -1,0 +1,127 @@
+//! Stage one: what a configuration file says, word for word. Unknown keys are refused.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use contract::id::MacAddress;
+use serde::Deserialize;
+
+/// A configuration file. Every key is optional; defaults are put in by the next stage.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fragment {
+    /// Where the database, the keys and the images are kept.
+    pub state_directory: Option<PathBuf>,
+    /// The policy file.
+    pub policy: Option<PathBuf>,
+    /// Plain HTTP.
+    #[serde(default)]
+    pub http: ListenFragment,
+    /// The API over TLS.
+    #[serde(default)]
+    pub api: ListenFragment,
+    /// What machines boot.
+    #[serde(default)]
+    pub boot: BootFragment,
+    /// DHCP, one block for each interface.
+    #[serde(default)]
+    pub dhcp: Vec<DhcpFragment>,
+    /// TFTP.
+    #[serde(default)]
+    pub tftp: TftpFragment,
+}
+
+/// `[http]` and `[api]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenFragment {
+    /// Addresses with ports.
+    pub listen: Option<Vec<SocketAddr>>,
+}
+
+/// `[boot]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootFragment {
+    /// The kernel of the ramdisk.
+    pub kernel: Option<PathBuf>,
+    /// The ramdisk.
+    pub ramdisk: Option<PathBuf>,
+    /// The folder with the iPXE binaries.
+    pub loaders: Option<PathBuf>,
+    /// Added to the kernel's command line.
+    pub extra_kernel_arguments: Option<String>,
+    /// How often a job may hand out the ramdisk before the node is held.
+    pub attempts_max: Option<u32>,
+    /// How often an unknown machine is given the ramdisk before it is held.
+    pub discovery_attempts_max: Option<u32>,
+}
+
+/// One `[[dhcp]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DhcpFragment {
+    /// The network interface.
+    pub interface: String,
+    /// Whether addresses are given out too.
+    pub mode: ModeFragment,
+    /// The service's address on that interface.
+    pub address: Ipv4Addr,
+    /// Such as `192.0.2.0/24`.
+    pub subnet: Option<String>,
+    /// Such as `["192.0.2.100-192.0.2.200"]`.
+    #[serde(default)]
+    pub pool: Vec<String>,
+    /// The default gateway handed out.
+    pub router: Option<Ipv4Addr>,
+    /// The name servers handed out.
+    #[serde(default)]
+    pub dns: Vec<Ipv4Addr>,
+    /// How long an address is lent, in seconds.
+    pub lease_seconds: Option<u32>,
+    /// Fixed addresses.
+    #[serde(default)]
+    pub reservations: Vec<ReservationFragment>,
+}
+
+/// `mode` of `[[dhcp]]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModeFragment {
+    /// No DHCP.
+    Off,
+    /// Addresses and boot options.
+    Authoritative,
+    /// Boot options only, beside another DHCP server.
+    Proxy,
+}
+
+/// One fixed address.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReservationFragment {
+    /// Whose.
+    pub mac: MacAddress,
+    /// Which.
+    pub address: Ipv4Addr,
+}
+
+/// `[tftp]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TftpFragment {
+    /// Addresses with ports; none turns TFTP off.
+    pub listen: Option<Vec<SocketAddr>>,
+    /// How many transfers may run at once.
+    pub transfers_max: Option<usize>,
+}
+
+impl Fragment {
+    /// Reads the text of a configuration file.
+    ///
+    /// # Errors
+    /// Names line, column and key of what is not understood.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+}

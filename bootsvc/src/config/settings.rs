@@ -1,0 +1,366 @@
+//! Stage three: what the service runs with. Made only from input that does not contradict itself.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use contract::id::MacAddress;
+
+use crate::config::fragment::{DhcpFragment, ModeFragment};
+use crate::config::input::Input;
+
+/// Why settings cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct SettingsError {
+    /// The key in the configuration file.
+    pub key: String,
+    /// What is wrong with it and what would be right.
+    pub problem: String,
+}
+
+fn wrong(key: impl Into<String>, problem: impl Into<String>) -> SettingsError {
+    SettingsError { key: key.into(), problem: problem.into() }
+}
+
+/// What the service runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the database, the keys and the images are kept.
+    pub state_directory: PathBuf,
+    /// The policy file; the built-in policy if none.
+    pub policy: Option<PathBuf>,
+    /// Plain HTTP; at least one.
+    pub http: Vec<SocketAddr>,
+    /// The API over TLS; at least one.
+    pub api: Vec<SocketAddr>,
+    /// What machines boot.
+    pub boot: BootSettings,
+    /// DHCP; empty if off.
+    pub dhcp: Vec<DhcpSettings>,
+    /// TFTP.
+    pub tftp: TftpSettings,
+}
+
+/// What machines boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootSettings {
+    /// The kernel of the ramdisk.
+    pub kernel: PathBuf,
+    /// The ramdisk.
+    pub ramdisk: PathBuf,
+    /// The folder with the iPXE binaries.
+    pub loaders: PathBuf,
+    /// Added to the kernel's command line.
+    pub extra_kernel_arguments: String,
+    /// How often a job may hand out the ramdisk before the node is held.
+    pub attempts_max: u32,
+    /// How often an unknown machine is given the ramdisk before it is held.
+    pub discovery_attempts_max: u32,
+}
+
+/// Whether addresses are given out too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DhcpMode {
+    /// Addresses and boot options.
+    Authoritative,
+    /// Boot options only, beside another DHCP server.
+    Proxy,
+}
+
+/// DHCP on one interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DhcpSettings {
+    /// The network interface.
+    pub interface: String,
+    /// Whether addresses are given out too.
+    pub mode: DhcpMode,
+    /// The service's address on that interface.
+    pub address: Ipv4Addr,
+    /// The subnet of the interface.
+    pub subnet: Ipv4Subnet,
+    /// Addresses that may be lent; empty only in proxy mode or with reservations alone.
+    pub pool: Vec<Ipv4Range>,
+    /// The default gateway handed out.
+    pub router: Option<Ipv4Addr>,
+    /// The name servers handed out.
+    pub dns: Vec<Ipv4Addr>,
+    /// How long an address is lent, in seconds.
+    pub lease_seconds: u32,
+    /// Fixed addresses.
+    pub reservations: Vec<Reservation>,
+}
+
+/// One fixed address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reservation {
+    /// Whose.
+    pub mac: MacAddress,
+    /// Which.
+    pub address: Ipv4Addr,
+}
+
+/// TFTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TftpSettings {
+    /// Addresses with ports; empty if off.
+    pub listen: Vec<SocketAddr>,
+    /// How many transfers may run at once.
+    pub transfers_max: usize,
+}
+
+/// A subnet, written `192.0.2.0/24`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv4Subnet {
+    /// Its first address.
+    pub network: Ipv4Addr,
+    /// Bits of the network part, 0 to 32.
+    pub prefix_bits: u8,
+}
+
+impl Ipv4Subnet {
+    /// The mask, such as 255.255.255.0.
+    #[must_use]
+    pub fn mask(&self) -> Ipv4Addr {
+        let host_bits = 32 - u32::from(self.prefix_bits);
+        Ipv4Addr::from(u32::MAX.checked_shl(host_bits).unwrap_or(0))
+    }
+
+    /// Whether an address lies in the subnet.
+    #[must_use]
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        u32::from(address) & u32::from(self.mask()) == u32::from(self.network)
+    }
+}
+
+impl fmt::Display for Ipv4Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix_bits)
+    }
+}
+
+impl FromStr for Ipv4Subnet {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let problem = || format!("{text:?} is not a subnet; write it like 192.0.2.0/24");
+        let (network, bits) = text.split_once('/').ok_or_else(problem)?;
+        let network: Ipv4Addr = network.parse().map_err(|_| problem())?;
+        let prefix_bits: u8 = bits.parse().ok().filter(|bits| *bits <= 32).ok_or_else(problem)?;
+        let subnet = Self { network, prefix_bits };
+        if !subnet.contains(network) {
+            return Err(format!("{text:?} has bits beyond its prefix; write the subnet's first address"));
+        }
+        Ok(subnet)
+    }
+}
+
+/// Addresses from first to last, both included, written `192.0.2.100-192.0.2.200`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv4Range {
+    /// The first.
+    pub first: Ipv4Addr,
+    /// The last, not before the first.
+    pub last: Ipv4Addr,
+}
+
+impl fmt::Display for Ipv4Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl FromStr for Ipv4Range {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let problem = || format!("{text:?} is not a range; write it like 192.0.2.100-192.0.2.200");
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let first: Ipv4Addr = first.trim().parse().map_err(|_| problem())?;
+        let last: Ipv4Addr = last.trim().parse().map_err(|_| problem())?;
+        if last < first {
+            return Err(format!("{text:?} ends before it begins"));
+        }
+        Ok(Self { first, last })
+    }
+}
+
+impl TryFrom<Input> for Settings {
+    type Error = SettingsError;
+
+    fn try_from(input: Input) -> Result<Self, SettingsError> {
+        for (key, listen) in [("http.listen", &input.http), ("api.listen", &input.api)] {
+            if listen.is_empty() {
+                return Err(wrong(key, "name at least one address, such as \"192.0.2.1:8080\""));
+            }
+        }
+        if input.http.iter().any(|http| http.port() != 0 && input.api.contains(http)) {
+            return Err(wrong("api.listen", "is also in http.listen; TLS and plain HTTP need two ports"));
+        }
+        let boot = boot_settings(&input)?;
+        let mut dhcp = Vec::new();
+        for (at, block) in input.dhcp.iter().enumerate() {
+            if block.mode != ModeFragment::Off {
+                dhcp.push(dhcp_settings(&format!("dhcp[{at}]"), block)?);
+            }
+        }
+        if input.tftp_transfers_max == 0 || input.tftp_transfers_max > 4096 {
+            return Err(wrong("tftp.transfers_max", "must be 1 to 4096"));
+        }
+        Ok(Self {
+            state_directory: input.state_directory,
+            policy: input.policy,
+            http: input.http,
+            api: input.api,
+            boot,
+            dhcp,
+            tftp: TftpSettings { listen: input.tftp, transfers_max: input.tftp_transfers_max },
+        })
+    }
+}
+
+fn boot_settings(input: &Input) -> Result<BootSettings, SettingsError> {
+    let boot = &input.boot;
+    let share = |name: &str| PathBuf::from("/usr/share/reprieve").join(name);
+    let attempts = |key: &str, given: Option<u32>| match given.unwrap_or(3) {
+        0 | 101.. => Err(wrong(key, "must be 1 to 100")),
+        count => Ok(count),
+    };
+    let extra = boot.extra_kernel_arguments.clone().unwrap_or_default();
+    // The text ends up in a script that firmware runs; a line break would be another command.
+    if extra.len() > 1024 || !extra.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        return Err(wrong("boot.extra_kernel_arguments", "use at most 1024 printable ASCII characters"));
+    }
+    Ok(BootSettings {
+        kernel: boot.kernel.clone().unwrap_or_else(|| share("ramdisk/vmlinuz")),
+        ramdisk: boot.ramdisk.clone().unwrap_or_else(|| share("ramdisk/initramfs.cpio.zst")),
+        loaders: boot.loaders.clone().unwrap_or_else(|| share("ipxe")),
+        extra_kernel_arguments: extra,
+        attempts_max: attempts("boot.attempts_max", boot.attempts_max)?,
+        discovery_attempts_max: attempts("boot.discovery_attempts_max", boot.discovery_attempts_max)?,
+    })
+}
+
+fn dhcp_settings(key: &str, block: &DhcpFragment) -> Result<DhcpSettings, SettingsError> {
+    let at = |name: &str| format!("{key}.{name}");
+    if block.interface.is_empty() || block.interface.len() > 15 {
+        return Err(wrong(at("interface"), "name a network interface (--interface)"));
+    }
+    let mode = match block.mode {
+        ModeFragment::Proxy => DhcpMode::Proxy,
+        ModeFragment::Authoritative | ModeFragment::Off => DhcpMode::Authoritative,
+    };
+    let subnet: Ipv4Subnet = match (&block.subnet, mode) {
+        (Some(text), _) => text.parse().map_err(|problem: String| wrong(at("subnet"), problem))?,
+        (None, DhcpMode::Proxy) => Ipv4Subnet { network: block.address, prefix_bits: 32 },
+        (None, DhcpMode::Authoritative) => {
+            return Err(wrong(at("subnet"), "is needed to give out addresses"));
+        }
+    };
+    if !subnet.contains(block.address) {
+        return Err(wrong(at("address"), format!("{} is not in {subnet}", block.address)));
+    }
+    let pool = block
+        .pool
+        .iter()
+        .map(|text| text.parse().map_err(|problem: String| wrong(at("pool"), problem)))
+        .collect::<Result<Vec<Ipv4Range>, _>>()?;
+    for range in &pool {
+        if !subnet.contains(range.first) || !subnet.contains(range.last) {
+            return Err(wrong(at("pool"), format!("{range} is not in {subnet}")));
+        }
+        if range.first <= block.address && block.address <= range.last {
+            return Err(wrong(at("pool"), format!("{range} holds the service's own address")));
+        }
+    }
+    let reservations = reservations(&at("reservations"), block, subnet)?;
+    if mode == DhcpMode::Authoritative && pool.is_empty() && reservations.is_empty() {
+        return Err(wrong(
+            at("pool"),
+            "is empty and nothing is reserved; give --pool-range or mode = \"proxy\"",
+        ));
+    }
+    let lease_seconds = block.lease_seconds.unwrap_or(3600);
+    if !(60..=30 * 86_400).contains(&lease_seconds) {
+        return Err(wrong(at("lease_seconds"), "must be 60 to 2592000"));
+    }
+    Ok(DhcpSettings {
+        interface: block.interface.clone(),
+        mode,
+        address: block.address,
+        subnet,
+        pool,
+        router: block.router,
+        dns: block.dns.clone(),
+        lease_seconds,
+        reservations,
+    })
+}
+
+fn reservations(
+    key: &str,
+    block: &DhcpFragment,
+    subnet: Ipv4Subnet,
+) -> Result<Vec<Reservation>, SettingsError> {
+    let mut seen: Vec<Reservation> = Vec::new();
+    for entry in &block.reservations {
+        let reservation = Reservation { mac: entry.mac, address: entry.address };
+        if !subnet.contains(entry.address) || entry.address == block.address {
+            return Err(wrong(key, format!("{} is not free in {subnet}", entry.address)));
+        }
+        if seen.iter().any(|other| other.mac == entry.mac || other.address == entry.address) {
+            return Err(wrong(key, format!("{} or {} is there twice", entry.mac, entry.address)));
+        }
+        seen.push(reservation);
+    }
+    Ok(seen)
+}
+
+impl fmt::Display for Settings {
+    /// How the configuration was understood, for `config check`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list =
+            |items: &[SocketAddr]| items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        writeln!(f, "state directory   {}", self.state_directory.display())?;
+        match &self.policy {
+            Some(path) => writeln!(f, "policy            {}", path.display())?,
+            None => writeln!(f, "policy            built in")?,
+        }
+        writeln!(f, "http              {}", list(&self.http))?;
+        writeln!(f, "api (TLS)         {}", list(&self.api))?;
+        writeln!(f, "kernel            {}", self.boot.kernel.display())?;
+        writeln!(f, "ramdisk           {}", self.boot.ramdisk.display())?;
+        writeln!(f, "loaders           {}", self.boot.loaders.display())?;
+        writeln!(f, "kernel arguments  {}", self.boot.extra_kernel_arguments)?;
+        writeln!(
+            f,
+            "attempts          {} for a job, {} for discovery",
+            self.boot.attempts_max, self.boot.discovery_attempts_max
+        )?;
+        for dhcp in &self.dhcp {
+            let mode = match dhcp.mode {
+                DhcpMode::Authoritative => "authoritative",
+                DhcpMode::Proxy => "proxy",
+            };
+            let pool = dhcp.pool.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            writeln!(
+                f,
+                "dhcp              {} {mode}, {} in {}, pool {}, {} reserved, {} s",
+                dhcp.interface,
+                dhcp.address,
+                dhcp.subnet,
+                if pool.is_empty() { "none" } else { &pool },
+                dhcp.reservations.len(),
+                dhcp.lease_seconds
+            )?;
+        }
+        match self.tftp.listen.as_slice() {
+            [] => writeln!(f, "tftp              off"),
+            listen => writeln!(
+                f,
+                "tftp              {}, at most {} transfers",
+                list(listen),
+                self.tftp.transfers_max
+            ),
+        }
+    }
+}

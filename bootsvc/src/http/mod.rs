@@ -1,0 +1,21 @@
+//! HTTP: plain for what firmware and ramdisks fetch (checked by digest and signature), TLS for the API.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`listen`] | sockets, connections, limits |
+//! | [`plain`] | scripts, loaders, kernel, ramdisk, manifests, chunks |
+//! | [`agent`] | the agent's API |
+//! | [`operator`] | the technician's API |
+//! | [`imports`] | the technician's API for images |
+//! | [`body`] | bodies in, JSON and refusals out |
+//! | [`content`] | ranges and caching headers |
+//! | [`endpoints`] | the addresses that a client is told |
+
+pub mod agent;
+pub mod body;
+pub mod content;
+pub mod endpoints;
+pub mod imports;
+pub mod listen;
+pub mod operator;
+pub mod plain;

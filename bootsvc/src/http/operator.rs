@@ -1,0 +1,391 @@
+//! The technician's API, as `contract::operator_api` says.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use contract::assignment::{DataOwner, ExpectedHardware};
+use contract::id::{JobId, NodeId};
+use contract::inventory::Inventory;
+use contract::operator_api::{
+    ApproveRequest, AssignRequest, DecisionView, JobState, JobView, NodeState, NodeView, ProtectRequest,
+    ReimageReply, ReimageRequest, StatusView,
+};
+use contract::reading::Outcome;
+
+use crate::bearer;
+use crate::http::body::{self, Answer, SMALL_BYTES_MAX};
+use crate::jobs::state;
+use crate::refusal::Refusal;
+use crate::service::{Service, no_node};
+use crate::store;
+use crate::store::jobs::JobRecord;
+use crate::store::nodes::NodeRecord;
+
+/// The paths of the technician's API, without those for images.
+pub fn router() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/nodes", get(nodes))
+        .route("/v1/nodes/{node}", get(node))
+        .route("/v1/nodes/{node}/approve", post(approve))
+        .route("/v1/nodes/{node}/assign", post(assign))
+        .route("/v1/nodes/{node}/protect", post(protect))
+        .route("/v1/nodes/{node}/release-hold", post(release_hold))
+        .route("/v1/nodes/{node}/reimage", post(reimage))
+        .route("/v1/nodes/{node}/decision", get(decision))
+        .route("/v1/jobs", get(jobs))
+        .route("/v1/jobs/{job}", get(job))
+        .route("/v1/jobs/{job}/cancel", post(cancel))
+}
+
+/// Lets only the operator pass. Hashes are compared, so the time it takes says nothing about the token.
+///
+/// # Errors
+/// If the bearer is not the operator's token.
+pub fn authorize(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
+    let given = bearer::hash(body::bearer(headers)?);
+    if given == service.authority.operator_token_hash { Ok(()) } else { Err(Refusal::unauthorized()) }
+}
+
+/// The node that a technician means.
+async fn find(service: &Service, reference: &str) -> Result<NodeId, Refusal> {
+    let mut reading = service.store.read().await?;
+    let found = store::nodes::matching(&mut reading, reference).await?;
+    match found.as_slice() {
+        [node] => Ok(*node),
+        [] => Err(no_node(reference)),
+        _ => Err(Refusal::not_found("the reference fits several nodes", "give more of the id")),
+    }
+}
+
+async fn status(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+) -> Result<Answer<StatusView>, Refusal> {
+    authorize(&service, &headers)?;
+    let mut reading = service.store.read().await?;
+    Ok(Answer(StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        nodes: store::nodes::count(&mut reading).await?,
+        jobs_open: store::jobs::count_open(&mut reading).await?,
+        images: store::images::count(&mut reading).await?,
+        counters: service
+            .counters
+            .snapshot()
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+    }))
+}
+
+fn view(service: &Service, node: NodeRecord, job: Option<&JobRecord>) -> NodeView {
+    let node_state = match (&node.hold_reason, node.approved, job) {
+        (Some(_), _, _) => NodeState::Held,
+        (None, false, _) => NodeState::Discovered,
+        (None, true, Some(_)) => NodeState::Busy,
+        (None, true, None) => NodeState::Idle,
+    };
+    NodeView {
+        id: node.id,
+        state: node_state,
+        hold_reason: node.hold_reason,
+        system_uuid: node.system_uuid,
+        serial: node.serial,
+        macs: node.macs,
+        assignment: node.assignment,
+        data_owner: node.data_owner,
+        expected_hardware: node.expected_hardware,
+        protected: node.protected,
+        first_seen: node.first_seen,
+        last_seen: node.last_seen,
+        agent_online: service.live.resident_online(node.id),
+        last_action: node.last_action,
+        last_decided_at: node.last_decided_at,
+        job: job.map(|job| job.id),
+        inventory: node.inventory,
+    }
+}
+
+async fn nodes(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+) -> Result<Answer<Vec<NodeView>>, Refusal> {
+    authorize(&service, &headers)?;
+    let mut reading = service.store.read().await?;
+    let mut views = Vec::new();
+    for node in store::nodes::all(&mut reading).await? {
+        let job = store::jobs::open_of(&mut reading, node.id).await?;
+        views.push(view(&service, node, job.as_ref()));
+    }
+    Ok(Answer(views))
+}
+
+async fn node(
+    State(service): State<Arc<Service>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+) -> Result<Answer<NodeView>, Refusal> {
+    authorize(&service, &headers)?;
+    let id = find(&service, &reference).await?;
+    let mut reading = service.store.read().await?;
+    let node = crate::service::node_by_id(&mut reading, id).await?;
+    let job = store::jobs::open_of(&mut reading, id).await?;
+    Ok(Answer(view(&service, node, job.as_ref())))
+}
+
+async fn approve(
+    State(service): State<Arc<Service>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer<NodeView>, Refusal> {
+    authorize(&service, &headers)?;
+    let request: ApproveRequest = body::read_json(&headers, body, SMALL_BYTES_MAX).await?;
+    if request.factory_new && request.data_of.is_some() {
+        return Err(Refusal::bad_request(
+            "a node cannot be factory-new and hold a tenant's data",
+            "say one of both",
+        ));
+    }
+    let mut change = service.change(find(&service, &reference).await?).await?;
+    if change.node.approved {
+        return Err(Refusal::conflict(
+            format!("node {} is approved already", change.node.id),
+            "nothing to do",
+        ));
+    }
+    let inventory = change.node.inventory.as_ref().ok_or_else(|| {
+        Refusal::conflict(
+            format!("node {} has not been inventoried", change.node.id),
+            "boot it from the network first",
+        )
+    })?;
+    change.node.expected_hardware = Some(expected_hardware(inventory)?);
+    change.node.approved = true;
+    change.node.discovery_attempts = 0;
+    if let Some(pool) = request.pool {
+        change.node.assignment.pool = pool;
+    }
+    change.node.data_owner = match (request.factory_new, request.data_of) {
+        (true, _) => DataOwner::Nobody,
+        (false, Some(tenant)) => DataOwner::Tenant(tenant),
+        (false, None) => DataOwner::Unknown,
+    };
+    let (node, job) = change.commit().await?;
+    tracing::info!(node = %node.id, owner = ?node.data_owner, "node was approved");
+    Ok(Answer(view(&service, node, job.as_ref())))
+}
+
+/// What the node has now is what it is expected to have from here on. It must have been seen.
+fn expected_hardware(inventory: &Inventory) -> Result<ExpectedHardware, Refusal> {
+    let unseen = |what: &str| {
+        Refusal::conflict(
+            format!("the node's {what} could not be seen"),
+            "boot it from the network again and look at its inventory",
+        )
+    };
+    let mut disks: Vec<_> = match &inventory.disks {
+        Outcome::Value(disks) => disks.iter().map(|disk| disk.id.clone()).collect(),
+        Outcome::Absent => Vec::new(),
+        Outcome::Unreadable(_) => return Err(unseen("disks")),
+    };
+    let mut nics: Vec<_> = match &inventory.nics {
+        Outcome::Value(nics) => nics.iter().map(|nic| nic.mac).collect(),
+        Outcome::Absent => Vec::new(),
+        Outcome::Unreadable(_) => return Err(unseen("network interfaces")),
+    };
+    disks.sort();
+    nics.sort();
+    Ok(ExpectedHardware { disks, nics, memory_bytes: inventory.memory_bytes.value().copied() })
+}
+
+async fn assign(
+    State(service): State<Arc<Service>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer<NodeView>, Refusal> {
+    authorize(&service, &headers)?;
+    let request: AssignRequest = body::read_json(&headers, body, SMALL_BYTES_MAX).await?;
+    let id = find(&service, &reference).await?;
+    let mut change = service.change(id).await?;
+    if let Some(job) = &change.job {
+        return Err(Refusal::conflict(
+            format!("node {id} has an open job {}", job.id),
+            "wait for it or cancel it",
+        ));
+    }
+    if let Some(reference) = &request.image {
+        let image = service.image_by_reference(&mut change.transaction, reference).await?;
+        change.node.assignment.image_disk_bytes =
+            store::images::minimum_disk_bytes(&mut change.transaction, image.id).await?;
+        change.node.assignment.image = Some(image.id);
+    }
+    if let Some(tenant) = request.tenant {
+        change.node.assignment.tenant = Some(tenant);
+    }
+    if let Some(pool) = request.pool {
+        change.node.assignment.pool = pool;
+    }
+    if let Some(os_disk) = request.os_disk {
+        change.node.assignment.os_disk = os_disk;
+    }
+    let (node, job) = change.commit().await?;
+    Ok(Answer(view(&service, node, job.as_ref())))
+}
+
+async fn protect(
+    State(service): State<Arc<Service>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer<NodeView>, Refusal> {
+    authorize(&service, &headers)?;
+    let request: ProtectRequest = body::read_json(&headers, body, SMALL_BYTES_MAX).await?;
+    let mut change = service.change(find(&service, &reference).await?).await?;
+    change.node.protected = request.protected;
+    if change.job.is_some() {
+        change.note(if request.protected {
+            "the node was protected"
+        } else {
+            "the node is not protected any more"
+        });
+    }
+    let (node, job) = change.commit().await?;
+    Ok(Answer(view(&service, node, job.as_ref())))
+}
+
+async fn release_hold(
+    State(service): State<Arc<Service>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+) -> Result<Answer<NodeView>, Refusal> {
+    authorize(&service, &headers)?;
+    let mut change = service.change(find(&service, &reference).await?).await?;
+    if change.node.hold_reason.is_none() {
+        return Err(Refusal::conflict(format!("node {} is not held", change.node.id), "nothing to do"));
+    }
+    change.node.hold_reason = None;
+    change.node.discovery_attempts = 0;
+    if let Some(job) = change.job.as_mut() {
+        (job.attempts, job.coming_up_boots, job.disagreements) = (0, 0, 0);
+        if matches!(job.state, JobState::Held { .. }) {
+            change.take(state::release)?;
+        }
+        change.note("the hold was released");
+    }
+    let (node, job) = change.commit().await?;
+    Ok(Answer(view(&service, node, job.as_ref())))
+}
+
+async fn reimage(
+    State(service): State<Arc<Service>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer<ReimageReply>, Refusal> {
+    authorize(&service, &headers)?;
+    let request: ReimageRequest = body::read_json(&headers, body, SMALL_BYTES_MAX).await?;
+    let id = find(&service, &reference).await?;
+    service.reimage(id, &request, "operator").await.map(Answer)
+}
+
+async fn decision(
+    State(service): State<Arc<Service>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+) -> Result<Answer<DecisionView>, Refusal> {
+    authorize(&service, &headers)?;
+    let id = find(&service, &reference).await?;
+    let mut reading = service.store.read().await?;
+    let last = store::evidence::last_decision(&mut reading, id).await?;
+    last.map(Answer).ok_or_else(|| {
+        Refusal::not_found(
+            format!("node {id} was never judged"),
+            "boot it from the network, or ask for a state",
+        )
+    })
+}
+
+async fn job_view(
+    service: &Service,
+    connection: &mut sqlx::AnyConnection,
+    job: JobRecord,
+    events: bool,
+) -> Result<JobView, Refusal> {
+    let events = if events { store::jobs::events(connection, job.id).await? } else { Vec::new() };
+    Ok(JobView {
+        progress: service.live.progress(job.node, job.id),
+        id: job.id,
+        node: job.node,
+        state: job.state,
+        requested_by: job.requested_by,
+        created_at: job.created_at,
+        changed_at: job.changed_at,
+        at_least: job.at_least,
+        steps: job.steps,
+        events,
+    })
+}
+
+async fn jobs(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+) -> Result<Answer<Vec<JobView>>, Refusal> {
+    authorize(&service, &headers)?;
+    let mut reading = service.store.read().await?;
+    let mut views = Vec::new();
+    for job in store::jobs::newest(&mut reading).await? {
+        views.push(job_view(&service, &mut reading, job, false).await?);
+    }
+    Ok(Answer(views))
+}
+
+fn no_job(text: &str) -> Refusal {
+    let text: String = text.chars().take(80).collect();
+    Refusal::not_found(format!("there is no job {text:?}"), "list the jobs")
+}
+
+async fn job(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Answer<JobView>, Refusal> {
+    authorize(&service, &headers)?;
+    let job: JobId = id.parse().map_err(|_| no_job(&id))?;
+    let mut reading = service.store.read().await?;
+    let job = store::jobs::by_id(&mut reading, job).await?.ok_or_else(|| no_job(&id))?;
+    job_view(&service, &mut reading, job, true).await.map(Answer)
+}
+
+async fn cancel(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Answer<JobView>, Refusal> {
+    authorize(&service, &headers)?;
+    let job: JobId = id.parse().map_err(|_| no_job(&id))?;
+    let mut reading = service.store.read().await?;
+    let known = store::jobs::by_id(&mut reading, job).await?.ok_or_else(|| no_job(&id))?;
+    drop(reading);
+    let mut change = service.change(known.node).await?;
+    if change.job.as_ref().map(|open| open.id) != Some(job) {
+        return Err(Refusal::conflict(format!("job {job} has ended"), "nothing to do"));
+    }
+    let irreversible = change.node.unfinished.is_some();
+    change.take(|job| state::cancel(job, irreversible))?;
+    if let Some(order) = change.job()?.order {
+        let now = change.now;
+        // An order that is out must not be begun any more.
+        store::orders::end(&mut change.transaction, order, now).await?;
+    }
+    change.note("cancelled by an operator");
+    change.commit().await?;
+    let mut reading = service.store.read().await?;
+    let job = store::jobs::by_id(&mut reading, job).await?.ok_or_else(|| no_job(&id))?;
+    job_view(&service, &mut reading, job, true).await.map(Answer)
+}

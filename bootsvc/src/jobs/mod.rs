@@ -1,0 +1,50 @@
+//! Jobs: what a request for a state becomes, and how a machine is led through it.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`state`] | the states and edges, pure |
+//! | [`boot`] | a machine asks the network |
+//! | [`enroll`] | a ramdisk introduces itself |
+//! | [`report`] | evidence arrives and is judged |
+//! | [`act`] | begin, finish, credential: destructive work under an order |
+//! | [`next`] | what an agent is told when it asks |
+//! | [`request`] | a technician asks for a state |
+//! | [`change`] | how a change becomes durable |
+
+pub mod act;
+pub mod boot;
+pub mod change;
+pub mod enroll;
+pub mod next;
+pub mod report;
+pub mod request;
+pub mod state;
+
+use contract::id::{JobId, NodeId};
+
+use crate::store::sessions::SessionRow;
+
+/// Who speaks, proven by its bearer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// A network-booted ramdisk.
+    Ramdisk(SessionRow),
+    /// The agent of the installed system.
+    Resident {
+        /// Of which node.
+        node: NodeId,
+        /// The job that installed it.
+        job: JobId,
+    },
+}
+
+impl Caller {
+    /// The node that speaks.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        match self {
+            Self::Ramdisk(session) => session.node,
+            Self::Resident { node, .. } => *node,
+        }
+    }
+}

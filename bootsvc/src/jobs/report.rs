@@ -1,0 +1,352 @@
+//! Evidence arrives. The service judges it again with its own facts and signs only what it finds
+//! itself.
+
+use contract::agent_api::{Instruction, Report};
+use contract::decision::{Action, Decision};
+use contract::evidence::Evidence;
+use contract::id::{ImageId, OrderId};
+use contract::operator_api::JobState;
+use contract::order::{Order, SignedOrder};
+use contract::plan::{BootMethod, Plan};
+use contract::reading::{ReadingKey, ReadingValue, Trust};
+
+use crate::bearer;
+use crate::jobs::change::Change;
+use crate::jobs::next::{wait, watch_on};
+use crate::jobs::{Caller, state};
+use crate::judging;
+use crate::refusal::Refusal;
+use crate::service::Service;
+use crate::store;
+use crate::store::orders::OrderRow;
+use crate::store::sessions::SessionRow;
+
+/// How long an order is good for.
+const ORDER_MILLIS: u64 = 2 * 3_600_000;
+/// How often agent and service may judge differently before the node is held. Once can be a fact that
+/// changed between looking and reporting.
+const DISAGREEMENTS_MAX: u32 = 1;
+
+impl Service {
+    /// Takes a report and says what to do.
+    ///
+    /// # Errors
+    /// If the report is not about the caller, or claims more trust than the caller has.
+    pub async fn report(&self, caller: &Caller, report: Report) -> Result<Instruction, Refusal> {
+        check_claims(caller, &report)?;
+        match caller {
+            Caller::Ramdisk(session) => {
+                self.live.ramdisk_spoke(session.node);
+                // A job that has appeared since the machine enrolled is worked for from here on.
+                let ahead = self.next_of_ramdisk(session).await?;
+                match ahead {
+                    Instruction::LookAgain { .. }
+                    | Instruction::Wait { .. }
+                    | Instruction::Proceed { .. } => {}
+                    Instruction::BootLocal { .. } | Instruction::EnterRamdisk { .. } => return Ok(ahead),
+                }
+                self.report_of_ramdisk(session, report).await
+            }
+            Caller::Resident { node, .. } => {
+                self.live.resident_spoke(*node);
+                self.report_of_resident(caller, report).await
+            }
+        }
+    }
+
+    async fn report_of_ramdisk(&self, session: &SessionRow, report: Report) -> Result<Instruction, Refusal> {
+        let mut change = self.change(session.node).await?;
+        check_new(&mut change, &report.evidence).await?;
+        take_inventory(&mut change, &report.evidence).await?;
+        let judged = self.judge_again(&mut change, &report).await?;
+        let decision = &judged.decision;
+        let instruction = match change.job.as_ref().map(|job| job.state.clone()) {
+            None => wait("waits to be approved and given something to do"),
+            Some(JobState::Held { reason }) => wait(format!("held: {reason}")),
+            Some(JobState::Looking) if !judged.agreed => disagree(&mut change)?,
+            Some(JobState::Looking) => {
+                self.decide(&mut change, session, &report, decision, &judged.context).await?
+            }
+            Some(JobState::Ordered) => self.repeat_order(&mut change, session, &report).await?,
+            Some(other) => {
+                return Err(Refusal::conflict(
+                    format!("the job is {}; a report is not wanted now", state::name(&other)),
+                    "ask what to do next",
+                ));
+            }
+        };
+        change.commit().await?;
+        Ok(instruction)
+    }
+
+    /// Judges with the service's own facts and records evidence and decision.
+    async fn judge_again(&self, change: &mut Change<'_>, report: &Report) -> Result<Judged, Refusal> {
+        let (node, job) = (change.node.clone(), change.job.clone());
+        let mut context = self.context_of(&mut change.transaction, &node, job.as_ref()).await?;
+        // If the answer to this very report was lost, its own verdict is not part of its history.
+        context.history.retain(|past| past.evidence != report.evidence.id);
+        let at = judging::time_of(report.decision.as_ref(), change.now);
+        let decision = judging::judge(&report.evidence, &context, &self.policy, at);
+        let agreed = report.decision.as_ref().is_some_and(|theirs| judging::same(&decision, theirs));
+        let job = change.job.as_ref().map(|job| job.id);
+        let now = change.now;
+        store::evidence::record(
+            &mut change.transaction,
+            &report.evidence,
+            job,
+            Some((&decision, &context)),
+            now,
+        )
+        .await?;
+        change.node.last_action = Some(decision.action);
+        change.node.last_decided_at = Some(decision.decided_at);
+        if change.job.is_some() {
+            change.note(format!("judged: {}", summary(&decision)));
+        }
+        Ok(Judged { decision, context, agreed })
+    }
+
+    /// What follows from a decision that agent and service made alike.
+    async fn decide(
+        &self,
+        change: &mut Change<'_>,
+        session: &SessionRow,
+        report: &Report,
+        decision: &Decision,
+        context: &contract::assignment::NodeContext,
+    ) -> Result<Instruction, Refusal> {
+        match decision.action {
+            Action::Keep if change.node.unfinished.is_some() => {
+                hold(change, "writing was begun and never proven, yet the verdict is keep; look at the disk")
+            }
+            Action::Keep => {
+                change.take(state::keep)?;
+                change.note("nothing was written");
+                let kexec = self.policy.boot_method() == BootMethod::Kexec;
+                Ok(Instruction::BootLocal { reason: summary(decision), kexec })
+            }
+            Action::Quarantine => hold(change, &format!("quarantine: {}", summary(decision))),
+            Action::LookDeeper => {
+                hold(change, &format!("even the ramdisk could not see enough: {}", summary(decision)))
+            }
+            Action::Repair | Action::Reimage | Action::Wipe if change.node.protected => hold(
+                change,
+                "the node is protected, and the verdict would change its disks; take the protection off first",
+            ),
+            Action::Repair | Action::Reimage | Action::Wipe => {
+                match judging::plan(decision, &report.evidence, context, &self.policy, report.nonce) {
+                    Err(refusal) => hold(change, &format!("no plan can be made: {refusal}")),
+                    Ok(None) => hold(change, "the verdict changes disks, but there is no plan for it"),
+                    Ok(Some(plan)) => self.sign(change, session, report, plan).await,
+                }
+            }
+        }
+    }
+
+    /// Signs an order for exactly the plan that both made.
+    async fn sign(
+        &self,
+        change: &mut Change<'_>,
+        session: &SessionRow,
+        report: &Report,
+        plan: Plan,
+    ) -> Result<Instruction, Refusal> {
+        let digest = plan.digest().map_err(Refusal::internal)?;
+        let theirs = report.plan.as_ref().and_then(|plan| plan.digest().ok());
+        if theirs != Some(digest) {
+            return disagree(change);
+        }
+        let now = change.now;
+        let job = change.job()?.id;
+        let order = Order {
+            id: OrderId(bearer::new_uuid()),
+            job,
+            node: session.node,
+            plan: digest,
+            disks: plan.disks(),
+            nonce: session.nonce,
+            issued_at: now,
+            expires_at: now.plus_millis(ORDER_MILLIS),
+        };
+        let signed = SignedOrder::sign(&order, &self.authority.order_key).map_err(Refusal::internal)?;
+        let row = OrderRow {
+            id: order.id,
+            job,
+            node: order.node,
+            session: session.hash,
+            nonce: order.nonce,
+            plan_digest: digest,
+            plan,
+            signed: signed.clone(),
+            issued_at: now,
+            expires_at: order.expires_at,
+            ended_at: None,
+        };
+        store::orders::insert(&mut change.transaction, &row).await?;
+        change.take(state::order)?;
+        let record = change.job()?;
+        record.order = Some(order.id);
+        record.action = Some(row.plan.action);
+        let disks = order.disks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        change.note(format!("order {} is signed: {} steps on {disks}", order.id, row.plan.steps.len()));
+        Ok(Instruction::Proceed { order: signed })
+    }
+
+    /// The answer with the order was lost: the same order again, never another one.
+    async fn repeat_order(
+        &self,
+        change: &mut Change<'_>,
+        session: &SessionRow,
+        report: &Report,
+    ) -> Result<Instruction, Refusal> {
+        let order = store::orders::by_nonce(&mut change.transaction, session.nonce).await?;
+        let theirs = report.plan.as_ref().and_then(|plan| plan.digest().ok());
+        match order {
+            Some(order) if order.ended_at.is_none() && theirs == Some(order.plan_digest) => {
+                Ok(Instruction::Proceed { order: order.signed })
+            }
+            _ => hold(change, "the machine reported again after its order was signed, with another plan"),
+        }
+    }
+
+    async fn report_of_resident(&self, caller: &Caller, report: Report) -> Result<Instruction, Refusal> {
+        let node = caller.node();
+        let mut change = self.change(node).await?;
+        check_new(&mut change, &report.evidence).await?;
+        change.node.last_seen = change.now;
+        if change.node.inventory.is_none() {
+            change.node.inventory = Some(report.evidence.inventory.clone());
+        }
+        let judged = self.judge_again(&mut change, &report).await?;
+        let instruction = match change.job.as_ref().map(|job| (job.id, job.state.clone())) {
+            Some((_, JobState::ComingUp)) => {
+                settle(&mut change, &report.evidence, &judged.decision)?;
+                watch_on()
+            }
+            Some((job, open)) if state::wants_ramdisk(&open) => {
+                Instruction::EnterRamdisk { job, reason: format!("job {job} wants a look from outside") }
+            }
+            _ => watch_on(),
+        };
+        change.commit().await?;
+        self.live.resident_looked(node, report.evidence);
+        Ok(instruction)
+    }
+}
+
+/// What the service made of a report.
+struct Judged {
+    decision: Decision,
+    context: contract::assignment::NodeContext,
+    /// The agent made the same of it, byte for byte.
+    agreed: bool,
+}
+
+/// The first reason and the action, for events and reasons.
+fn summary(decision: &Decision) -> String {
+    let because = decision.reasons.first().map_or("no reason given", |finding| finding.statement.as_str());
+    format!("{:?}: {because}", decision.action).to_lowercase().chars().take(500).collect()
+}
+
+fn hold(change: &mut Change<'_>, reason: &str) -> Result<Instruction, Refusal> {
+    change.hold(reason)?;
+    Ok(wait(format!("held: {reason}")))
+}
+
+/// Agent and service do not agree. Once, the agent may look again with fresh facts.
+fn disagree(change: &mut Change<'_>) -> Result<Instruction, Refusal> {
+    let job = change.job()?;
+    if job.disagreements < DISAGREEMENTS_MAX {
+        job.disagreements += 1;
+        change.note("agent and service judged differently; the agent looks again with fresh facts");
+        return Ok(Instruction::LookAgain {
+            reason: "fetch the facts again: agent and service judged differently".to_owned(),
+        });
+    }
+    hold(
+        change,
+        "agent and service judge differently; nothing was written. Compare their versions and policies",
+    )
+}
+
+/// A report speaks about its sender only, and claims no more trust than its sender can have.
+fn check_claims(caller: &Caller, report: &Report) -> Result<(), Refusal> {
+    let evidence = &report.evidence;
+    let claims = |what: &str| {
+        Refusal::bad_request(format!("the report {what}"), "report what this machine saw in this boot")
+    };
+    if evidence.node != caller.node() {
+        return Err(claims("is about another node"));
+    }
+    let most = match caller {
+        Caller::Ramdisk(session) => {
+            if evidence.boot_id != session.boot_id {
+                return Err(claims("is from another boot"));
+            }
+            if report.nonce != session.nonce {
+                return Err(claims("has another boot's nonce"));
+            }
+            Trust::Ramdisk
+        }
+        Caller::Resident { .. } => Trust::Resident,
+    };
+    let claimed = evidence.readings.iter().map(|reading| reading.trust).chain([evidence.trust]).max();
+    if claimed.is_some_and(|trust| trust > most) {
+        return Err(claims("claims more trust than its sender has"));
+    }
+    Ok(())
+}
+
+/// Evidence is recorded under its id; nobody may replace another node's.
+async fn check_new(change: &mut Change<'_>, evidence: &Evidence) -> Result<(), Refusal> {
+    match store::evidence::owner(&mut change.transaction, evidence.id).await? {
+        Some(owner) if owner != change.node.id => {
+            Err(Refusal::conflict("this evidence id is another node's", "draw a new id for every run"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a ramdisk saw of the machine. A known SMBIOS UUID is never replaced.
+async fn take_inventory(change: &mut Change<'_>, evidence: &Evidence) -> Result<(), Refusal> {
+    let inventory = &evidence.inventory;
+    if let Some(uuid) = inventory.system_uuid.value() {
+        change.node.system_uuid.get_or_insert(*uuid);
+    }
+    if let Some(serial) = inventory.serial.value() {
+        change.node.serial = Some(serial.clone());
+    }
+    let macs: Vec<_> = inventory.nics.value().into_iter().flatten().map(|nic| nic.mac).collect();
+    let Change { transaction, node, .. } = change;
+    store::nodes::add_macs(transaction, node, &macs).await?;
+    change.node.inventory = Some(inventory.clone());
+    change.node.last_seen = change.now;
+    Ok(())
+}
+
+/// The installed system's first report after the work ends the job, if it is what was asked for.
+fn settle(change: &mut Change<'_>, evidence: &Evidence, decision: &Decision) -> Result<(), Refusal> {
+    let installed = installed_image(evidence);
+    let assigned = change.node.assignment.image;
+    if decision.action != Action::Keep || installed != assigned {
+        let found = installed.map_or("no image".to_owned(), |image| format!("image {image}"));
+        return change.hold(&format!(
+            "the installed system's first report is not what was asked for: it carries {found}; {}",
+            summary(decision)
+        ));
+    }
+    let action = change.job()?.action.unwrap_or(Action::Keep);
+    change.take(|job| state::settle(job, action))?;
+    change.note("the installed system has reported and is what was asked for");
+    Ok(())
+}
+
+/// The image that the running system says it carries.
+fn installed_image(evidence: &Evidence) -> Option<ImageId> {
+    evidence.readings.iter().filter(|reading| reading.key == ReadingKey::ImageInstalled).find_map(|reading| {
+        match reading.outcome.value() {
+            Some(ReadingValue::Text(text)) => text.parse().ok(),
+            _ => None,
+        }
+    })
+}

@@ -1,0 +1,296 @@
+//! A technician asks for a state. Evidence decides the least action that reaches it.
+
+use std::time::Duration;
+
+use contract::assignment::{Assignment, DataOwner, Floor};
+use contract::decision::{Action, Decision};
+use contract::id::{JobId, NodeId};
+use contract::operator_api::{ErrorKind, ImageView, JobState, ReimageReply, ReimageRequest};
+
+use crate::bearer;
+use crate::judging;
+use crate::refusal::Refusal;
+use crate::service::{Service, node_by_id};
+use crate::store;
+use crate::store::jobs::JobRecord;
+use crate::store::nodes::NodeRecord;
+
+/// How long a technician waits for a resident agent's look before the ramdisk is asked.
+const LOOK_WAIT: Duration = Duration::from_secs(15);
+
+impl Service {
+    /// Asks for a state of a node.
+    ///
+    /// # Errors
+    /// If the node's state does not allow it, or it could destroy data and was not confirmed.
+    pub async fn reimage(
+        &self,
+        id: NodeId,
+        request: &ReimageRequest,
+        requested_by: &str,
+    ) -> Result<ReimageReply, Refusal> {
+        let mut reading = self.store.read().await?;
+        let node = node_by_id(&mut reading, id).await?;
+        let open = store::jobs::open_of(&mut reading, id).await?;
+        let target = self.target(&mut reading, &node, request).await?;
+        drop(reading);
+        check_allowed(&node, open.as_ref())?;
+        let expectation = expect(&node, &target, request);
+        if expectation.destructive && node.protected {
+            return Err(Refusal::new(
+                ErrorKind::Protected,
+                format!(
+                    "node {id} is protected, and this could destroy what is on it: {}",
+                    expectation.words
+                ),
+                "take the protection off first (`reprieve protect NODE --off`)",
+            ));
+        }
+        let online = self.live.resident_online(id);
+        if online
+            && expectation.resident_may_answer
+            && let Some(decision) = self.resident_answer(id).await?
+        {
+            return Ok(ReimageReply::NothingToDo { decision });
+        }
+        let reply = |job: Option<JobId>| ReimageReply::Job {
+            job,
+            expectation: expectation.words.clone(),
+            destructive: expectation.destructive,
+            entry: self.entry(id),
+        };
+        if request.dry_run {
+            return Ok(reply(None));
+        }
+        if expectation.destructive {
+            check_confirmed(&node, request)?;
+        }
+        let job = self.open_job(id, &node, target, request, requested_by).await?;
+        Ok(reply(Some(job)))
+    }
+
+    /// What the node should have once the request is fulfilled.
+    async fn target(
+        &self,
+        connection: &mut sqlx::AnyConnection,
+        node: &NodeRecord,
+        request: &ReimageRequest,
+    ) -> Result<Assignment, Refusal> {
+        let mut target = node.assignment.clone();
+        if let Some(reference) = &request.image {
+            let image = self.image_by_reference(connection, reference).await?;
+            target.image_disk_bytes = store::images::minimum_disk_bytes(connection, image.id).await?;
+            target.image = Some(image.id);
+        }
+        if let Some(tenant) = &request.tenant {
+            target.tenant = Some(tenant.clone());
+        }
+        for (there, what) in [(target.image.is_some(), "image"), (target.tenant.is_some(), "tenant")] {
+            if !there {
+                return Err(Refusal::conflict(
+                    format!("node {} has no {what}", node.id),
+                    format!("name one (`--{what}`) or assign one (`reprieve assign NODE --{what} …`)"),
+                ));
+            }
+        }
+        Ok(target)
+    }
+
+    /// The image that a technician means: an id, a start of one, or a name (the newest of that name).
+    ///
+    /// # Errors
+    /// If there is none or the start fits several.
+    pub async fn image_by_reference(
+        &self,
+        connection: &mut sqlx::AnyConnection,
+        reference: &str,
+    ) -> Result<ImageView, Refusal> {
+        let images = store::images::all(connection).await?;
+        if let Some(image) = images.iter().find(|image| image.name == reference) {
+            return Ok(image.clone());
+        }
+        let start = reference.to_ascii_lowercase();
+        let mut fits =
+            images.iter().filter(|image| start.len() >= 4 && image.id.to_string().starts_with(&start));
+        let shown: String = reference.chars().take(80).collect();
+        match (fits.next(), fits.next()) {
+            (Some(image), None) => Ok(image.clone()),
+            (Some(_), Some(_)) => {
+                Err(Refusal::not_found(format!("{shown:?} fits several images"), "give more of the id"))
+            }
+            (None, _) => Err(Refusal::not_found(
+                format!("there is no image {shown:?}"),
+                "list the images (`reprieve image list`)",
+            )),
+        }
+    }
+
+    /// Lets the resident agent look and judges what it saw. A decision only if it is to keep.
+    async fn resident_answer(&self, id: NodeId) -> Result<Option<Decision>, Refusal> {
+        let mut changes = self.live.follow(id);
+        self.live.want_look(id, "a technician asks whether anything has to be done");
+        let deadline = tokio::time::Instant::now() + LOOK_WAIT;
+        let evidence = loop {
+            changes.borrow_and_update();
+            if let Some(evidence) = self.live.resident_evidence(id) {
+                break evidence;
+            }
+            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                self.live.stop_wanting_look(id);
+                return Ok(None);
+            }
+        };
+        let mut reading = self.store.read().await?;
+        let node = node_by_id(&mut reading, id).await?;
+        let job = store::jobs::open_of(&mut reading, id).await?;
+        let mut context = self.context_of(&mut reading, &node, job.as_ref()).await?;
+        context.history.retain(|past| past.evidence != evidence.id);
+        let decision = judging::judge(&evidence, &context, &self.policy, crate::clock::now());
+        Ok((decision.action == Action::Keep && job.is_none()).then_some(decision))
+    }
+
+    async fn open_job(
+        &self,
+        id: NodeId,
+        seen: &NodeRecord,
+        target: Assignment,
+        request: &ReimageRequest,
+        requested_by: &str,
+    ) -> Result<JobId, Refusal> {
+        let mut change = self.change(id).await?;
+        check_allowed(&change.node, change.job.as_ref())?;
+        if change.node.assignment != seen.assignment
+            || change.node.protected != seen.protected
+            || change.node.data_owner != seen.data_owner
+        {
+            return Err(Refusal::conflict(
+                format!("node {id} was changed meanwhile"),
+                "look at it and ask again",
+            ));
+        }
+        let now = change.now;
+        let job = JobRecord {
+            id: JobId(bearer::new_uuid()),
+            version: 0,
+            node: id,
+            state: JobState::Waiting,
+            requested_by: requested_by.to_owned(),
+            created_at: now,
+            changed_at: now,
+            at_least: request.at_least,
+            attempts: 0,
+            coming_up_boots: 0,
+            disagreements: 0,
+            order: None,
+            action: None,
+            steps: Vec::new(),
+        };
+        store::jobs::insert(&mut change.transaction, &job).await?;
+        change.node.assignment = target;
+        let job_id = job.id;
+        change.job = Some(job);
+        let floor =
+            request.at_least.map_or(String::new(), |floor| format!(", at least {floor:?}").to_lowercase());
+        change.note(format!("asked for by {requested_by}{floor}"));
+        change.commit().await?;
+        Ok(job_id)
+    }
+
+    /// How the node gets into the ramdisk, in words.
+    fn entry(&self, id: NodeId) -> String {
+        if self.live.resident_online(id) {
+            "its agent takes it into the ramdisk".to_owned()
+        } else {
+            "its agent is not online: it goes on by itself if it waits in the ramdisk, else reset it so that it boots from the network".to_owned()
+        }
+    }
+}
+
+/// What may happen.
+struct Expectation {
+    words: String,
+    destructive: bool,
+    resident_may_answer: bool,
+}
+
+fn expect(node: &NodeRecord, target: &Assignment, request: &ReimageRequest) -> Expectation {
+    let same_tenant = matches!((&node.data_owner, &target.tenant), (DataOwner::Tenant(a), Some(b)) if a == b);
+    let same_image = node.assignment.image == target.image;
+    let (words, destructive) = match (&node.data_owner, request.at_least) {
+        _ if node.unfinished.is_some() => {
+            ("work that was begun and never finished is done again: the disks are written", true)
+        }
+        (DataOwner::Unknown, _) => {
+            ("nobody knows whose data are on it: its disks are sanitized, then imaged", true)
+        }
+        (DataOwner::Tenant(_), _) if !same_tenant => {
+            ("it changes tenants: its disks are sanitized, then imaged", true)
+        }
+        (_, Some(Floor::Wipe)) => ("its disks are sanitized, then imaged", true),
+        (DataOwner::Nobody, _) => {
+            ("it is nobody's: at least imaged; sanitized first if its disks show any data", true)
+        }
+        (_, Some(Floor::Reimage)) => (
+            "its OS disk is made identical to the image; at most sanitized and imaged if the evidence demands it",
+            true,
+        ),
+        _ if !same_image => ("its OS disk is made identical to the new image", true),
+        (_, Some(Floor::Repair)) => {
+            ("at least suspected files are put back; at most what the evidence demands", false)
+        }
+        _ => ("at least nothing; at most what the evidence demands", false),
+    };
+    Expectation {
+        words: words.to_owned(),
+        destructive,
+        resident_may_answer: same_tenant
+            && same_image
+            && !destructive
+            && request.at_least.is_none()
+            && !request.from_ramdisk,
+    }
+}
+
+fn check_allowed(node: &NodeRecord, open: Option<&JobRecord>) -> Result<(), Refusal> {
+    let id: NodeId = node.id;
+    if !node.approved {
+        return Err(Refusal::conflict(
+            format!("node {id} is not approved"),
+            "approve it first (`reprieve node approve NODE`)",
+        ));
+    }
+    if let Some(reason) = &node.hold_reason {
+        return Err(Refusal::conflict(
+            format!("node {id} is held: {reason}"),
+            "look at it, then release the hold",
+        ));
+    }
+    if let Some(job) = open {
+        return Err(Refusal::conflict(
+            format!("node {id} has an open job {}", job.id),
+            "watch or cancel that job",
+        ));
+    }
+    Ok(())
+}
+
+fn check_confirmed(node: &NodeRecord, request: &ReimageRequest) -> Result<(), Refusal> {
+    let unconfirmed =
+        |message: String, hint: String| Err(Refusal::new(ErrorKind::Unconfirmed, message, hint));
+    match (&request.confirm_serial, &node.serial) {
+        (Some(given), Some(serial)) if given.trim() == serial.trim() => Ok(()),
+        (Some(_), Some(_)) => unconfirmed(
+            format!("the serial number is not that of node {}", node.id),
+            "look at the machine's label; this may be the wrong machine".to_owned(),
+        ),
+        (None | Some(_), _) if request.confirmed && request.confirm_serial.is_none() => Ok(()),
+        (Some(_), None) => unconfirmed(
+            format!("node {} has no known serial number to compare with", node.id),
+            "confirm by other means (`--yes`)".to_owned(),
+        ),
+        (None, _) => unconfirmed(
+            "this can destroy data".to_owned(),
+            "give the node's serial number (`confirm_serial`) or confirm by other means (`--yes`)".to_owned(),
+        ),
+    }
+}

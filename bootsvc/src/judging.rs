@@ -1,0 +1,73 @@
+//! The service's own judgement: the same evidence, with the service's facts and policy.
+
+use std::collections::BTreeMap;
+
+use contract::assignment::NodeContext;
+use contract::decision::{Confidentiality, Decision};
+use contract::evidence::Evidence;
+use contract::id::{Digest, DiskId, UnixMillis};
+use contract::inventory::DiskFacts;
+use contract::plan::{EraseMethod, Plan};
+use verdict::policy::Policy;
+
+/// An agent's decision may be this much older or newer than the service's time.
+const CLOCKS_MAY_DIFFER_MILLIS: u64 = 5 * 60_000;
+
+/// The time to judge for: the agent's if it is near the service's, so that both get the same bytes.
+#[must_use]
+pub fn time_of(agents: Option<&Decision>, now: UnixMillis) -> UnixMillis {
+    match agents.map(|decision| decision.decided_at) {
+        Some(at) if now.millis_since(at).max(at.millis_since(now)) <= CLOCKS_MAY_DIFFER_MILLIS => at,
+        _ => now,
+    }
+}
+
+/// Judges.
+#[must_use]
+pub fn judge(evidence: &Evidence, context: &NodeContext, policy: &Policy, at: UnixMillis) -> Decision {
+    verdict::judge::judge(evidence, context, policy, at)
+}
+
+/// Whether two decisions are the same, byte for byte.
+#[must_use]
+pub fn same(ours: &Decision, theirs: &Decision) -> bool {
+    match (serde_json::to_vec(ours), serde_json::to_vec(theirs)) {
+        (Ok(ours), Ok(theirs)) => ours == theirs,
+        _ => false,
+    }
+}
+
+/// Makes the plan that follows from a decision; none if nothing is written.
+///
+/// # Errors
+/// Says why there can be none, in words.
+pub fn plan(
+    decision: &Decision,
+    evidence: &Evidence,
+    context: &NodeContext,
+    policy: &Policy,
+    seed: Digest,
+) -> Result<Option<Plan>, String> {
+    let methods = methods(decision, evidence, policy);
+    verdict::plan::plan(decision, evidence, context, policy, &methods, seed)
+        .map_err(|refusal| refusal.to_string())
+}
+
+/// How each disk can be sanitized to the demanded level, or why it cannot.
+fn methods(
+    decision: &Decision,
+    evidence: &Evidence,
+    policy: &Policy,
+) -> BTreeMap<DiskId, Result<EraseMethod, String>> {
+    let level = match &decision.confidentiality {
+        Confidentiality::Sanitize { level, .. } => *level,
+        Confidentiality::KeepData | Confidentiality::Undetermined { .. } => policy.tenant_change_level(),
+    };
+    let disks: &[DiskFacts] = evidence.inventory.disks.value().map(Vec::as_slice).unwrap_or_default();
+    disks
+        .iter()
+        .map(|disk| {
+            (disk.id.clone(), erasure::method::choose(disk, level).map_err(|refusal| refusal.to_string()))
+        })
+        .collect()
+}

@@ -1,0 +1,20 @@
+//! The boot service: tells machines what to boot, judges what they report, and signs what may be
+//! done to them. The binary is `main.rs`; this library is what its tests use.
+
+pub mod bearer;
+pub mod ca;
+pub mod clock;
+pub mod config;
+pub mod counters;
+pub mod dhcp;
+pub mod http;
+pub mod images;
+pub mod jobs;
+pub mod judging;
+pub mod live;
+pub mod network;
+pub mod refusal;
+pub mod serve;
+pub mod service;
+pub mod store;
+pub mod tftp;

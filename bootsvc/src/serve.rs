@@ -1,0 +1,38 @@
+//! Starts everything and runs until told to stop.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Settings;
+use crate::http::listen::Listeners;
+use crate::service::Service;
+
+/// Runs the service until SIGTERM or SIGINT. Everything answered is durable, so there is nothing to
+/// wait for when it stops.
+///
+/// # Errors
+/// Names what could not be opened or listened on.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;
+    let service = Service::open(settings).await?;
+    let listeners = Listeners::bind(&service.settings.http, &service.settings.api).await?;
+    tracing::info!(http = ?listeners.http, api = ?listeners.api, "listening");
+    let http_port = listeners.http.first().map_or(0, std::net::SocketAddr::port);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let network = tokio::spawn(crate::network::serve(Arc::clone(&service), http_port, stopped));
+    tokio::pin!(network);
+    let with_network = !service.settings.dhcp.is_empty() || !service.settings.tftp.listen.is_empty();
+    tokio::select! {
+        ended = &mut network, if with_network => ended.context("DHCP and TFTP failed")??,
+        ended = listeners.serve(Arc::clone(&service)) => ended?,
+        _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
+        _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+    }
+    // Nobody may be listening any more; then there is nobody to tell.
+    let _ = stop.send(true);
+    service.store.close().await;
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Everything that the listeners share.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use contract::agent_api::ContextReply;
+use contract::assignment::NodeContext;
+use contract::id::{MacAddress, NodeId, UnixMillis};
+use verdict::policy::Policy;
+
+use crate::ca::Authority;
+use crate::config::Settings;
+use crate::counters::Counters;
+use crate::http::endpoints::Endpoints;
+use crate::images::ImageStore;
+use crate::jobs::state;
+use crate::live::{Live, NodeLocks};
+use crate::refusal::Refusal;
+use crate::store::jobs::JobRecord;
+use crate::store::nodes::NodeRecord;
+use crate::store::{self, Store};
+use crate::tftp::Loaders;
+
+/// Everything that the listeners share.
+#[derive(Debug)]
+pub struct Service {
+    /// The configuration.
+    pub settings: Settings,
+    /// The database.
+    pub store: Store,
+    /// Keys and certificates.
+    pub authority: Authority,
+    /// The policy.
+    pub policy: Policy,
+    /// The policy's text, which agents are given.
+    pub policy_text: String,
+    /// Chunks and manifests.
+    pub images: ImageStore,
+    /// What is known only while it lasts.
+    pub live: Live,
+    /// Lets one change to a node happen after the other.
+    pub locks: NodeLocks,
+    /// The iPXE binaries; none if the folder has none.
+    pub loaders: Arc<Loaders>,
+    /// What happened since the start.
+    pub counters: Arc<Counters>,
+}
+
+impl Service {
+    /// Opens everything in the state directory.
+    ///
+    /// # Errors
+    /// Names what cannot be opened.
+    pub async fn open(settings: Settings) -> anyhow::Result<Arc<Self>> {
+        let state = settings.state_directory.clone();
+        std::fs::create_dir_all(&state)
+            .with_context(|| format!("could not make the folder {}", state.display()))?;
+        let policy_text = match &settings.policy {
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("could not read the policy {}", path.display()))?,
+            None => Policy::default_text().to_owned(),
+        };
+        let policy = Policy::parse(&policy_text).context("the policy")?;
+        let service = Self {
+            store: Store::open(&state)
+                .await
+                .with_context(|| format!("the database in {}", state.display()))?,
+            authority: Authority::open(&state)?,
+            images: ImageStore::open(&state)?,
+            policy,
+            policy_text,
+            live: Live::default(),
+            locks: NodeLocks::default(),
+            counters: Arc::default(),
+            loaders: Arc::new(loaders(&settings)?),
+            settings,
+        };
+        service
+            .images
+            .sweep(&service.store, crate::clock::now())
+            .await
+            .context("could not tidy the images")?;
+        Ok(Arc::new(service))
+    }
+
+    /// The service's facts about a node, as its agent and the service itself judge with them. The floor
+    /// is that of the open job until its work is proven.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn context_of(
+        &self,
+        connection: &mut sqlx::AnyConnection,
+        node: &NodeRecord,
+        job: Option<&JobRecord>,
+    ) -> Result<NodeContext, Refusal> {
+        let floor = job.filter(|job| state::wants_ramdisk(&job.state)).and_then(|job| job.at_least);
+        Ok(NodeContext {
+            node: node.id,
+            assignment: node.assignment.clone(),
+            data_owner: node.data_owner.clone(),
+            floor,
+            expected_hardware: node.expected_hardware.clone(),
+            protected: node.protected,
+            unfinished: node.unfinished.clone(),
+            history: store::evidence::history(connection, node.id).await?,
+        })
+    }
+
+    /// What an agent is told to judge with.
+    #[must_use]
+    pub fn context_reply(&self, node: NodeContext, endpoints: &Endpoints, now: UnixMillis) -> ContextReply {
+        ContextReply {
+            now,
+            node,
+            policy: self.policy_text.clone(),
+            order_key: hex::encode(self.authority.order_key.verifying_key().to_bytes()),
+            image_key: hex::encode(self.authority.image_key.verifying_key().to_bytes()),
+            image_base_url: endpoints.http_url.clone(),
+        }
+    }
+}
+
+/// The iPXE binaries. Without TFTP they are not needed: firmware may bring its own iPXE.
+fn loaders(settings: &Settings) -> anyhow::Result<Loaders> {
+    match Loaders::load(&settings.boot.loaders) {
+        Ok(loaders) => Ok(loaders),
+        Err(error) if settings.tftp.listen.is_empty() => {
+            tracing::warn!(error = format!("{error:#}"), "no loaders are served");
+            Ok(Loaders::default())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The node with this id.
+///
+/// # Errors
+/// If there is none.
+pub async fn node_by_id(connection: &mut sqlx::AnyConnection, id: NodeId) -> Result<NodeRecord, Refusal> {
+    store::nodes::by_id(connection, id).await?.ok_or_else(|| no_node(&id.to_string()))
+}
+
+/// There is no such node.
+#[must_use]
+pub fn no_node(reference: &str) -> Refusal {
+    let reference: String = reference.chars().take(80).collect();
+    Refusal::not_found(format!("there is no node {reference:?}"), "list the nodes (`reprieve node list`)")
+}
+
+/// An address as a boot script gives it.
+///
+/// # Errors
+/// If it is not one.
+pub fn parse_mac(text: &str) -> Result<MacAddress, Refusal> {
+    text.parse().map_err(|error: contract::id::IdError| {
+        Refusal::bad_request(error.to_string(), "give mac=52:54:00:12:34:56")
+    })
+}

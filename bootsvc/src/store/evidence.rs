@@ -1,0 +1,181 @@
+//! Evidence as it came, and what was judged on it. A bounded number for each node.
+
+use contract::assignment::{NodeContext, PastVerdict};
+use contract::decision::Decision;
+use contract::evidence::Evidence;
+use contract::id::{EvidenceId, JobId, NodeId, UnixMillis};
+use contract::operator_api::DecisionView;
+use contract::reading::Trust;
+use sqlx::{AnyConnection, Row};
+
+use crate::store::{Doing, StoreError, from_db, from_json, from_text, to_db, to_json};
+
+/// How many runs are kept for each node.
+pub const KEPT_PER_NODE: i64 = 100;
+/// How many past verdicts a context carries.
+pub const HISTORY_MAX: i64 = 20;
+
+/// Records evidence and what was judged on it, with the context it was judged in. The same evidence
+/// sent again (the answer was lost) replaces what was recorded.
+///
+/// # Errors
+/// If the database fails.
+pub async fn record(
+    connection: &mut AnyConnection,
+    evidence: &Evidence,
+    job: Option<JobId>,
+    judged: Option<(&Decision, &NodeContext)>,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let node = evidence.node.to_string();
+    sqlx::query(
+        "INSERT INTO evidence (id, node, job, received_at, resident, body) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (id) DO UPDATE SET job = excluded.job, received_at = excluded.received_at, body = excluded.body",
+    )
+    .bind(evidence.id.to_string())
+    .bind(node.clone())
+    .bind(job.map(|job| job.to_string()))
+    .bind(to_db(now.0))
+    .bind(i64::from(evidence.trust <= Trust::ResidentAttested))
+    .bind(to_json("evidence", evidence)?)
+    .execute(&mut *connection)
+    .await
+    .doing("record evidence")?;
+    if let Some((decision, context)) = judged {
+        record_decision(connection, decision, context, now).await?;
+    }
+    sqlx::query(
+        "DELETE FROM decisions WHERE node = $1 AND evidence NOT IN \
+         (SELECT id FROM evidence WHERE node = $1 ORDER BY received_at DESC, id LIMIT $2)",
+    )
+    .bind(node.clone())
+    .bind(KEPT_PER_NODE)
+    .execute(&mut *connection)
+    .await
+    .doing("forget old decisions")?;
+    sqlx::query(
+        "DELETE FROM evidence WHERE node = $1 AND id NOT IN \
+         (SELECT id FROM evidence WHERE node = $1 ORDER BY received_at DESC, id LIMIT $2)",
+    )
+    .bind(node)
+    .bind(KEPT_PER_NODE)
+    .execute(connection)
+    .await
+    .doing("forget old evidence")?;
+    Ok(())
+}
+
+async fn record_decision(
+    connection: &mut AnyConnection,
+    decision: &Decision,
+    context: &NodeContext,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let because = decision.reasons.first().map(|finding| finding.statement.clone()).unwrap_or_default();
+    sqlx::query(
+        "INSERT INTO decisions (evidence, node, decided_at, received_at, action, because, context, body) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (evidence) DO UPDATE SET \
+         decided_at = excluded.decided_at, received_at = excluded.received_at, action = excluded.action, \
+         because = excluded.because, context = excluded.context, body = excluded.body",
+    )
+    .bind(decision.evidence.to_string())
+    .bind(decision.node.to_string())
+    .bind(to_db(decision.decided_at.0))
+    .bind(to_db(now.0))
+    .bind(to_json("action", &decision.action)?)
+    .bind(because)
+    .bind(to_json("context", context)?)
+    .bind(to_json("decision", decision)?)
+    .execute(connection)
+    .await
+    .doing("record a decision")?;
+    Ok(())
+}
+
+/// Whose evidence has this id; none if it is not known.
+///
+/// # Errors
+/// If the database fails.
+pub async fn owner(connection: &mut AnyConnection, id: EvidenceId) -> Result<Option<NodeId>, StoreError> {
+    let row = sqlx::query("SELECT node FROM evidence WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(connection)
+        .await
+        .doing("read evidence")?;
+    let Some(row) = row else { return Ok(None) };
+    let node: String = row.try_get("node").doing("read evidence")?;
+    from_text("node id", &node).map(Some)
+}
+
+/// The past verdicts of a node, newest first.
+///
+/// # Errors
+/// If the database fails.
+pub async fn history(connection: &mut AnyConnection, node: NodeId) -> Result<Vec<PastVerdict>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT evidence, decided_at, action, because FROM decisions WHERE node = $1 \
+         ORDER BY received_at DESC, evidence LIMIT $2",
+    )
+    .bind(node.to_string())
+    .bind(HISTORY_MAX)
+    .fetch_all(connection)
+    .await
+    .doing("read past verdicts")?;
+    rows.iter()
+        .map(|row| {
+            let evidence: String = row.try_get("evidence").doing("read past verdicts")?;
+            let action: String = row.try_get("action").doing("read past verdicts")?;
+            Ok(PastVerdict {
+                evidence: from_text("evidence id", &evidence)?,
+                decided_at: UnixMillis(from_db(row.try_get("decided_at").doing("read past verdicts")?)),
+                action: from_json("action", &action)?,
+                because: row.try_get("because").doing("read past verdicts")?,
+            })
+        })
+        .collect()
+}
+
+/// The last decision of a node with its evidence.
+///
+/// # Errors
+/// If the database fails.
+pub async fn last_decision(
+    connection: &mut AnyConnection,
+    node: NodeId,
+) -> Result<Option<DecisionView>, StoreError> {
+    let row = sqlx::query(
+        "SELECT d.body AS decision, e.body AS evidence FROM decisions d JOIN evidence e ON e.id = d.evidence \
+         WHERE d.node = $1 ORDER BY d.received_at DESC, d.evidence LIMIT 1",
+    )
+    .bind(node.to_string())
+    .fetch_optional(connection)
+    .await
+    .doing("read a decision")?;
+    let Some(row) = row else { return Ok(None) };
+    let decision: String = row.try_get("decision").doing("read a decision")?;
+    let evidence: String = row.try_get("evidence").doing("read a decision")?;
+    Ok(Some(DecisionView {
+        decision: from_json("decision", &decision)?,
+        evidence: from_json("evidence", &evidence)?,
+    }))
+}
+
+/// Whether the resident agent has reported since a time.
+///
+/// # Errors
+/// If the database fails.
+pub async fn resident_since(
+    connection: &mut AnyConnection,
+    node: NodeId,
+    time: UnixMillis,
+) -> Result<bool, StoreError> {
+    let row = sqlx::query(
+        "SELECT 1 AS one FROM evidence WHERE node = $1 AND received_at >= $2 AND resident = 1 LIMIT 1",
+    )
+    .bind(node.to_string())
+    .bind(to_db(time.0))
+    .fetch_optional(connection)
+    .await
+    .doing("look evidence up")?;
+    Ok(row.is_some())
+}

@@ -1,0 +1,197 @@
+//! Jobs and what happened in them.
+
+use contract::agent_api::StepResult;
+use contract::assignment::Floor;
+use contract::decision::Action;
+use contract::id::{JobId, NodeId, OrderId, UnixMillis};
+use contract::operator_api::{JobEvent, JobState};
+use serde::{Deserialize, Serialize};
+use sqlx::{AnyConnection, Row};
+
+use crate::jobs::state::is_open;
+use crate::store::{Doing, StoreError, from_db, from_json, to_db, to_json};
+
+/// How many events one job keeps; what comes later is dropped, the first ones explain most.
+pub const EVENTS_MAX: i64 = 500;
+/// How many jobs a list shows, newest first.
+const LISTED_MAX: i64 = 1000;
+/// How long an event's text may be, in characters.
+const EVENT_CHARACTERS_MAX: usize = 2000;
+
+/// Everything that is known about a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Its id.
+    pub id: JobId,
+    /// Counts changes; set by the store.
+    #[serde(skip)]
+    pub version: i64,
+    /// Whose.
+    pub node: NodeId,
+    /// Where it stands.
+    pub state: JobState,
+    /// Who or what asked for it.
+    pub requested_by: String,
+    /// When.
+    pub created_at: UnixMillis,
+    /// When it last changed.
+    pub changed_at: UnixMillis,
+    /// The floor of the request.
+    pub at_least: Option<Floor>,
+    /// How often the ramdisk was handed out.
+    pub attempts: u32,
+    /// How often the machine came to the network while its system should have come up.
+    pub coming_up_boots: u32,
+    /// How often agent and service judged differently.
+    pub disagreements: u32,
+    /// The order that was signed last.
+    pub order: Option<OrderId>,
+    /// What is being done.
+    pub action: Option<Action>,
+    /// What each finished step did and proved.
+    pub steps: Vec<StepResult>,
+}
+
+/// Records a new job.
+///
+/// # Errors
+/// If the database fails; a second open job for a node is refused by the database.
+pub async fn insert(connection: &mut AnyConnection, job: &JobRecord) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO jobs (id, version, node, is_open, created_at, body) VALUES ($1, 0, $2, $3, $4, $5)",
+    )
+    .bind(job.id.to_string())
+    .bind(job.node.to_string())
+    .bind(i64::from(is_open(&job.state)))
+    .bind(to_db(job.created_at.0))
+    .bind(to_json("job", job)?)
+    .execute(connection)
+    .await
+    .doing("record a job")?;
+    Ok(())
+}
+
+/// Writes a job back.
+///
+/// # Errors
+/// [`StoreError::Changed`] if somebody else wrote it since it was read.
+pub async fn save(connection: &mut AnyConnection, job: &mut JobRecord) -> Result<(), StoreError> {
+    let done = sqlx::query(
+        "UPDATE jobs SET version = version + 1, is_open = $1, body = $2 WHERE id = $3 AND version = $4",
+    )
+    .bind(i64::from(is_open(&job.state)))
+    .bind(to_json("job", job)?)
+    .bind(job.id.to_string())
+    .bind(job.version)
+    .execute(connection)
+    .await
+    .doing("write a job")?;
+    if done.rows_affected() != 1 {
+        return Err(StoreError::Changed { what: format!("job {}", job.id) });
+    }
+    job.version += 1;
+    Ok(())
+}
+
+fn read_row(row: &sqlx::any::AnyRow) -> Result<JobRecord, StoreError> {
+    let body: String = row.try_get("body").doing("read a job")?;
+    let mut job: JobRecord = from_json("job", &body)?;
+    job.version = row.try_get("version").doing("read a job")?;
+    Ok(job)
+}
+
+/// The job with this id.
+///
+/// # Errors
+/// If the database fails.
+pub async fn by_id(connection: &mut AnyConnection, id: JobId) -> Result<Option<JobRecord>, StoreError> {
+    let row = sqlx::query("SELECT version, body FROM jobs WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(connection)
+        .await
+        .doing("read a job")?;
+    row.as_ref().map(read_row).transpose()
+}
+
+/// The open job of a node.
+///
+/// # Errors
+/// If the database fails.
+pub async fn open_of(connection: &mut AnyConnection, node: NodeId) -> Result<Option<JobRecord>, StoreError> {
+    let row = sqlx::query("SELECT version, body FROM jobs WHERE node = $1 AND is_open = 1")
+        .bind(node.to_string())
+        .fetch_optional(connection)
+        .await
+        .doing("read a job")?;
+    row.as_ref().map(read_row).transpose()
+}
+
+/// The newest jobs, newest first.
+///
+/// # Errors
+/// If the database fails.
+pub async fn newest(connection: &mut AnyConnection) -> Result<Vec<JobRecord>, StoreError> {
+    let rows = sqlx::query("SELECT version, body FROM jobs ORDER BY created_at DESC, id DESC LIMIT $1")
+        .bind(LISTED_MAX)
+        .fetch_all(connection)
+        .await
+        .doing("list jobs")?;
+    rows.iter().map(read_row).collect()
+}
+
+/// How many jobs are open.
+///
+/// # Errors
+/// If the database fails.
+pub async fn count_open(connection: &mut AnyConnection) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM jobs WHERE is_open = 1")
+        .fetch_one(connection)
+        .await
+        .doing("count jobs")?;
+    Ok(from_db(row.try_get("n").doing("count jobs")?))
+}
+
+/// Writes down that something happened in a job.
+///
+/// # Errors
+/// If the database fails.
+pub async fn note(
+    connection: &mut AnyConnection,
+    job: JobId,
+    at: UnixMillis,
+    text: &str,
+) -> Result<(), StoreError> {
+    let text: String = text.chars().take(EVENT_CHARACTERS_MAX).collect();
+    sqlx::query(
+        "INSERT INTO job_events (job, number, at, body) \
+         SELECT $1, COUNT(*), $2, $3 FROM job_events WHERE job = $1 HAVING COUNT(*) < $4",
+    )
+    .bind(job.to_string())
+    .bind(to_db(at.0))
+    .bind(text)
+    .bind(EVENTS_MAX)
+    .execute(connection)
+    .await
+    .doing("write a job's event")?;
+    Ok(())
+}
+
+/// What happened in a job, oldest first.
+///
+/// # Errors
+/// If the database fails.
+pub async fn events(connection: &mut AnyConnection, job: JobId) -> Result<Vec<JobEvent>, StoreError> {
+    let rows = sqlx::query("SELECT at, body FROM job_events WHERE job = $1 ORDER BY number")
+        .bind(job.to_string())
+        .fetch_all(connection)
+        .await
+        .doing("read a job's events")?;
+    rows.iter()
+        .map(|row| {
+            Ok(JobEvent {
+                at: UnixMillis(from_db(row.try_get("at").doing("read a job's events")?)),
+                text: row.try_get("body").doing("read a job's events")?,
+            })
+        })
+        .collect()
+}
