@@ -20,18 +20,34 @@ pub const ROOT_BYTES: u64 = 16 << 20;
 pub struct Loop {
     /// Its device node.
     pub device: PathBuf,
+    partitions: Vec<u32>,
 }
 
 impl Loop {
-    /// Attaches a file, with its partitions.
+    /// Attaches a file.
     pub fn attach(file: &Path) -> Self {
-        let shown = output(Command::new("losetup").args(["--find", "--show", "--partscan", "--direct-io=off"]).arg(file));
-        Self { device: PathBuf::from(shown.trim()) }
+        let shown = output(Command::new("losetup").args(["--find", "--show"]).arg(file));
+        Self { device: PathBuf::from(shown.trim()), partitions: Vec::new() }
+    }
+
+    /// Attaches a file with the partitions of this image. They are told to the kernel one by one,
+    /// because not every kernel that tests run on reads partition tables.
+    pub fn attach_with_partitions(file: &Path, image: &Image) -> Self {
+        let mut attached = Self::attach(file);
+        for partition in &image.manifest.partitions {
+            let numbers = [u64::from(partition.number), partition.first_byte / 512, partition.length_bytes / 512];
+            output(Command::new("addpart").arg(&attached.device).args(numbers.map(|number| number.to_string())));
+            attached.partitions.push(partition.number);
+        }
+        attached
     }
 }
 
 impl Drop for Loop {
     fn drop(&mut self) {
+        for number in &self.partitions {
+            let _ = Command::new("delpart").arg(&self.device).arg(number.to_string()).status();
+        }
         let _ = Command::new("losetup").arg("--detach").arg(&self.device).status();
     }
 }

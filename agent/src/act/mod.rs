@@ -20,8 +20,8 @@ pub mod work;
 pub mod write_image;
 
 #[cfg(test)]
-mod fake_device;
+pub mod fake_device;
 #[cfg(test)]
-mod fixture;
+pub mod fixture;
 #[cfg(test)]
-mod loop_fixture;
+pub mod loop_fixture;

@@ -3,12 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::Context;
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 
 /// Where our mount points are made; the folder is ours alone.
 const MOUNT_FOLDER: &str = "/run/reprieve/mounts";
+
+/// How often and how long a file system that is still in use is waited for: one second in all.
+const BUSY_TRIES_MAX: u32 = 50;
+const BUSY_WAIT: Duration = Duration::from_millis(20);
 
 /// Makes the names of mount points of one process differ.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -65,9 +71,17 @@ impl Mount {
     }
 
     fn unmount(&mut self) -> nix::Result<()> {
-        if self.mounted {
-            nix::mount::umount2(&self.point, MntFlags::UMOUNT_NOFOLLOW)?;
-            self.mounted = false;
+        let mut tries = 0;
+        while self.mounted {
+            match nix::mount::umount2(&self.point, MntFlags::UMOUNT_NOFOLLOW) {
+                Ok(()) => self.mounted = false,
+                // A process that another thread is just starting has our descriptors until it runs.
+                Err(Errno::EBUSY) if tries < BUSY_TRIES_MAX => {
+                    tries += 1;
+                    std::thread::sleep(BUSY_WAIT);
+                }
+                Err(error) => return Err(error),
+            }
         }
         // An empty folder that stays behind does no harm.
         let _ = fs::remove_dir(&self.point);

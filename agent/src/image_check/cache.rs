@@ -32,15 +32,26 @@ impl Key {
     }
 }
 
+/// A file that changed less than this ago might change again without getting a new time, in seconds.
+const SETTLE_SECONDS: i64 = 2;
+
 /// More files than any image has are not kept.
 const FILES_MAX: usize = 1_000_000;
 
 /// Digests by the state of the file they were computed from. It makes a repeated check in the running
 /// system quick; the ramdisk never uses one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FileCache {
     known: HashMap<Key, Digest>,
+    /// How long ago a file must have changed to be cached, in seconds.
+    settle_seconds: i64,
     seen: Mutex<HashMap<Key, Digest>>,
+}
+
+impl Default for FileCache {
+    fn default() -> Self {
+        Self { known: HashMap::new(), settle_seconds: SETTLE_SECONDS, seen: Mutex::default() }
+    }
 }
 
 impl FileCache {
@@ -49,7 +60,7 @@ impl FileCache {
     pub fn load(path: &Path) -> Self {
         let entries: Vec<(Key, Digest)> =
             std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Self { known: entries.into_iter().take(FILES_MAX).collect(), seen: Mutex::default() }
+        Self { known: entries.into_iter().take(FILES_MAX).collect(), ..Self::default() }
     }
 
     /// Saves what the last check saw, and nothing older.
@@ -76,12 +87,22 @@ impl FileCache {
         Some(digest)
     }
 
-    /// Keeps a digest if the file did not change while it was read. `now` is the time of the kernel
-    /// in seconds: a file changed within the last two might change again without a new time.
+    /// Keeps a digest if the file did not change while it was read, nor just before; `now` is the
+    /// machine's time in seconds.
     pub(super) fn put(&self, before: &FileStat, after: &FileStat, now: i64, digest: Digest) {
         let key = Key::of(before);
-        if key == Key::of(after) && after.st_ctime.saturating_add(2) < now {
+        if key == Key::of(after) && after.st_ctime.saturating_add(self.settle_seconds) < now {
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key, digest);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn accept_fresh_files(&mut self) {
+        self.settle_seconds = -10;
+    }
+
+    #[cfg(test)]
+    pub(super) fn files(&self) -> usize {
+        self.known.len()
     }
 }

@@ -128,3 +128,6 @@ pub(crate) fn root_place(manifest: &Manifest, root: &RootManifest) -> anyhow::Re
         length_bytes: partition.length_bytes,
     })
 }
+
+#[cfg(test)]
+mod tests;
