@@ -58,6 +58,9 @@ impl RawDisk {
     /// The device's error, with the place named; media errors are counted.
     pub fn read(&self, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
         let wanted = bytes.min(usize::try_from(self.size_bytes.saturating_sub(offset)).unwrap_or(bytes));
+        if wanted == 0 {
+            return Ok(Vec::new());
+        }
         let start = offset - offset % BLOCK_BYTES as u64;
         let lead = usize::try_from(offset - start).map_err(io::Error::other)?;
         let span = (lead + wanted).div_ceil(BLOCK_BYTES) * BLOCK_BYTES;

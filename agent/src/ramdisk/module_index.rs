@@ -40,7 +40,7 @@ impl ModuleIndex {
             let mut words = line.split_ascii_whitespace();
             if let (Some("softdep"), Some(name)) = (words.next(), words.next()) {
                 let before = words.skip_while(|word| *word != "pre:").skip(1).take_while(|word| *word != "post:");
-                index.needs.entry(normalized(name)).or_default().extend(before.map(normalized));
+                index.needs.entry(normalized(name)).or_default().extend(before.map(str::to_owned));
             }
         }
         index
@@ -69,22 +69,23 @@ impl ModuleIndex {
     #[must_use]
     pub fn load_order(&self, name: &str) -> Vec<&str> {
         let mut order = Vec::new();
-        self.visit(&normalized(name), &mut BTreeSet::new(), &mut order, 0);
+        self.visit(name, &mut BTreeSet::new(), &mut order, 0);
         order
     }
 
     fn visit<'a>(&'a self, name: &str, seen: &mut BTreeSet<String>, order: &mut Vec<&'a str>, depth: usize) {
-        if depth > DEPTH_MAX || !seen.insert(name.to_owned()) {
+        let module = normalized(name);
+        if depth > DEPTH_MAX || !seen.insert(module.clone()) {
             return;
         }
-        let Some(path) = self.paths.get(name) else {
+        let Some(path) = self.paths.get(&module) else {
             // A soft dependency may be an alias such as `crypto-crc32c`.
-            for name in self.modules_for(name).into_iter().filter(|found| found != name) {
+            for name in self.modules_for(name) {
                 self.visit(&name, seen, order, depth + 1);
             }
             return;
         };
-        for need in self.needs.get(name).into_iter().flatten() {
+        for need in self.needs.get(&module).into_iter().flatten() {
             self.visit(need, seen, order, depth + 1);
         }
         order.push(path);
