@@ -89,10 +89,12 @@ impl<'lab> Service<'lab> {
         let mut command = self.network.command(&self.program);
         command.arg("serve").arg("--config").arg(self.folder.join("bootsvc.toml"));
         command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()));
+        let listened = self.times_dhcp_listened();
         let mut process = Background::start("reprieve-bootsvc", &mut command, &self.log())?;
         until("the service's answer", START_LIMIT, || {
             process.check_running()?;
-            Ok(self.is_ready().then_some(()))
+            // HTTP may answer before DHCP listens, and scripted clients ask only once.
+            Ok((self.times_dhcp_listened() > listened && self.is_ready()).then_some(()))
         })
         .with_context(|| format!("the service's log ends:\n{}", tail(&self.log())))?;
         self.process = Some(process);
@@ -140,6 +142,11 @@ impl<'lab> Service<'lab> {
     pub fn http_get(&self, path: &str) -> Result<(u16, Vec<u8>)> {
         let address = SocketAddr::from((self.address, HTTP_PORT));
         self.network.enter(|| http_get(address, path))?
+    }
+
+    fn times_dhcp_listened(&self) -> usize {
+        let log = std::fs::read(self.log()).unwrap_or_default();
+        String::from_utf8_lossy(&log).matches("DHCP listens").count()
     }
 
     fn is_ready(&self) -> bool {
