@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! any quarantine                     -> quarantine            (nothing is written)
+//! any look deeper                    -> look deeper           (what is unknown may yet forbid writing)
 //! undetermined                       -> quarantine in the ramdisk, look deeper before it
-//! else the strongest of              look deeper < repair < reimage < wipe
+//! else the strongest of              repair < reimage < wipe
 //! none                               -> keep
 //! a destructive action that may not be taken (protected, no image) -> quarantine
 //! ```
@@ -18,7 +19,11 @@ use crate::rules::{Demand, Ruled, request, strongest};
 
 /// The action that these findings demand, before anything that forbids it.
 pub(crate) fn demanded(facts: &Facts<'_>, ruled: &[Ruled]) -> Action {
-    match strongest(ruled) {
+    let strongest = strongest(ruled);
+    if strongest != Demand::Quarantine && ruled.iter().any(|ruled| ruled.demand == Demand::LookDeeper) {
+        return Action::LookDeeper;
+    }
+    match strongest {
         Demand::Nothing | Demand::Watch => Action::Keep,
         Demand::LookDeeper => Action::LookDeeper,
         Demand::Repair => Action::Repair,
@@ -28,6 +33,12 @@ pub(crate) fn demanded(facts: &Facts<'_>, ruled: &[Ruled]) -> Action {
         Demand::Undetermined => Action::LookDeeper,
         Demand::Quarantine => Action::Quarantine,
     }
+}
+
+/// How much a demand had to say in an action: the larger, the more it decided.
+pub(crate) fn weight(action: Action, demand: Demand) -> (bool, Demand) {
+    let looks = matches!(demand, Demand::LookDeeper | Demand::Undetermined);
+    (action == Action::LookDeeper && looks, demand)
 }
 
 /// The action, with the findings that forbid what was demanded added to the list.

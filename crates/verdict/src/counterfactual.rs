@@ -36,9 +36,14 @@ fn better(facts: &Facts<'_>, judged: &Judged) -> Vec<String> {
         }
     }
     if sentences.is_empty() {
-        let strongest = judged.ruled.iter().map(|ruled| ruled.demand).max().unwrap_or(Demand::Nothing);
-        let action = without(facts, &judged.ruled, &|_, ruled| ruled.demand == strongest);
-        let count = judged.ruled.iter().filter(|ruled| ruled.demand == strongest).count();
+        let weight = |ruled: &Ruled| combine::weight(judged.action, ruled.demand);
+        let most = judged.ruled.iter().map(weight).max();
+        let decided = |ruled: &Ruled| match weight(ruled) {
+            (true, _) => true,
+            alone => Some(alone) == most,
+        };
+        let action = without(facts, &judged.ruled, &|_, ruled| decided(ruled));
+        let count = judged.ruled.iter().filter(|ruled| decided(ruled)).count();
         if action != judged.action {
             sentences.push(format!(
                 "Without the first {count} reasons together, the action would be {}.",

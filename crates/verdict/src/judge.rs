@@ -67,7 +67,7 @@ pub(crate) fn weigh(facts: &Facts<'_>) -> Judged {
 fn reasons(judged: &Judged) -> Vec<Finding> {
     let mut deciding: Vec<&Ruled> =
         judged.ruled.iter().filter(|ruled| ruled.demand > Demand::Watch).collect();
-    deciding.sort_by_key(|ruled| std::cmp::Reverse(ruled.demand));
+    deciding.sort_by_key(|ruled| std::cmp::Reverse(combine::weight(judged.action, ruled.demand)));
     if deciding.is_empty() {
         let first_axes = [Axis::Confidentiality, Axis::Integrity];
         let good = judged
@@ -95,7 +95,8 @@ pub(crate) fn action_name(action: Action) -> &'static str {
 fn rejected(judged: &Judged) -> Vec<Rejected> {
     let all =
         [Action::Keep, Action::LookDeeper, Action::Repair, Action::Reimage, Action::Wipe, Action::Quarantine];
-    let strongest = judged.ruled.iter().rev().max_by_key(|ruled| ruled.demand);
+    let strongest =
+        judged.ruled.iter().rev().max_by_key(|ruled| combine::weight(judged.action, ruled.demand));
     let deciding = strongest.map_or("", |ruled| ruled.finding.statement.as_str());
     let others = all.into_iter().filter(|action| *action != judged.action);
     others.map(|action| Rejected { action, because: because(action, judged.action, deciding) }).collect()

@@ -16,8 +16,14 @@ pub mod explain;
 mod facts;
 pub mod judge;
 pub mod permit;
+#[cfg(test)]
+mod permit_tests;
 pub mod plan;
+#[cfg(test)]
+mod plan_tests;
 pub mod policy;
+#[cfg(test)]
+mod properties;
 pub mod replay;
 mod rules;
 #[cfg(test)]

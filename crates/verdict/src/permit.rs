@@ -47,7 +47,7 @@ impl SpentOrders {
         Self::default()
     }
 
-    fn spend(&self, id: OrderId) -> Result<(), PermitRefusal> {
+    pub(crate) fn spend(&self, id: OrderId) -> Result<(), PermitRefusal> {
         // A set of ids is whole after any panic of another thread.
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if ids.contains(&id) {

@@ -251,7 +251,8 @@ fn differing_files(key: ReadingKey, word: &str, list: &Listed, checked: u64) -> 
     let nameable = list.items.len() as u64 == list.total && plan::file_paths(&list.items).is_ok();
     let demand = if nameable { Demand::Repair } else { Demand::Reimage };
     let verb = if list.total == 1 { "file is" } else { "files are" };
-    let rest = if nameable { "" } else { " They are too many, or cannot be named, to be put back one by one." };
+    let rest =
+        if nameable { "" } else { " They are too many, or cannot be named, to be put back one by one." };
     FILES.found(
         demand,
         image_reading(key, list.total, 0),

@@ -1,0 +1,188 @@
+//! Plans: the right disks, in the right order, or a refusal that says what to do.
+
+use std::collections::BTreeMap;
+
+use contract::assignment::{DataOwner, Floor, OsDiskRule};
+use contract::decision::SanitizeLevel;
+use contract::inventory::Transport;
+use contract::plan::{EraseMethod, Step};
+use contract::reading::{ReadingKey, Subject};
+
+use crate::plan::{PlanRefusal, os_disk};
+use crate::testing::{Case, DATA_DISK, OS_DISK, disk};
+
+fn other_tenant() -> Case {
+    Case::healthy().context(|context| context.data_owner = DataOwner::Unknown)
+}
+
+fn words(step: &Step) -> String {
+    match step {
+        Step::Erase { disk, method, level, verify_samples, .. } => {
+            format!("erase {} {method:?} {level:?} {verify_samples}", disk.id)
+        }
+        Step::WriteImage { disk, .. } => format!("write {}", disk.id),
+        Step::RepairPartitions { disk, partitions, .. } => format!("partitions {} {partitions:?}", disk.id),
+        Step::RepairFiles { disk, paths, .. } => format!("files {} {}", disk.id, paths.join(" ")),
+    }
+}
+
+fn steps(case: &Case) -> Vec<String> {
+    case.plan().unwrap().map_or(Vec::new(), |plan| plan.steps.iter().map(words).collect())
+}
+
+#[test]
+fn each_action_has_its_steps() {
+    let image = || Subject::Image;
+    let broken = Case::healthy()
+        .list(image(), ReadingKey::ImagePartitionsAltered, &["3", "1", "3"])
+        .list(image(), ReadingKey::ImageFilesAltered, &["/usr/b", "/usr/a"])
+        .list(image(), ReadingKey::ImageFilesMissing, &["/usr/a", "/boot/c"]);
+    let sick =
+        other_tenant().count(Subject::Disk(DATA_DISK.parse().unwrap()), ReadingKey::NvmeCriticalWarning, 4);
+    let dirty = Case::blank().list(
+        Subject::Disk(DATA_DISK.parse().unwrap()),
+        ReadingKey::DiskContentSignatures,
+        &["ext4"],
+    );
+    let cases: [(Case, &[&str]); 8] = [
+        (Case::healthy(), &[]),
+        (broken, &["partitions virtio-os [1, 3]", "files virtio-os /boot/c /usr/a /usr/b"]),
+        (Case::blank(), &["write virtio-os"]),
+        (
+            other_tenant(),
+            &[
+                "erase virtio-os Overwrite Clear 2000",
+                "erase nvme-eui.data NvmeFormatUserData Clear 2000",
+                "write virtio-os",
+            ],
+        ),
+        (dirty, &["erase nvme-eui.data NvmeFormatUserData Clear 2000", "write virtio-os"]),
+        (other_tenant().resident(), &[]),
+        (sick, &[]),
+        (other_tenant().context(|context| context.protected = true), &[]),
+    ];
+    for (case, expected) in cases {
+        assert_eq!(steps(&case), expected, "{:?}", case.action());
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_plan_and_every_guid_is_its_own() {
+    let plan = other_tenant().plan().unwrap().unwrap();
+    assert_eq!(plan, other_tenant().plan().unwrap().unwrap());
+    let seeds: Vec<String> = plan
+        .steps
+        .iter()
+        .flat_map(|step| match step {
+            Step::Erase { verify_seed, .. } => vec![verify_seed.to_string()],
+            Step::WriteImage { disk_guid, node_partition_guid, .. } => {
+                assert_eq!((disk_guid.get_version_num(), node_partition_guid.get_version_num()), (4, 4));
+                vec![disk_guid.to_string(), node_partition_guid.to_string()]
+            }
+            _ => Vec::new(),
+        })
+        .collect();
+    assert_eq!(seeds.len(), 4);
+    assert!(seeds.iter().enumerate().all(|(at, seed)| !seeds[..at].contains(seed)));
+}
+
+#[test]
+fn a_disk_that_cannot_be_sanitized_is_refused_by_name() {
+    let os = (OS_DISK.parse().unwrap(), Ok(EraseMethod::Overwrite));
+    let usb = Err("it is behind a USB bridge; attach it directly".to_owned());
+    let refused = other_tenant()
+        .plan_with(&BTreeMap::from([os.clone(), (DATA_DISK.parse().unwrap(), usb)]))
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "disk nvme-eui.data cannot be sanitized to the level Clear: it is behind a USB bridge; attach it directly"
+    );
+    let refused = other_tenant().plan_with(&BTreeMap::from([os])).unwrap_err();
+    assert!(refused.to_string().contains("no method was chosen"), "{refused}");
+    // A method that does not deliver the level is refused here too, whoever chose it.
+    let purge = other_tenant().policy("[confidentiality]\ntenant_change_level = \"purge\"");
+    let refused = purge.plan().unwrap_err();
+    assert!(matches!(refused, PlanRefusal::CannotErase { level: SanitizeLevel::Purge, .. }), "{refused}");
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let case = other_tenant();
+    let decision = case.judge();
+    let seed = contract::id::Digest::of(b"seed");
+    let plan = |case: &Case, decision| {
+        crate::plan::plan(decision, &case.evidence, &case.context, &case.policy, &BTreeMap::new(), seed)
+    };
+    let other_evidence =
+        case.clone().evidence(|e| e.id = contract::id::EvidenceId(uuid::Uuid::from_u128(77)));
+    let other_node = case.clone().context(|c| c.node = contract::id::NodeId(uuid::Uuid::from_u128(77)));
+    let other_policy = case.clone().policy("[erase]\nverify_samples = 3000");
+    for (case, what) in [(other_evidence, "evidence"), (other_node, "node"), (other_policy, "policy")] {
+        assert_eq!(plan(&case, &decision), Err(PlanRefusal::Mismatched { what }));
+    }
+    // Protection that came after the decision still holds.
+    let protected = case.context(|context| context.protected = true);
+    assert_eq!(plan(&protected, &decision), Err(PlanRefusal::Protected));
+}
+
+#[test]
+fn a_new_disk_is_not_taken_for_the_operating_system_s() {
+    let add = |case: Case| {
+        case.evidence(|evidence| {
+            if let contract::reading::Outcome::Value(disks) = &mut evidence.inventory.disks {
+                disks.push(disk("virtio-new", "vdb", Transport::Virtio, 4 << 30));
+            }
+        })
+        .count(Subject::Disk("virtio-new".parse().unwrap()), ReadingKey::DiskReadErrors, 0)
+        .context(|context| context.floor = Some(Floor::Reimage))
+    };
+    let refused = add(Case::healthy()).plan().unwrap_err();
+    assert_eq!(refused, PlanRefusal::OsDiskUnexpected { disk: "virtio-new".parse().unwrap() });
+    let named = |context: &mut contract::assignment::NodeContext| {
+        context.assignment.os_disk = OsDiskRule::Disk("virtio-new".parse().unwrap());
+    };
+    assert_eq!(steps(&add(Case::healthy()).context(named)), ["write virtio-new"]);
+}
+
+#[test]
+fn the_operating_system_s_disk() {
+    let small = disk("b-small", "sda", Transport::Scsi, 4 << 30);
+    let twin = disk("a-small", "sdb", Transport::Scsi, 4 << 30);
+    let large = disk("large", "sdc", Transport::Scsi, 64 << 30);
+    let mut locked = disk("locked", "sdd", Transport::Scsi, 3 << 30);
+    locked.read_only = true;
+    let mut stick = disk("stick", "sde", Transport::Usb, 3 << 30);
+    stick.removable = true;
+    let all = [large.clone(), small.clone(), twin, locked, stick];
+    let named = |id: &str| OsDiskRule::Disk(id.parse().unwrap());
+    let cases: [(OsDiskRule, u64, &str); 9] = [
+        (OsDiskRule::Smallest, 2 << 30, "a-small"),
+        (OsDiskRule::Smallest, 5 << 30, "large"),
+        (OsDiskRule::Smallest, 65 << 30, "no disk can carry"),
+        (named("large"), 2 << 30, "large"),
+        (named("gone"), 2 << 30, "gone, which should carry the operating system, is missing"),
+        (named("locked"), 1, "read-only"),
+        (named("stick"), 1, "removable"),
+        (named("b-small"), 5 << 30, "the image needs 5368709120"),
+        (named("b-small"), 4 << 30, "b-small"),
+    ];
+    for (rule, bytes, expected) in cases {
+        let chosen = os_disk(&rule, bytes, &all)
+            .map_or_else(|refusal| refusal.to_string(), |disk| disk.id.to_string());
+        assert!(chosen.contains(expected), "{rule:?}: {chosen}");
+    }
+    assert!(os_disk(&OsDiskRule::Smallest, 1, &[]).is_err());
+    let twice = os_disk(&named("large"), 1, &[large.clone(), large]).unwrap_err();
+    assert!(twice.to_string().contains("is there twice"), "{twice}");
+}
+
+#[test]
+fn paths_that_leave_their_place_are_not_paths() {
+    let one = |path: &str| crate::plan::file_paths(&[path.to_owned()]);
+    for path in ["usr/bin", "/usr/../etc", "/usr/./bin", "//etc", "/etc/", "", "/", "/a\0b"] {
+        assert!(one(path).is_err(), "{path:?}");
+    }
+    for path in ["/usr/bin/ls", "/usr/lib/..data", "/usr/share/a b"] {
+        assert!(one(path).is_ok(), "{path:?}");
+    }
+}
