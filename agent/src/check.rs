@@ -13,9 +13,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::probe::kernel_log::KernelLog;
 use crate::probe::source::Source;
-use crate::probe::{disks, inventory as inventory_probe};
+use crate::probe::{disks, inventory as inventory_probe, kernel};
 use crate::resident::examine::{Examination, examine, judge};
 use crate::resident::state::{self, State};
 
@@ -47,7 +46,8 @@ pub fn check(json: bool, sysroot: Option<&Path>, state: &Path) -> anyhow::Result
         manifest,
         state,
     };
-    let seen = examine(&examination, &mut KernelLog::default());
+    let mut kernel_log = examination.state.kernel_log(kernel::boot_id(&examination.source).0);
+    let seen = examine(&examination, &mut kernel_log);
     let judged = context.as_ref().map(|context| judge(&seen, context, &clock)).transpose()?;
     let decision = judged.as_ref().map(|judged| &judged.decision);
     if json {

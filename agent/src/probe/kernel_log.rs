@@ -5,11 +5,14 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
+use contract::id::BootId;
 use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
-use super::source::Source;
+use super::source::{self, Source};
 use crate::kernel_command_line::redacted;
 
 /// The kernel gives no longer record.
@@ -61,7 +64,7 @@ const NOT_DISKS: &[&str] = &["dev fd", "dev sr", "dev loop"];
 
 /// What has been found in this boot's log so far. Kept from look to look by the resident agent, because
 /// the kernel's buffer forgets.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct KernelLog {
     next_sequence: u64,
     lost: bool,
@@ -69,7 +72,14 @@ pub struct KernelLog {
     hardware: Found,
 }
 
-#[derive(Debug, Default)]
+/// A kept log, and of which boot it is.
+#[derive(Debug, Deserialize)]
+struct Kept {
+    boot: BootId,
+    log: KernelLog,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Found {
     lines: Vec<String>,
     total: u64,
@@ -93,9 +103,12 @@ impl KernelLog {
     pub fn look(&mut self, source: &Source) -> Vec<(Subject, ReadingKey, Outcome<ReadingValue>)> {
         let outcome = self.read_new(source);
         let value = |found: &Found| match &outcome {
+            // What was found counts even if reading broke off or lines are gone; "nothing found" would not.
+            _ if found.total > 0 => Outcome::Value(found.value()),
+            Ok(()) if self.lost => {
+                Outcome::Unreadable("the kernel has forgotten the beginning of this boot's log".to_owned())
+            }
             Ok(()) => Outcome::Value(found.value()),
-            // What was found counts even if reading broke off; "nothing found" would not.
-            Err(_) if found.total > 0 => Outcome::Value(found.value()),
             Err(error) => Outcome::Unreadable(format!("cannot read the kernel log: {error}")),
         };
         vec![
@@ -104,10 +117,21 @@ impl KernelLog {
         ]
     }
 
-    /// Whether the kernel's buffer had already forgotten lines before they were read.
+    /// What an earlier process found in this boot; nothing if it was another boot.
     #[must_use]
-    pub fn lost_lines(&self) -> bool {
-        self.lost
+    pub fn load(path: &Path, boot: BootId) -> Self {
+        let kept: Option<Kept> = source::read_bytes(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        kept.filter(|kept| kept.boot == boot).map(|kept| kept.log).unwrap_or_default()
+    }
+
+    /// Keeps what was found, for a later process of this boot.
+    ///
+    /// # Errors
+    /// If it cannot be written; a later process then knows only what the kernel still does.
+    pub fn save(&self, path: &Path, boot: BootId) -> io::Result<()> {
+        let beside = path.with_extension("new");
+        std::fs::write(&beside, serde_json::to_vec(&serde_json::json!({ "boot": boot, "log": self }))?)?;
+        std::fs::rename(&beside, path)
     }
 
     fn read_new(&mut self, source: &Source) -> io::Result<()> {
@@ -227,9 +251,30 @@ mod tests {
         let mut log = KernelLog::default();
         let line = "3,0,1,-;Buffer I/O error on dev sda1";
         assert_eq!(found(&mut log, &[line, line]), (1, 0));
-        assert!(!log.lost_lines());
+        assert!(!log.lost);
         assert_eq!(found(&mut log, &["3,9,1,-;Buffer I/O error on dev sda1"]), (2, 0));
-        assert!(log.lost_lines());
+        assert!(log.lost);
+    }
+
+    #[test]
+    fn a_forgotten_beginning_is_not_an_empty_log() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("dev")).unwrap();
+        std::fs::write(root.path().join("dev/kmsg"), "6,100,1,-;harmless\n").unwrap();
+        let readings = KernelLog::default().look(&Source::recorded(root.path()));
+        assert!(readings.iter().all(|(_, _, outcome)| matches!(outcome, Outcome::Unreadable(_))));
+    }
+
+    #[test]
+    fn what_was_found_is_kept_for_this_boot_only() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("kernel-log.json");
+        let boot = |number| BootId(uuid::Uuid::from_u128(number));
+        let mut log = KernelLog::default();
+        log.take("3,0,1,-;Buffer I/O error on dev sda1");
+        log.save(&path, boot(1)).unwrap();
+        assert_eq!(KernelLog::load(&path, boot(1)).storage.total, 1);
+        assert_eq!(KernelLog::load(&path, boot(2)).storage.total, 0);
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub fn examine(examination: &Examination, kernel_log: &mut KernelLog) -> Look {
         clock: examination.clock,
     };
     let mut seen = look(&looking, kernel_log);
+    if let Err(error) = examination.state.keep_kernel_log(kernel_log, seen.evidence.boot_id) {
+        tracing::debug!("cannot keep what was found in the kernel's log: {error}");
+    }
     let measured = compare(examination, &seen);
     seen.add(measured, &examination.clock);
     seen

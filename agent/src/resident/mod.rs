@@ -27,7 +27,7 @@ use self::state::State;
 use self::watchdog::Watchdog;
 use crate::clock::Clock;
 use crate::node_partition;
-use crate::probe::disks;
+use crate::probe::{disks, kernel};
 use crate::probe::kernel_log::KernelLog;
 use crate::probe::source::Source;
 use crate::service::client::{Client, persist};
@@ -90,13 +90,15 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).context("the kernel gives no random numbers")?;
     notify(&[NotifyState::Ready]);
+    let state = State::open(&options.state)?;
+    let kernel_log = state.kernel_log(kernel::boot_id(&source).0);
     let mut resident = Resident {
         client: Arc::new(client),
         identity,
         nonce: Digest(nonce),
         source,
-        state: State::open(&options.state)?,
-        kernel_log: KernelLog::default(),
+        state,
+        kernel_log,
         watchdog: Watchdog::start(),
         look_every: Duration::from_secs(options.look_seconds),
         report_every: Duration::from_secs(options.report_seconds),

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use contract::agent_api::ContextReply;
-use contract::id::ImageId;
+use contract::id::{BootId, ImageId};
 use ed25519_dalek::VerifyingKey;
 use imaging::manifest::{MANIFEST_BYTES_MAX, Manifest};
 
 use crate::image_check::FileCache;
+use crate::probe::kernel_log::KernelLog;
 
 /// The directory. Everything in it can be lost and is then fetched or read again.
 #[derive(Debug, Clone)]
@@ -78,6 +79,20 @@ impl State {
     /// If it cannot be written; the next check is then slow.
     pub fn keep_files(&self, files: &FileCache) -> io::Result<()> {
         files.save(&self.directory.join("file-check.json"))
+    }
+
+    /// What was found in the kernel's log of this boot so far.
+    #[must_use]
+    pub fn kernel_log(&self, boot: BootId) -> KernelLog {
+        KernelLog::load(&self.directory.join("kernel-log.json"), boot)
+    }
+
+    /// Keeps what was found in the kernel's log.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep_kernel_log(&self, log: &KernelLog, boot: BootId) -> io::Result<()> {
+        log.save(&self.directory.join("kernel-log.json"), boot)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
