@@ -267,7 +267,8 @@ mod tests {
 
     #[test]
     fn options_of_an_import_repeat() {
-        let line = "reprieve image import x.qcow2 --name d --immutable-path /usr --immutable-path /opt --json";
+        let line =
+            "reprieve image import x.qcow2 --name d --immutable-path /usr --immutable-path /opt --json";
         let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
         assert!(arguments.json);
         let Command::Image { command: ImageCommand::Import(import) } = arguments.command else { panic!() };

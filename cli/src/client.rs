@@ -75,8 +75,9 @@ impl Client {
             anyhow::ensure!(!certificates.is_empty(), "the file given with --ca holds no certificate (PEM)");
             builder = builder.tls_certs_only(certificates);
         }
-        let mut authorization: reqwest::header::HeaderValue =
-            format!("Bearer {}", settings.token.reveal()).parse().context("the operator token cannot be sent")?;
+        let mut authorization: reqwest::header::HeaderValue = format!("Bearer {}", settings.token.reveal())
+            .parse()
+            .context("the operator token cannot be sent")?;
         authorization.set_sensitive(true);
         let http = builder.build().context("could not prepare the connection to the service")?;
         Ok(Self { http, service: settings.service.clone(), authorization })
@@ -142,9 +143,8 @@ impl Client {
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
         let response = self.send(request).await?;
         let bytes = self.read(response).await?;
-        serde_json::from_slice(&bytes).context(
-            "the service's answer cannot be understood; use the same version of command and service",
-        )
+        serde_json::from_slice(&bytes)
+            .context("the service's answer cannot be understood; use the same version of command and service")
     }
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
@@ -160,7 +160,10 @@ impl Client {
     async fn read(&self, mut response: Response) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(|error| self.unreachable(error))? {
-            anyhow::ensure!(bytes.len() + piece.len() <= ANSWER_BYTES_MAX, "the service's answer does not end");
+            anyhow::ensure!(
+                bytes.len() + piece.len() <= ANSWER_BYTES_MAX,
+                "the service's answer does not end"
+            );
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)
@@ -202,7 +205,8 @@ mod tests {
 
     #[test]
     fn refusals_are_shown_with_their_hint() {
-        let json = br#"{"kind":"protected","message":"node X is protected","hint":"reprieve protect X --off"}"#;
+        let json =
+            br#"{"kind":"protected","message":"node X is protected","hint":"reprieve protect X --off"}"#;
         let error = anyhow::Error::from(Refused { body: refusal(StatusCode::CONFLICT, json) });
         assert_eq!(error.to_string(), "node X is protected");
         assert_eq!(hint(&error).unwrap(), "reprieve protect X --off");

@@ -201,13 +201,9 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// The events after the last one that was shown; all of them if that one is gone from the list.
-fn new_events<'a>(
-    job: &'a JobView,
-    last: Option<&(u64, String)>,
-) -> &'a [contract::operator_api::JobEvent] {
-    let shown = last.and_then(|(at, text)| {
-        job.events.iter().rposition(|event| event.at.0 == *at && event.text == *text)
-    });
+fn new_events<'a>(job: &'a JobView, last: Option<&(u64, String)>) -> &'a [contract::operator_api::JobEvent] {
+    let shown = last
+        .and_then(|(at, text)| job.events.iter().rposition(|event| event.at.0 == *at && event.text == *text));
     shown.map_or(&job.events, |shown| &job.events[shown + 1..])
 }
 

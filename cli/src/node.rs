@@ -83,8 +83,10 @@ pub async fn explain(client: &Client, node: &str, json: bool) -> anyhow::Result<
 
 /// `reprieve assign NODE …`.
 pub async fn assign(client: &Client, assign: Assign, json: bool) -> anyhow::Result<Ending> {
-    let nothing =
-        assign.image.is_none() && assign.tenant.is_none() && assign.pool.is_none() && assign.os_disk.is_none();
+    let nothing = assign.image.is_none()
+        && assign.tenant.is_none()
+        && assign.pool.is_none()
+        && assign.os_disk.is_none();
     anyhow::ensure!(!nothing, "nothing to assign; give --image, --tenant, --pool or --os-disk");
     let os_disk = assign.os_disk.map(|disk| match disk.as_str() {
         "smallest" => OsDiskRule::Smallest,

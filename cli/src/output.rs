@@ -65,7 +65,8 @@ pub fn bytes(count: u64) -> String {
 
 /// A time for people, in the local time zone.
 pub fn time(at: UnixMillis) -> String {
-    let timestamp = i64::try_from(at.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    let timestamp =
+        i64::try_from(at.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
     match timestamp {
         Some(timestamp) => {
             timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()

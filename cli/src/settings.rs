@@ -42,15 +42,14 @@ impl Settings {
             Some(path) => read_file(path)?,
             None => File::default(),
         };
-        let file_name = path.map_or_else(|| "the configuration file".to_owned(), |path| path.display().to_string());
+        let file_name =
+            path.map_or_else(|| "the configuration file".to_owned(), |path| path.display().to_string());
         let missing = |what: &str, flag: &str, variable: &str, key: &str| {
             format!("{what} is not known; give {flag}, set {variable} or write {key} into {file_name}")
         };
-        let service = connection
-            .service
-            .clone()
-            .or(file.service)
-            .with_context(|| missing("the service's address", "--service URL", "REPRIEVE_SERVICE", "service"))?;
+        let service = connection.service.clone().or(file.service).with_context(|| {
+            missing("the service's address", "--service URL", "REPRIEVE_SERVICE", "service")
+        })?;
         let service = service.trim_end_matches('/').to_owned();
         let encrypted = check_address(&service)?;
         let token_file = connection.token_file.clone().or(file.token_file).with_context(|| {
@@ -116,7 +115,11 @@ fn read_token(path: &Path) -> anyhow::Result<Secret> {
     let text = read().with_context(|| format!("could not read the token file {}", path.display()))?;
     let token = text.trim();
     let sound = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    anyhow::ensure!(sound, "the token file {} holds no token; write the operator token into it", path.display());
+    anyhow::ensure!(
+        sound,
+        "the token file {} holds no token; write the operator token into it",
+        path.display()
+    );
     Ok(Secret::new(token.to_owned()))
 }
 

@@ -43,7 +43,10 @@ pub fn describe_image<S: ReadAt + Sync>(
     let mut partitions = describe(&table, options.root_partition)?;
     for number in &options.mutable_partitions {
         let known = partitions.iter().any(|partition| partition.number == *number);
-        anyhow::ensure!(known, "there is no partition {number} to be mutable; see the image's partition table");
+        anyhow::ensure!(
+            known,
+            "there is no partition {number} to be mutable; see the image's partition table"
+        );
     }
     let chunks = digest_chunks(source, stop, progress)?;
     for partition in &mut partitions {
@@ -61,7 +64,10 @@ pub fn describe_image<S: ReadAt + Sync>(
             root_or_warning(read, number, options.selected, &mut warnings)?
         }
         None => {
-            anyhow::ensure!(!options.selected, "no partition is the root; say which one is (--root-partition)");
+            anyhow::ensure!(
+                !options.selected,
+                "no partition is the root; say which one is (--root-partition)"
+            );
             warnings.push("no partition is the root, so no file of this image will be checked".to_owned());
             None
         }

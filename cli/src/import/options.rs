@@ -61,8 +61,7 @@ impl Options {
 }
 
 fn read(path: &Path) -> anyhow::Result<File> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("{} cannot be understood", path.display()))
 }
 

@@ -67,16 +67,28 @@ fn check_header(file: &File) -> anyhow::Result<Layout> {
         alone,
         "it is a qcow2 image that refers to another file, which is not followed; make it whole with: qemu-img convert -O qcow2"
     );
-    anyhow::ensure!(features & CORRUPT == 0, "it is a qcow2 image marked corrupt; repair it with: qemu-img check -r all");
+    anyhow::ensure!(
+        features & CORRUPT == 0,
+        "it is a qcow2 image marked corrupt; repair it with: qemu-img check -r all"
+    );
     anyhow::ensure!(
         features & EXTENDED_L2 == 0,
         "it is a qcow2 image with extended tables; write it plainly with: qemu-img convert -O qcow2"
     );
-    anyhow::ensure!(u32_at(&header, 32) == 0, "it is an encrypted qcow2 image; decrypt it with: qemu-img convert");
+    anyhow::ensure!(
+        u32_at(&header, 32) == 0,
+        "it is an encrypted qcow2 image; decrypt it with: qemu-img convert"
+    );
     let cluster_bits = u32_at(&header, 20);
-    anyhow::ensure!((9..=21).contains(&cluster_bits), "it is a qcow2 image with clusters of 2^{cluster_bits} bytes");
+    anyhow::ensure!(
+        (9..=21).contains(&cluster_bits),
+        "it is a qcow2 image with clusters of 2^{cluster_bits} bytes"
+    );
     let l1_entries = u64::from(u32_at(&header, 36));
-    anyhow::ensure!(l1_entries * 8 <= L1_BYTES_MAX, "it is a qcow2 image with a table of {l1_entries} entries");
+    anyhow::ensure!(
+        l1_entries * 8 <= L1_BYTES_MAX,
+        "it is a qcow2 image with a table of {l1_entries} entries"
+    );
     Ok(Layout {
         cluster_bits,
         l1_offset: u64_at(&header, 40),
@@ -95,13 +107,16 @@ fn check_l2(table: &[u8], layout: &Layout) -> anyhow::Result<()> {
             return entry & ((1 << offset_bits) - 1) < layout.file_bytes;
         }
         let offset = entry & OFFSET_MASK;
-        offset == 0 || entry & READS_AS_ZEROS != 0 || offset.saturating_add(cluster_bytes) <= layout.file_bytes
+        offset == 0
+            || entry & READS_AS_ZEROS != 0
+            || offset.saturating_add(cluster_bytes) <= layout.file_bytes
     };
     anyhow::ensure!(table.chunks_exact(8).all(inside), CUT_OFF);
     Ok(())
 }
 
-const CUT_OFF: &str = "it is a qcow2 image that is cut off: parts of it lie behind the end of the file; fetch it again";
+const CUT_OFF: &str =
+    "it is a qcow2 image that is cut off: parts of it lie behind the end of the file; fetch it again";
 
 fn read(file: &File, offset: u64, buffer: &mut [u8]) -> anyhow::Result<()> {
     match file.read_exact_at(buffer, offset) {

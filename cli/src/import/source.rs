@@ -55,7 +55,10 @@ impl Source {
         let size_bytes = file.metadata()?.len();
         anyhow::ensure!(size_bytes > 0, "it is empty");
         let whole_sectors = size_bytes.is_multiple_of(512);
-        anyhow::ensure!(whole_sectors, "its {size_bytes} bytes are not whole sectors: it is cut off, or not a disk image");
+        anyhow::ensure!(
+            whole_sectors,
+            "its {size_bytes} bytes are not whole sectors: it is cut off, or not a disk image"
+        );
         check_size(size_bytes)?;
         Ok(Self::Raw { file, size_bytes })
     }

@@ -81,7 +81,8 @@ fn answer(connection: TcpStream, stored: &Mutex<Stored>) {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
     let call = line.trim_end_matches(" HTTP/1.1\r\n").to_owned();
-    let (status, reply) = if authorized { reply(&call, &body, stored) } else { (401, refusal("who are you?")) };
+    let (status, reply) =
+        if authorized { reply(&call, &body, stored) } else { (401, refusal("who are you?")) };
     let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", reply.len());
     let mut connection = connection;
     connection.write_all(&[head.as_bytes(), &reply].concat()).unwrap();
@@ -103,8 +104,11 @@ fn reply(call: &str, body: &[u8], stored: &Mutex<Stored>) -> (u16, Vec<u8>) {
     }
     if call == format!("POST {IMPORT}/missing") {
         let asked: ChunkList = serde_json::from_slice(body).unwrap();
-        let missing =
-            asked.chunks.into_iter().filter(|chunk| !stored.chunks.contains_key(&chunk.to_string())).collect();
+        let missing = asked
+            .chunks
+            .into_iter()
+            .filter(|chunk| !stored.chunks.contains_key(&chunk.to_string()))
+            .collect();
         return (200, serde_json::to_vec(&ChunkList { chunks: missing }).unwrap());
     }
     if let Some(digest) = call.strip_prefix(&format!("PUT {IMPORT}/chunks/")) {
@@ -184,7 +188,8 @@ fn put_together(stored: &Stored) -> Vec<u8> {
         Chunk::Zero => vec![0; manifest.chunk_length(index)],
         Chunk::Stored(digest) => {
             let digest: ChunkDigest = digest;
-            decompress_verified(&stored.chunks[&digest.to_string()], digest, manifest.chunk_length(index)).unwrap()
+            decompress_verified(&stored.chunks[&digest.to_string()], digest, manifest.chunk_length(index))
+                .unwrap()
         }
     };
     (0..manifest.chunk_count()).flat_map(chunk).collect()

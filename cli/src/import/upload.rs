@@ -46,7 +46,12 @@ impl<'a> Upload<'a> {
     ///
     /// # Errors
     /// What the service says, or if the image changed while it was read.
-    pub async fn send(&self, source: &Arc<Source>, manifest: &Manifest, bar: &ProgressBar) -> anyhow::Result<u64> {
+    pub async fn send(
+        &self,
+        source: &Arc<Source>,
+        manifest: &Manifest,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<u64> {
         let missing = self.missing(manifest).await?;
         bar.set_length(missing.len() as u64);
         let sent = missing.len() as u64;
@@ -91,7 +96,10 @@ impl<'a> Upload<'a> {
             let mut bytes = Vec::new();
             read_chunk(&*source, index, &mut bytes)?;
             let unchanged = digest_of(&bytes) == digest;
-            anyhow::ensure!(unchanged, "the image changed while it was imported; import it again when nothing writes to it");
+            anyhow::ensure!(
+                unchanged,
+                "the image changed while it was imported; import it again when nothing writes to it"
+            );
             Ok(compress(&bytes)?)
         });
         let stored = pack.await.context("could not compress a chunk")??;

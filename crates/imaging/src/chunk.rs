@@ -28,7 +28,9 @@ pub enum ChunkError {
         source: std::io::Error,
     },
     /// The stored form is larger than any chunk's can be.
-    #[error("chunk {digest} is {bytes} bytes long as stored, more than any chunk can be; import the image again")]
+    #[error(
+        "chunk {digest} is {bytes} bytes long as stored, more than any chunk can be; import the image again"
+    )]
     StoredTooLarge {
         /// Which chunk.
         digest: ChunkDigest,
@@ -45,7 +47,9 @@ pub enum ChunkError {
         source: std::io::Error,
     },
     /// It decompresses to another size.
-    #[error("chunk {digest} does not have the {expected_bytes} bytes that the manifest says; import the image again")]
+    #[error(
+        "chunk {digest} does not have the {expected_bytes} bytes that the manifest says; import the image again"
+    )]
     Length {
         /// Which chunk.
         digest: ChunkDigest,

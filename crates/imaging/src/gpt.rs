@@ -42,7 +42,9 @@ pub enum GptError {
         what: &'static str,
     },
     /// The disk that it describes is larger than the medium.
-    #[error("the partition table is for a disk of at least {table_bytes} bytes, but there are only {found_bytes}: the image is cut off")]
+    #[error(
+        "the partition table is for a disk of at least {table_bytes} bytes, but there are only {found_bytes}: the image is cut off"
+    )]
     CutOff {
         /// What the table describes, in bytes.
         table_bytes: u64,
@@ -122,8 +124,10 @@ impl Gpt {
         }
         let fields = parse_header(&header)?;
         let mut entries = vec![0; ENTRIES_BYTES];
-        let entries_offset =
-            fields.entries_sector.checked_mul(sector).ok_or(GptError::Damaged { what: "its entries are nowhere" })?;
+        let entries_offset = fields
+            .entries_sector
+            .checked_mul(sector)
+            .ok_or(GptError::Damaged { what: "its entries are nowhere" })?;
         read("the entries of the partition table", entries_offset, &mut entries)?;
         if crc32fast::hash(&entries) != fields.entries_crc {
             return Err(GptError::Damaged { what: "the checksum of its entries is wrong" });

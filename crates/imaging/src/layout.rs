@@ -65,7 +65,9 @@ pub struct DiskLayout {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// The disk is too small.
-    #[error("the disk has {disk_bytes} bytes and the image {image:?} needs {needed_bytes}; choose a larger disk")]
+    #[error(
+        "the disk has {disk_bytes} bytes and the image {image:?} needs {needed_bytes}; choose a larger disk"
+    )]
     DiskTooSmall {
         /// Name of the image.
         image: String,
@@ -75,7 +77,9 @@ pub enum LayoutError {
         needed_bytes: u64,
     },
     /// The image was made for another sector size.
-    #[error("the image {image:?} was made for sectors of {image_sector_bytes} bytes and the disk has {disk_sector_bytes}; import an image made for such disks")]
+    #[error(
+        "the image {image:?} was made for sectors of {image_sector_bytes} bytes and the disk has {disk_sector_bytes}; import an image made for such disks"
+    )]
     SectorSize {
         /// Name of the image.
         image: String,
@@ -85,7 +89,9 @@ pub enum LayoutError {
         disk_sector_bytes: u32,
     },
     /// The first chunk is not the image's.
-    #[error("the first chunk of the image {image:?} has {found_bytes} bytes where {expected_bytes} are needed")]
+    #[error(
+        "the first chunk of the image {image:?} has {found_bytes} bytes where {expected_bytes} are needed"
+    )]
     FirstChunk {
         /// Name of the image.
         image: String,
@@ -95,7 +101,9 @@ pub enum LayoutError {
         expected_bytes: usize,
     },
     /// All partition numbers are taken.
-    #[error("the image {image:?} uses partition number 128; there is no number left for the node's partition")]
+    #[error(
+        "the image {image:?} uses partition number 128; there is no number left for the node's partition"
+    )]
     NoNumberLeft {
         /// Name of the image.
         image: String,

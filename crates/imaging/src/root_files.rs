@@ -14,8 +14,7 @@ use crate::validate::{covers, is_path};
 /// boots it. The short paths are links into `/usr` on every current distribution; where they are not,
 /// they are the same programs. `/usr/local` is under it on purpose: it stands first in everybody's
 /// `PATH`.
-pub const DEFAULT_IMMUTABLE_PATHS: [&str; 7] =
-    ["/bin", "/boot", "/lib", "/lib32", "/lib64", "/sbin", "/usr"];
+pub const DEFAULT_IMMUTABLE_PATHS: [&str; 7] = ["/bin", "/boot", "/lib", "/lib32", "/lib64", "/sbin", "/usr"];
 
 /// What may change all the same: GRUB writes into this file when it boots.
 pub const DEFAULT_EXCLUDED_PATHS: [&str; 1] = ["/boot/grub/grubenv"];
@@ -77,7 +76,9 @@ pub enum RootError {
         what: &'static str,
     },
     /// There is more than a manifest holds.
-    #[error("there are more than {ENTRIES_MAX} files under the immutable paths, or their sizes add up to more than four times the partition; name fewer immutable paths")]
+    #[error(
+        "there are more than {ENTRIES_MAX} files under the immutable paths, or their sizes add up to more than four times the partition; name fewer immutable paths"
+    )]
     TooMuch,
 }
 
@@ -97,7 +98,8 @@ pub fn read_root<S: ReadAt>(
     let excluded_paths = ordered(&selection.excluded_paths)?;
     let source = Part::new(Borrowed(image), partition.first_byte, partition.length_bytes)
         .map_err(|_| RootError::Outside { partition: number })?;
-    let fail = |path: &str, source| RootError::FileSystem { partition: number, path: path.to_owned(), source };
+    let fail =
+        |path: &str, source| RootError::FileSystem { partition: number, path: path.to_owned(), source };
     let file_system = Ext4::open(source).map_err(|source| fail("the superblock", source))?;
     let mut walk = Walk {
         image,
@@ -112,14 +114,22 @@ pub fn read_root<S: ReadAt>(
     };
     for path in &immutable_paths {
         // What lies under another immutable path is walked with that one.
-        let walked = immutable_paths.iter().any(|other| other != path && covers(std::slice::from_ref(other), &[], path));
+        let walked = immutable_paths
+            .iter()
+            .any(|other| other != path && covers(std::slice::from_ref(other), &[], path));
         if !walked && let Some(inode) = walk.find(path)? {
             walk.tree(path.clone(), inode)?;
         }
     }
     let mut entries = walk.entries;
     entries.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(RootManifest { partition: number, file_system: "ext4".to_owned(), immutable_paths, excluded_paths, entries })
+    Ok(RootManifest {
+        partition: number,
+        file_system: "ext4".to_owned(),
+        immutable_paths,
+        excluded_paths,
+        entries,
+    })
 }
 
 /// A borrowed source, so that a part of it can be made without taking it.

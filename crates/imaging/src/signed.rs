@@ -28,7 +28,9 @@ pub enum SignedError {
         image: ImageId,
     },
     /// The bytes after the signature are not zstd, or are cut off.
-    #[error("the manifest of image {image} cannot be decompressed: it is damaged or cut off; import the image again")]
+    #[error(
+        "the manifest of image {image} cannot be decompressed: it is damaged or cut off; import the image again"
+    )]
     Decompress {
         /// Which image was asked for.
         image: ImageId,

@@ -34,7 +34,9 @@ pub enum ManifestError {
         bytes: usize,
     },
     /// It was made by another version.
-    #[error("the manifest has version {found}; this program knows version {MANIFEST_VERSION}; import the image again")]
+    #[error(
+        "the manifest has version {found}; this program knows version {MANIFEST_VERSION}; import the image again"
+    )]
     Version {
         /// The version that it has.
         found: u32,
@@ -106,7 +108,10 @@ impl Manifest {
             && partition.first_byte >= table_end
             && partition.first_byte.is_multiple_of(sector)
             && partition.length_bytes.is_multiple_of(sector)
-            && partition.first_byte.checked_add(partition.length_bytes).is_some_and(|end| end <= self.disk_bytes);
+            && partition
+                .first_byte
+                .checked_add(partition.length_bytes)
+                .is_some_and(|end| end <= self.disk_bytes);
         check(inside, || format!("partition {number} does not lie inside the disk"))
     }
 

@@ -98,7 +98,8 @@ fn compressed_images_are_unpacked_whatever_their_name() {
         assert_eq!(content(&open(&path).unwrap()), disk());
         let cut = folder.write("cut", &packed[..packed.len() / 2]);
         assert!(refusal(&cut).contains("cut off or damaged"), "{}", refusal(&cut));
-        let mut names: Vec<_> = fs::read_dir(folder.0.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(folder.0.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["cut", "image.raw"], "nothing is left behind");
         fs::remove_file(cut).unwrap();

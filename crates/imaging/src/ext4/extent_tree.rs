@@ -1,6 +1,8 @@
 //! Where a file's blocks lie (kernel documentation, "The Contents of inode.i_block", "Extent Tree").
 
-use super::{Ext4, Ext4Error, INODE_ENCRYPTED, INODE_EXTENTS, INODE_INLINE_DATA, Inode, damaged, u16_at, u32_at};
+use super::{
+    Ext4, Ext4Error, INODE_ENCRYPTED, INODE_EXTENTS, INODE_INLINE_DATA, Inode, damaged, u16_at, u32_at,
+};
 use crate::source::ReadAt;
 
 const MAGIC: u16 = 0xf30a;

@@ -153,7 +153,7 @@ proptest! {
         let layout = laid_out(&manifest, minimum_disk_bytes(&manifest) + spare_sectors * 512).unwrap();
         let ours = layout.node_partition;
         assert!(manifest.partitions.iter().all(|p| p.end_byte() <= ours.offset));
-        assert!(layout.image_end_bytes <= ours.offset && ours.offset % MIB == 0);
+        assert!(layout.image_end_bytes <= ours.offset && ours.offset.is_multiple_of(MIB));
         assert!(ours.offset + ours.length_bytes <= layout.backup_table_offset);
         let end = layout.backup_table_offset + layout.backup_table.len() as u64;
         assert_eq!(end, layout.disk_bytes);

@@ -25,7 +25,8 @@ pub(crate) fn partition(number: u32, role: PartitionRole, first: u64, length: u6
 }
 
 fn file(path: &str, size_bytes: u64, extents: &[(u64, u64, u64)]) -> ImmutableEntry {
-    let extent = |&(file_offset, image_offset, length_bytes)| Extent { file_offset, image_offset, length_bytes };
+    let extent =
+        |&(file_offset, image_offset, length_bytes)| Extent { file_offset, image_offset, length_bytes };
     let extents = extents.iter().map(extent).collect();
     let kind = EntryKind::File { size_bytes, digest: Digest::of(path.as_bytes()), extents };
     ImmutableEntry { path: path.to_owned(), mode: 0o644, uid: 0, gid: 0, kind }
