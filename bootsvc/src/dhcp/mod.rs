@@ -7,6 +7,8 @@
 mod config;
 mod listener;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::net::Ipv4Addr;

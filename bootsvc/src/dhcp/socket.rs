@@ -152,7 +152,7 @@ impl Sender {
 }
 
 /// `packet(7)`: where a packet socket of type DGRAM sends to.
-fn station(interface_index: u32, mac: [u8; 6]) -> io::Result<SockAddr> {
+pub(super) fn station(interface_index: u32, mac: [u8; 6]) -> io::Result<SockAddr> {
     let mut hardware_address = [0; 8];
     hardware_address[..6].copy_from_slice(&mac);
     let link = libc::sockaddr_ll {

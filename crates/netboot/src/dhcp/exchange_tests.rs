@@ -175,7 +175,11 @@ fn read(datagram: &[u8]) -> BTreeMap<u8, Vec<u8>> {
     assert_eq!(&datagram[..3], [2, 1, 6]);
     assert_eq!(&datagram[4..8], [0xde, 0xad, 0xbe, 0xef]);
     let message = dhcproto::v4::borrowed::Message::new(datagram).unwrap();
-    message.opts().map(|option| (u8::from(option.code()), option.data().to_vec())).collect()
+    let options: Vec<(u8, Vec<u8>)> =
+        message.opts().map(|option| (u8::from(option.code()), option.data().to_vec())).collect();
+    let by_number: BTreeMap<u8, Vec<u8>> = options.iter().cloned().collect();
+    assert_eq!(by_number.len(), options.len(), "an option is there twice: {options:?}");
+    by_number
 }
 
 const GUID: [u8; 17] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];

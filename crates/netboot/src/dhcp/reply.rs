@@ -40,6 +40,9 @@ pub enum ReplyType {
 pub struct Reply {
     kind: ReplyType,
     message: Message,
+    /// Option 82, echoed. Kept apart from the message: dhcproto 0.15 writes it twice if it is given raw,
+    /// and can't give it back unchanged if it is not.
+    relay_agent: Option<Vec<u8>>,
     facts: ReplyFacts,
 }
 
@@ -71,9 +74,6 @@ impl Reply {
         let options = message.opts_mut();
         options.insert(DhcpOption::MessageType(message_type));
         options.insert(DhcpOption::ServerIdentifier(server));
-        if let Some(relay_agent) = &request.relay_agent {
-            options.insert(raw(code::RELAY_AGENT, relay_agent.clone()));
-        }
         let facts = ReplyFacts {
             is_nak: kind == ReplyType::Nak,
             giaddr: request.giaddr,
@@ -91,7 +91,7 @@ impl Reply {
             }
             ReplyType::Nak | ReplyType::Offer => {}
         }
-        Self { kind, message, facts }
+        Self { kind, message, relay_agent: request.relay_agent.clone(), facts }
     }
 
     /// Adds an address and how long it is good.
@@ -147,7 +147,7 @@ impl Reply {
         if let BootAnswer::Tftp { server, .. } = answer {
             options.insert(DhcpOption::TFTPServerName(server.to_string().into_bytes()));
             let control = Encapsulated::default().with(pxe::DISCOVERY_CONTROL, &[pxe::USE_OFFERED_FILE]);
-            options.insert(raw(u8::from(OptionCode::VendorExtensions), control.into_bytes()));
+            options.insert(DhcpOption::VendorExtensions(control.into_bytes()));
         }
         // iPXE takes an offer with this class for a ProxyDHCP offer, so it gets it from the proxy only.
         if source == BootSource::Proxy || !matches!(answer, BootAnswer::Script { .. }) {
@@ -202,6 +202,15 @@ impl Reply {
     pub fn encode(&self) -> Result<Vec<u8>, ReplyError> {
         let mut bytes = Vec::with_capacity(REPLY_BYTES_MIN);
         self.message.encode(&mut Encoder::new(&mut bytes))?;
+        if let Some(relay_agent) = &self.relay_agent {
+            // RFC 3046 §2.1: the last option before the end.
+            let end = bytes.pop();
+            for part in relay_agent.chunks(usize::from(u8::MAX)) {
+                bytes.extend([code::RELAY_AGENT, u8::try_from(part.len()).unwrap_or(u8::MAX)]);
+                bytes.extend(part);
+            }
+            bytes.extend(end);
+        }
         if bytes.len() < REPLY_BYTES_MIN {
             bytes.resize(REPLY_BYTES_MIN, 0);
         }
