@@ -3,3 +3,6 @@
 pub mod backoff;
 pub mod client;
 pub mod trust;
+
+#[cfg(test)]
+mod tests;

@@ -142,9 +142,16 @@ impl Driver {
         }
         let report =
             Report { evidence: seen.evidence, decision: Some(decision), plan: plan.clone(), nonce: self.nonce };
-        let instruction = persist(0, || self.client.report(&report)).await?;
+        let answer = persist(0, || self.client.report(&report)).await;
         session.reported(plan);
-        Ok(instruction)
+        match answer {
+            Err(error @ CallError::Refused { status, .. }) if status == reqwest::StatusCode::CONFLICT => {
+                // The job went on while we looked, or an answer was lost and this was heard before.
+                tracing::warn!("{error}; asking what is next");
+                Ok(persist(0, || self.client.next()).await?)
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// The context may have changed since it was last heard; a service that hands it out only once is
