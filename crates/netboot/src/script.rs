@@ -3,8 +3,10 @@
 //! What is put into a script is checked first: reasons are reduced to harmless characters, and values
 //! that must be exact are refused if they hold anything that iPXE or the kernel would take apart.
 //!
-//! Leaving: BIOS boots the first disk itself, because many ROMs go round in the boot order; UEFI
-//! leaves with an error, because after success EDK2 shows its menu instead of the next boot option.
+//! Leaving: iPXE boots the disk itself, because firmware that is left alone tries its other network
+//! entries first, each with its timeouts, and some ROMs go round. Under BIOS it is the first of four
+//! disks with a boot sector, under UEFI (drive 0 means any) the first with the default boot file. If
+//! there is none, iPXE leaves with an error: after success EDK2 shows its menu instead of going on.
 
 use contract::agent_api::boot_parameter;
 use contract::id::{MacAddress, NodeId};
@@ -180,8 +182,14 @@ pub fn autoexec(http_base_url: &str) -> Result<String, ScriptError> {
 }
 
 /// See the module's text.
-const LEAVE: &str = "iseq ${platform} efi && goto next ||\n\
-     sanboot --no-describe --drive 0x80 || goto next\n\
+const LEAVE: &str = "iseq ${platform} efi && goto uefi ||\n\
+     sanboot --no-describe --drive 0x80 ||\n\
+     sanboot --no-describe --drive 0x81 ||\n\
+     sanboot --no-describe --drive 0x82 ||\n\
+     sanboot --no-describe --drive 0x83 ||\n\
+     goto next\n\
+     :uefi\n\
+     sanboot --no-describe --drive 0 ||\n\
      :next\n\
      exit 1\n";
 
@@ -246,8 +254,14 @@ mod tests {
         insta::assert_snapshot!(local("nothing to do"), @r"
         #!ipxe
         echo Reprieve: booting the local disk: nothing to do
-        iseq ${platform} efi && goto next ||
-        sanboot --no-describe --drive 0x80 || goto next
+        iseq ${platform} efi && goto uefi ||
+        sanboot --no-describe --drive 0x80 ||
+        sanboot --no-describe --drive 0x81 ||
+        sanboot --no-describe --drive 0x82 ||
+        sanboot --no-describe --drive 0x83 ||
+        goto next
+        :uefi
+        sanboot --no-describe --drive 0 ||
         :next
         exit 1
         ");
@@ -260,8 +274,14 @@ mod tests {
         echo Reprieve holds this machine: waits for approval, attempts are used up (3)
         echo It boots what it has in 10 seconds.
         sleep 10
-        iseq ${platform} efi && goto next ||
-        sanboot --no-describe --drive 0x80 || goto next
+        iseq ${platform} efi && goto uefi ||
+        sanboot --no-describe --drive 0x80 ||
+        sanboot --no-describe --drive 0x81 ||
+        sanboot --no-describe --drive 0x82 ||
+        sanboot --no-describe --drive 0x83 ||
+        goto next
+        :uefi
+        sanboot --no-describe --drive 0 ||
         :next
         exit 1
         ");
