@@ -54,8 +54,8 @@ pub fn find(disks: &Outcome<Vec<FoundDisk>>) -> Outcome<NodePartition> {
 }
 
 fn find_on(disk: &FoundDisk) -> Result<Option<NodePartition>, String> {
-    let named = |error: std::io::Error| format!("disk {}: {error}", disk.facts.id);
-    let raw = RawDisk::open(&disk.device, disk.facts.size_bytes).map_err(named)?;
+    let raw = RawDisk::open(&disk.device, disk.facts.size_bytes)
+        .map_err(|error| format!("cannot open disk {} ({}): {error}", disk.facts.id, disk.device.display()))?;
     let table = match Gpt::read(&raw) {
         Ok(table) => table,
         Err(GptError::Read { what, source }) => {

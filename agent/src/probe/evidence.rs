@@ -122,7 +122,9 @@ fn broken_off(disk: &FoundDisk) -> Vec<Found> {
         .to_vec()
 }
 
-fn look_at_disk(disk: &FoundDisk, looking: &Looking) -> Vec<Found> {
+/// Disk health alone, from the disks' own counters.
+#[must_use]
+pub fn disk_health(disk: &FoundDisk) -> Vec<Found> {
     let subject = Subject::Disk(disk.facts.id.clone());
     let absent = |keys: [ReadingKey; 5]| keys.map(|key| (key, Outcome::Absent)).to_vec();
     let (nvme, ata) = match disk.facts.transport {
@@ -130,8 +132,12 @@ fn look_at_disk(disk: &FoundDisk, looking: &Looking) -> Vec<Found> {
         Transport::Ata => (absent(nvme_smart::KEYS), ata_smart::read(&disk.device)),
         _ => (absent(nvme_smart::KEYS), absent(ata_smart::KEYS)),
     };
-    let mut found: Vec<Found> =
-        nvme.into_iter().chain(ata).map(|(key, outcome)| (subject.clone(), key, outcome)).collect();
+    nvme.into_iter().chain(ata).map(|(key, outcome)| (subject.clone(), key, outcome)).collect()
+}
+
+fn look_at_disk(disk: &FoundDisk, looking: &Looking) -> Vec<Found> {
+    let subject = Subject::Disk(disk.facts.id.clone());
+    let mut found = disk_health(disk);
     let read_only = Outcome::Value(ReadingValue::Flag(disk.facts.read_only));
     found.push((subject.clone(), ReadingKey::DiskReadOnly, read_only));
     let samples = match looking.tier {

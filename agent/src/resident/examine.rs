@@ -12,7 +12,8 @@ use super::state::State;
 use crate::clock::Clock;
 use crate::image_check::check_in_place;
 use crate::judging::{self, Judged};
-use crate::probe::evidence::{Found, Look, Looking, look};
+use crate::probe::disks;
+use crate::probe::evidence::{Found, Look, Looking, disk_health, look};
 use crate::probe::kernel_log::KernelLog;
 use crate::probe::source::Source;
 
@@ -84,6 +85,19 @@ fn os_disk(seen: &Look) -> Option<PathBuf> {
         return None;
     };
     disks.iter().find(|disk| disk.facts.id == partition.disk).map(|disk| disk.device.clone())
+}
+
+/// The cheap part of a look: kernel log and disk health. If it differs from last time, a whole look is due.
+pub fn quick_digest(source: &Source, kernel_log: &mut KernelLog) -> Digest {
+    let mut found = kernel_log.look(source);
+    match disks::read(source) {
+        Outcome::Value(disks) => found.extend(disks.iter().flat_map(disk_health)),
+        Outcome::Absent => {}
+        Outcome::Unreadable(why) => {
+            found.push((Subject::Node, ReadingKey::DiskReadErrors, Outcome::Unreadable(why)));
+        }
+    }
+    Digest::of(&serde_json::to_vec(&found).unwrap_or_default())
 }
 
 /// Judges with what the service has said, now or earlier.

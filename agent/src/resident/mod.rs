@@ -22,7 +22,7 @@ use contract::reading::{Outcome, Tier};
 use imaging::manifest::Manifest;
 use sd_notify::NotifyState;
 
-use self::examine::{Examination, digest, examine, judge};
+use self::examine::{Examination, digest, examine, judge, quick_digest};
 use self::state::State;
 use self::watchdog::Watchdog;
 use crate::clock::Clock;
@@ -37,6 +37,8 @@ use crate::service::trust::Pin;
 pub const STATE_DIRECTORY: &str = "/var/lib/reprieve-agent";
 /// However often it is told to look again, there is this much between two looks.
 const LOOK_PAUSE: Duration = Duration::from_secs(3);
+/// How often kernel log and disk health are looked at in between.
+const QUICK_EVERY: Duration = Duration::from_secs(60);
 /// How long to wait before asking again after a refusal that only a person can mend.
 const REFUSED_PAUSE: Duration = Duration::from_secs(300);
 /// How long an ordered reboot may take before it is asked for again.
@@ -149,9 +151,18 @@ impl Resident {
         loop {
             let looked_at = Instant::now();
             let mut instruction = self.look_and_report().await?;
+            let before = self.quick().await?;
+            let mut quick_at = Instant::now();
             while let After::Ask = self.obey(instruction).await? {
                 if looked_at.elapsed() >= self.look_every {
                     break;
+                }
+                if quick_at.elapsed() >= QUICK_EVERY {
+                    quick_at = Instant::now();
+                    if self.quick().await? != before {
+                        tracing::info!("the kernel log or a disk's health has changed");
+                        break;
+                    }
                 }
                 instruction = self.ask().await;
             }
@@ -201,6 +212,20 @@ impl Resident {
                 Ok(look_again("the report was refused"))
             }
         }
+    }
+
+    /// The cheap part of a look.
+    async fn quick(&mut self) -> anyhow::Result<Digest> {
+        let source = self.source.clone();
+        let mut kernel_log = std::mem::take(&mut self.kernel_log);
+        let (digest, kernel_log) = tokio::task::spawn_blocking(move || {
+            let digest = quick_digest(&source, &mut kernel_log);
+            (digest, kernel_log)
+        })
+        .await
+        .context("looking at the machine broke off")?;
+        self.kernel_log = kernel_log;
+        Ok(digest)
     }
 
     async fn examine(
