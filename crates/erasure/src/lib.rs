@@ -15,6 +15,7 @@ pub mod content;
 mod lying_devices;
 pub mod markers;
 pub mod method;
+mod not_erased;
 pub mod record;
 pub mod run;
 pub mod sample;
