@@ -1,12 +1,14 @@
 //! Bodies in, bounded; JSON and refusals out.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use contract::operator_api::ErrorKind;
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,6 +24,11 @@ pub const CHUNK_LIST_BYTES_MAX: usize = 1 << 20;
 pub const CHUNK_BYTES_MAX: usize = 4 << 20;
 /// The longest manifest as it is sent, in bytes.
 pub const MANIFEST_BYTES_MAX: usize = 64 << 20;
+
+/// How much of a refused body is taken in, in bytes.
+const DRAINED_BYTES_MAX: usize = 16 << 20;
+/// For how long a refused body is taken in.
+const DRAINED_FOR_MAX: Duration = Duration::from_secs(5);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -54,7 +61,7 @@ impl<T: Serialize> IntoResponse for Answer<T> {
 ///
 /// # Errors
 /// If it is longer or does not arrive whole.
-pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
+pub async fn read(headers: &HeaderMap, mut body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
     let too_large = || {
         Refusal::new(
             ErrorKind::TooLarge,
@@ -65,16 +72,37 @@ pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<B
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > bytes_max as u64) {
+        drain(body).await;
         return Err(too_large());
     }
-    axum::body::to_bytes(body, bytes_max).await.map_err(|error| {
-        let source = std::error::Error::source(&error);
-        if source.is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>()) {
-            too_large()
-        } else {
-            Refusal::bad_request("the body did not arrive whole", "send it again")
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|_| Refusal::bad_request("the body did not arrive whole", "send it again"))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() + data.len() > bytes_max {
+            drain(body).await;
+            return Err(too_large());
         }
-    })
+        bytes.extend_from_slice(data);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Takes in a little of what is refused: a client that is still sending when the connection closes
+/// does not see the refusal.
+async fn drain(mut body: Body) {
+    let mut left = DRAINED_BYTES_MAX;
+    let drained = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Time up or bytes up, the refusal goes out.
+    let _ = tokio::time::timeout(DRAINED_FOR_MAX, drained).await;
 }
 
 /// Reads a JSON body of at most `bytes_max` bytes.
@@ -110,6 +138,22 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
         .and_then(|value| value.strip_prefix("Bearer "))
         .filter(|bearer| !bearer.is_empty() && bearer.len() <= 1024)
         .ok_or_else(Refusal::unauthorized)
+}
+
+/// Gives refusals that the routing layer makes (a path or query that is not UTF-8, a request that took
+/// too long) the form of all others.
+pub async fn refuse_in_our_form(response: Response) -> Response {
+    let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    let status = response.status();
+    if json
+        || !(status.is_client_error() || status.is_server_error())
+        || status == StatusCode::RANGE_NOT_SATISFIABLE
+    {
+        return response;
+    }
+    let kind = if status.is_server_error() { ErrorKind::Internal } else { ErrorKind::BadRequest };
+    let refusal = Refusal::new(kind, format!("the request was refused: {status}"), "see docs/api.md");
+    (status, axum::Json(refusal.body())).into_response()
 }
 
 /// For paths that there are not.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::http::StatusCode;
+use axum::middleware::map_response;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -15,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::http::body::{no_such_method, no_such_path};
+use crate::http::body::{no_such_method, no_such_path, refuse_in_our_form};
 use crate::http::endpoints::Endpoints;
 use crate::http::{agent, imports, operator, plain};
 use crate::service::Service;
@@ -30,6 +31,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
 const HEAD_MAX: Duration = Duration::from_secs(30);
 /// How long a request may take in all. A question is held open for 30 s; an image's commit reads it all.
 const REQUEST_MAX: Duration = Duration::from_secs(900);
+/// The same for plain HTTP, until the answer begins; how long its bytes take is the client's affair.
+const PLAIN_REQUEST_MAX: Duration = Duration::from_secs(60);
 /// How long to wait after the kernel refused to accept (out of file descriptors), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -103,7 +106,8 @@ impl Listeners {
 
 fn plain_router(service: Arc<Service>) -> Router {
     plain::router(service)
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(120)))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PLAIN_REQUEST_MAX))
+        .layer(map_response(refuse_in_our_form))
 }
 
 fn api_router(service: Arc<Service>) -> Router {
@@ -116,6 +120,7 @@ fn api_router(service: Arc<Service>) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .with_state(service)
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_MAX))
+        .layer(map_response(refuse_in_our_form))
 }
 
 /// What connections need to know about the listeners.

@@ -241,7 +241,8 @@ pub enum JobState {
     Acting {
         /// Which step, from 0.
         step: u32,
-        /// Of how many.
+        /// Of how many. Named apart in JSON, because [`JobView`] has `steps` of its own beside it.
+        #[serde(rename = "steps_total")]
         steps: u32,
     },
     /// All steps are proven; the operating system has not reported yet.
@@ -341,4 +342,41 @@ pub struct ImportReply {
 pub struct ChunkList {
     /// The chunks.
     pub chunks: Vec<ChunkDigest>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JobState, JobView};
+    use crate::id::{JobId, NodeId, UnixMillis};
+
+    #[test]
+    fn a_job_reads_back_in_every_state() {
+        let reason = "why".to_owned();
+        for state in [
+            JobState::Waiting,
+            JobState::Booting { attempt: 1 },
+            JobState::Looking,
+            JobState::Ordered,
+            JobState::Acting { step: 0, steps: 2 },
+            JobState::ComingUp,
+            JobState::Done { action: crate::decision::Action::Keep },
+            JobState::Held { reason },
+            JobState::Cancelled,
+        ] {
+            let job = JobView {
+                id: JobId(uuid::Uuid::nil()),
+                node: NodeId(uuid::Uuid::nil()),
+                state,
+                requested_by: "operator".to_owned(),
+                created_at: UnixMillis(1),
+                changed_at: UnixMillis(2),
+                at_least: None,
+                progress: None,
+                steps: Vec::new(),
+                events: Vec::new(),
+            };
+            let text = serde_json::to_string(&job).unwrap();
+            assert_eq!(serde_json::from_str::<JobView>(&text).unwrap(), job, "{text}");
+        }
+    }
 }

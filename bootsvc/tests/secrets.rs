@@ -1,0 +1,68 @@
+//! Nothing secret is logged, whatever happens. A process of its own, because it listens to all logs.
+
+mod support;
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+
+use contract::operator_api::ErrorKind;
+use support::machine::Machine;
+use support::{Bench, kind_of};
+use tracing_subscriber::fmt::MakeWriter;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_logged_or_readable_by_others() {
+    let log = Log::default();
+    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).init();
+    let bench = Bench::start().await;
+    let mut machine = Machine::new(1);
+    let request = machine.boot(&bench).await.unwrap();
+    machine.enroll(&bench, &request).await.unwrap();
+    assert_eq!(kind_of(machine.enroll(&bench, &request).await), ErrorKind::Unauthorized);
+    machine.report(&bench).await;
+    bench.node(&machine.node.to_string()).await;
+    let text = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(text.contains("an unknown machine was recorded"), "nothing was logged at all");
+    for secret in [request.token.reveal(), machine.session.as_str(), bench.token.as_str()] {
+        assert!(!text.contains(secret), "a secret is in the log");
+    }
+    // Only hashes are stored.
+    let database = std::fs::read(bench.folder.path().join("reprieve.sqlite-wal")).unwrap();
+    for secret in [request.token.reveal(), machine.session.as_str()] {
+        assert!(
+            !database.windows(secret.len()).any(|window| window == secret.as_bytes()),
+            "a secret is stored"
+        );
+    }
+    for (name, mode) in [
+        ("operator.token", 0o600),
+        ("order.key", 0o600),
+        ("image.key", 0o600),
+        ("ca.key", 0o600),
+        ("ca.pem", 0o644),
+    ] {
+        let metadata = std::fs::metadata(bench.folder.path().join(name)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, mode, "{name}");
+    }
+}

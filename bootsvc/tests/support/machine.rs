@@ -1,0 +1,313 @@
+//! A machine: boots, enrolls, looks, judges with the service's facts, and obeys.
+
+use contract::agent_api::{
+    Begin, ContextReply, EnrollReply, EnrollRequest, Finish, FinishResult, Instruction, Report,
+    ResidentIdentity, StepResult,
+};
+use contract::evidence::Evidence;
+use contract::id::{BootId, Digest, EvidenceId, ImageId, MacAddress, NodeId};
+use contract::inventory::{DiskFacts, Firmware, Inventory, NicFacts, Transport};
+use contract::operator_api::ErrorBody;
+use contract::order::{Order, SignedOrder};
+use contract::plan::{Plan, Step};
+use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier, Trust};
+use contract::secret::Secret;
+use reprieve_bootsvc::judging;
+use reqwest::Method;
+use uuid::Uuid;
+use verdict::policy::Policy;
+
+use super::Bench;
+
+pub const DISK: &str = "virtio-os";
+pub const SERIAL: &str = "SN-1";
+
+/// One machine in one boot.
+pub struct Machine {
+    pub mac: MacAddress,
+    pub uuid: Uuid,
+    pub node: NodeId,
+    pub boot_id: BootId,
+    pub nonce: Digest,
+    pub session: String,
+    /// The image on its disk; none for a blank disk.
+    pub installed: Option<ImageId>,
+    /// NVMe-like health: kernel lines about failing hardware.
+    pub failing: bool,
+}
+
+/// The value of a kernel parameter in a boot script.
+pub fn parameter(script: &str, name: &str) -> Option<String> {
+    let at = script.find(&format!(" {name}="))?;
+    let rest = &script[at + name.len() + 2..];
+    Some(rest.split_whitespace().next().unwrap_or_default().to_owned())
+}
+
+impl Machine {
+    pub fn new(last: u8) -> Self {
+        Self {
+            mac: MacAddress([0x52, 0x54, 0, 0, 0, last]),
+            uuid: Uuid::from_u128(u128::from(last) + 1000),
+            node: NodeId(Uuid::nil()),
+            boot_id: BootId(Uuid::nil()),
+            nonce: Digest::of(b""),
+            session: String::new(),
+            installed: None,
+            failing: false,
+        }
+    }
+
+    /// Fetches the script; the enrolment that the ramdisk would make of it, if it is given the ramdisk.
+    pub async fn boot(&mut self, bench: &Bench) -> Option<EnrollRequest> {
+        let script = bench.script(&self.mac.to_string()).await;
+        let token = parameter(&script, "reprieve.token")?;
+        assert_eq!(parameter(&script, "reprieve.service").unwrap(), format!("https://{}", bench.api));
+        self.node = parameter(&script, "reprieve.node").unwrap().parse().unwrap();
+        self.boot_id = BootId(Uuid::new_v4());
+        self.nonce = Digest::of(self.boot_id.to_string().as_bytes());
+        Some(EnrollRequest {
+            node: self.node,
+            token: Secret::new(token),
+            boot_id: self.boot_id,
+            nonce: self.nonce,
+            system_uuid: Outcome::Value(self.uuid),
+            macs: vec![self.mac],
+            agent_version: "test".to_owned(),
+            since_kernel_start_millis: 1500,
+        })
+    }
+
+    pub async fn enroll(&mut self, bench: &Bench, request: &EnrollRequest) -> Result<EnrollReply, ErrorBody> {
+        let reply: EnrollReply = bench.call(Method::POST, "/v1/agent/enroll", "none", request).await?;
+        self.session = reply.session.reveal().to_owned();
+        Ok(reply)
+    }
+
+    /// Boots into the ramdisk and enrolls.
+    pub async fn come(&mut self, bench: &Bench) -> EnrollReply {
+        let request = self.boot(bench).await.expect("the ramdisk");
+        self.enroll(bench, &request).await.unwrap()
+    }
+
+    pub async fn context(&self, bench: &Bench) -> ContextReply {
+        bench.call(Method::GET, "/v1/agent/context", &self.session, &()).await.unwrap()
+    }
+
+    pub async fn next(&self, bench: &Bench) -> Instruction {
+        bench.call(Method::GET, "/v1/agent/next", &self.session, &()).await.unwrap()
+    }
+
+    fn inventory(&self) -> Inventory {
+        Inventory {
+            system_uuid: Outcome::Value(self.uuid),
+            vendor: Outcome::Absent,
+            product: Outcome::Absent,
+            serial: Outcome::Value(SERIAL.to_owned()),
+            bios_version: Outcome::Absent,
+            firmware: Outcome::Value(Firmware::Uefi),
+            cpu_model: Outcome::Absent,
+            cpu_count: Outcome::Value(2),
+            memory_bytes: Outcome::Value(1 << 30),
+            disks: Outcome::Value(vec![DiskFacts {
+                id: DISK.parse().unwrap(),
+                kernel_name: "vda".to_owned(),
+                transport: Transport::Virtio,
+                model: Outcome::Absent,
+                serial: Outcome::Absent,
+                firmware_revision: Outcome::Absent,
+                size_bytes: 1 << 30,
+                logical_sector_bytes: 512,
+                rotational: Outcome::Absent,
+                read_only: false,
+                removable: false,
+                nvme: Outcome::Absent,
+            }]),
+            nics: Outcome::Value(vec![NicFacts {
+                mac: self.mac,
+                kernel_name: "eth0".to_owned(),
+                driver: Outcome::Absent,
+                link_up: Outcome::Value(true),
+                speed_megabits: Outcome::Absent,
+            }]),
+        }
+    }
+
+    fn readings(&self) -> Vec<(Subject, ReadingKey, Outcome<ReadingValue>)> {
+        let none = || Outcome::Value(ReadingValue::list(Vec::new()));
+        let list = |items: &[&str]| {
+            Outcome::Value(ReadingValue::list(items.iter().map(|item| (*item).to_owned()).collect()))
+        };
+        let disk = Subject::Disk(DISK.parse().unwrap());
+        let failing =
+            if self.failing { list(&["mce: [Hardware Error]: Machine check events logged"]) } else { none() };
+        let mut readings = vec![
+            (Subject::Node, ReadingKey::KernelStorageErrors, none()),
+            (Subject::Node, ReadingKey::KernelHardwareErrors, failing),
+            (
+                disk.clone(),
+                ReadingKey::DiskReadErrors,
+                Outcome::Value(ReadingValue::Count(if self.failing { 7 } else { 0 })),
+            ),
+            (disk.clone(), ReadingKey::DiskReadOnly, Outcome::Value(ReadingValue::Flag(false))),
+        ];
+        let Some(image) = self.installed else {
+            readings.push((disk, ReadingKey::DiskContentSignatures, none()));
+            readings.push((Subject::Image, ReadingKey::ImageInstalled, Outcome::Absent));
+            readings.push((
+                Subject::Image,
+                ReadingKey::ImageUnfinished,
+                Outcome::Value(ReadingValue::Flag(true)),
+            ));
+            return readings;
+        };
+        readings.push((disk, ReadingKey::DiskContentSignatures, list(&["gpt", "ext4"])));
+        let file_system = Subject::FileSystem("vda1".to_owned());
+        readings.push((
+            file_system.clone(),
+            ReadingKey::FileSystemErrors,
+            Outcome::Value(ReadingValue::Count(0)),
+        ));
+        readings.push((
+            file_system,
+            ReadingKey::FileSystemNeedsRecovery,
+            Outcome::Value(ReadingValue::Flag(false)),
+        ));
+        readings.push((
+            Subject::Image,
+            ReadingKey::ImageInstalled,
+            Outcome::Value(ReadingValue::Text(image.to_string())),
+        ));
+        readings.push((
+            Subject::Image,
+            ReadingKey::ImageUnfinished,
+            Outcome::Value(ReadingValue::Flag(false)),
+        ));
+        readings.push((
+            Subject::Image,
+            ReadingKey::ImageFilesChecked,
+            Outcome::Value(ReadingValue::Count(10)),
+        ));
+        for key in [
+            ReadingKey::ImagePartitionsAltered,
+            ReadingKey::ImageFilesAltered,
+            ReadingKey::ImageFilesMissing,
+            ReadingKey::ImageFilesForeign,
+        ] {
+            readings.push((Subject::Image, key, none()));
+        }
+        readings
+    }
+
+    pub fn look(&self, trust: Trust) -> Evidence {
+        let now = reprieve_bootsvc::clock::now();
+        let reading = |(subject, key, outcome)| Reading {
+            subject,
+            key,
+            outcome,
+            observed_at: now,
+            boot_id: self.boot_id,
+            trust,
+        };
+        let mut evidence = Evidence {
+            id: EvidenceId(Uuid::new_v4()),
+            node: self.node,
+            taken_at: now,
+            boot_id: self.boot_id,
+            trust,
+            tier: if trust == Trust::Ramdisk { Tier::T2 } else { Tier::T1 },
+            agent_version: "test".to_owned(),
+            inventory: self.inventory(),
+            readings: self.readings().into_iter().map(reading).collect(),
+        };
+        evidence.sort();
+        evidence
+    }
+
+    /// What an agent reports: evidence, and what it makes of it with the service's facts.
+    pub async fn report_of(&self, bench: &Bench, trust: Trust) -> Report {
+        let context = self.context(bench).await;
+        let evidence = self.look(trust);
+        let policy = Policy::parse(&context.policy).unwrap();
+        let decision = judging::judge(&evidence, &context.node, &policy, context.now);
+        let plan = judging::plan(&decision, &evidence, &context.node, &policy, self.nonce).unwrap_or(None);
+        Report { evidence, decision: Some(decision), plan, nonce: self.nonce }
+    }
+
+    pub async fn send(&self, bench: &Bench, report: &Report) -> Result<Instruction, ErrorBody> {
+        bench.call(Method::POST, "/v1/agent/report", &self.session, report).await
+    }
+
+    pub async fn report(&self, bench: &Bench) -> (Report, Instruction) {
+        let report = self.report_of(bench, Trust::Ramdisk).await;
+        let instruction = self.send(bench, &report).await.unwrap();
+        (report, instruction)
+    }
+
+    pub async fn begin(&self, bench: &Bench, order: &Order, step: u32) -> Result<(), ErrorBody> {
+        bench.call(Method::POST, "/v1/agent/begin", &self.session, &Begin { order: order.id, step }).await
+    }
+
+    pub async fn finish(
+        &self,
+        bench: &Bench,
+        order: &Order,
+        result: FinishResult,
+        steps: Vec<StepResult>,
+    ) -> Result<Instruction, ErrorBody> {
+        let finish = Finish { order: order.id, result, steps };
+        bench.call(Method::POST, "/v1/agent/finish", &self.session, &finish).await
+    }
+
+    /// Carries a plan out, as far as the service can see.
+    pub async fn carry_out(
+        &mut self,
+        bench: &Bench,
+        order: &Order,
+        plan: &Plan,
+    ) -> (Option<ResidentIdentity>, Instruction) {
+        let mut identity = None;
+        for (step, what) in plan.steps.iter().enumerate() {
+            self.begin(bench, order, u32::try_from(step).unwrap()).await.unwrap();
+            if let Step::WriteImage { image, .. } = what {
+                let given: ResidentIdentity =
+                    bench.call(Method::POST, "/v1/agent/credential", &self.session, &()).await.unwrap();
+                assert_eq!(given.image, *image);
+                identity = Some(given);
+                self.installed = Some(*image);
+            }
+        }
+        let instruction = self.finish(bench, order, FinishResult::Done, results(plan)).await.unwrap();
+        (identity, instruction)
+    }
+
+    /// The installed system's agent, in a new boot.
+    pub fn into_resident(mut self, credential: &Secret) -> Self {
+        self.boot_id = BootId(Uuid::new_v4());
+        self.session = credential.reveal().to_owned();
+        self
+    }
+}
+
+/// Results with a proof for every step.
+pub fn results(plan: &Plan) -> Vec<StepResult> {
+    let result = |(step, what): (usize, &Step)| StepResult {
+        step: u32::try_from(step).unwrap(),
+        bytes_read: 1,
+        bytes_fetched: 1,
+        bytes_written: 1,
+        millis: 1,
+        proof: "read back and compared".to_owned(),
+        erase_record: matches!(what, Step::Erase { .. }).then(|| "{}".to_owned()),
+    };
+    plan.steps.iter().enumerate().map(result).collect()
+}
+
+/// The order in an instruction, checked with the service's key.
+pub fn order_in(bench: &Bench, instruction: &Instruction) -> Order {
+    order_of(bench, instruction).1
+}
+
+pub fn order_of(bench: &Bench, instruction: &Instruction) -> (SignedOrder, Order) {
+    let Instruction::Proceed { order } = instruction else { panic!("no order: {instruction:?}") };
+    (order.clone(), order.verify(&bench.service.authority.order_key.verifying_key()).unwrap())
+}
