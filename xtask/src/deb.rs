@@ -1,4 +1,4 @@
-//! `cargo xtask deb`: Debian packages of agent, boot service and command.
+//! `cargo xtask deb`: Debian packages of agent, boot service, ramdisk and command.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::command::{output, run_logged};
-use crate::{packages, paths, toolchain};
+use crate::{ipxe, packages, paths, ramdisk, toolchain};
 
 /// Files get this time, so that the same input gives the same package: 2025-01-01 00:00 UTC.
 pub const SOURCE_DATE_EPOCH: &str = "1735689600";
@@ -47,6 +47,8 @@ enum Content<'a> {
     Source(&'static str),
     /// Text made here.
     Text(String),
+    /// A file that was built or fetched, as it is.
+    Data(PathBuf),
 }
 
 /// Builds the packages into `build/deb/`; gives their files.
@@ -59,6 +61,7 @@ pub fn build(options: &Options) -> Result<Vec<PathBuf>> {
         let service = toolchain::build_native("reprieve-bootsvc", &options.profile)?;
         let command = toolchain::build_native("reprieve", &options.profile)?;
         built.push(service_package(&service)?);
+        built.push(ramdisk_package()?);
         built.push(command_package(&command)?);
     }
     for file in &built {
@@ -89,7 +92,7 @@ fn service_package(service: &Path) -> Result<PathBuf> {
     write(&Package {
         name: "reprieve-bootsvc",
         summary: "network-boots machines and keeps their jobs",
-        depends: "libc6 (>= 2.36), systemd",
+        depends: "libc6 (>= 2.36), systemd, reprieve-ramdisk",
         files: vec![
             ("usr/bin/reprieve-bootsvc".to_owned(), Content::Program(service)),
             (
@@ -107,6 +110,30 @@ fn service_package(service: &Path) -> Result<PathBuf> {
         ],
         unit: Some("reprieve-bootsvc.service"),
         before_start: "systemd-sysusers reprieve-bootsvc.conf\nsystemd-tmpfiles --create reprieve-bootsvc.conf\n",
+    })
+}
+
+/// What the service hands out, where it looks for it when its configuration names nothing else.
+fn ramdisk_package() -> Result<PathBuf> {
+    let ramdisk = ramdisk::build(&ramdisk::Options::default())?;
+    let mut files = vec![
+        ("usr/share/reprieve/ramdisk/vmlinuz".to_owned(), Content::Data(ramdisk.kernel)),
+        ("usr/share/reprieve/ramdisk/initramfs.cpio.zst".to_owned(), Content::Data(ramdisk.initramfs)),
+        (
+            "usr/share/reprieve/ramdisk/initramfs-server.cpio.zst".to_owned(),
+            Content::Data(ramdisk.server_initramfs),
+        ),
+    ];
+    for (name, file) in ipxe::loaders()? {
+        files.push((format!("usr/share/reprieve/ipxe/{name}"), Content::Data(file)));
+    }
+    write(&Package {
+        name: "reprieve-ramdisk",
+        summary: "kernel, ramdisk and boot programs that Reprieve hands out",
+        depends: "",
+        files,
+        unit: None,
+        before_start: "",
     })
 }
 
@@ -193,6 +220,11 @@ fn put(target: &Path, content: &Content) -> Result<()> {
     match content {
         Content::Text(text) => put_text(target, text, 0o644),
         Content::Source(path) => put_text(target, &paths::read_text(&paths::repository().join(path))?, 0o644),
+        Content::Data(path) => {
+            let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+            paths::write_whole(target, &bytes)?;
+            set_mode(target, 0o644)
+        }
         Content::Program(path) => {
             if let Some(parent) = target.parent() {
                 paths::ensure_directory(parent)?;

@@ -17,6 +17,12 @@ const LOADERS: &[(&str, &str)] = &[
     ("ipxe-arm64.efi", "ipxe-arm64.efi"),
 ];
 
+/// The boot programs: the names under which they are served, and their files.
+pub fn loaders() -> Result<Vec<(&'static str, PathBuf)>> {
+    let folder = ensure()?;
+    Ok(LOADERS.iter().map(|(name, _)| (*name, folder.join(name))).collect())
+}
+
 /// Makes sure that `build/ipxe/` holds the boot programs; gives the folder.
 pub fn ensure() -> Result<PathBuf> {
     let folder = paths::build("ipxe");
