@@ -22,7 +22,7 @@ pub struct Arguments {
 /// How to reach the service. Each can also stand in ~/.config/reprieve/config.toml.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Connection {
-    /// Address of the service, such as <https://192.0.2.1:8443>
+    /// Address of the service, such as `https://192.0.2.1:8443`
     #[arg(long, global = true, env = "REPRIEVE_SERVICE", value_name = "URL")]
     pub service: Option<String>,
     /// The service's CA certificate (PEM)
