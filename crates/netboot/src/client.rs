@@ -173,6 +173,9 @@ mod tests {
     use super::*;
     use crate::dhcp::request::tests::{MAC, datagram};
 
+    /// Name, options, what they mean.
+    type Row<'options> = (&'static str, &'options [(u8, &'options [u8])], ClientKind);
+
     fn kind_of(mac: [u8; 6], options: &[(u8, &[u8])]) -> ClientKind {
         let mut all: Vec<(u8, &[u8])> = vec![(53, &[1])];
         all.extend(options);
@@ -190,7 +193,7 @@ mod tests {
     #[test]
     fn firmware_clients() {
         let x64_unsupported = ClientKind::Unsupported { architecture: 6 };
-        let table: &[(&str, &[(u8, &[u8])], ClientKind)] = &[
+        let table: &[Row] = &[
             ("BIOS ROM", &[(60, PXE), (93, &[0, 0])], ClientKind::Bios),
             ("BIOS ROM without 93 and GUID", &[(60, b"PXEClient")], ClientKind::Bios),
             ("OVMF", &[(60, PXE_X64), (93, &[0, 7]), (94, &[1, 3, 16])], ClientKind::UefiX64),
@@ -227,7 +230,7 @@ mod tests {
     fn ipxe_clients() {
         let bios = ClientKind::Ipxe { firmware: Firmware::Bios };
         let x64 = ClientKind::Ipxe { firmware: Firmware::UefiX64 };
-        let table: &[(&str, &[(u8, &[u8])], ClientKind)] = &[
+        let table: &[Row] = &[
             ("bare", &[(60, PXE), (93, &[0, 0]), (77, b"iPXE"), (175, IPXE_HTTP)], bios),
             ("RFC 3004", &[(60, PXE_X64), (93, &[0, 7]), (77, b"\x04iPXE"), (175, IPXE_HTTP)], x64),
             ("RFC 3004, second", &[(60, PXE_X64), (77, b"\x03abc\x04iPXE")], x64),

@@ -124,7 +124,7 @@ pub fn respond_as_proxy(
             if for_other {
                 return silent(Event::OtherServer);
             }
-            let reply = reply(ReplyType::Ack).from_proxy_port(source);
+            let reply = reply(ReplyType::Ack).on_proxy_port(source);
             Outcome { lease_change: None, reply: Some(reply), event: Event::ProxyAcknowledged }
         }
         _ => silent(Event::ProxyIgnored),

@@ -1,6 +1,6 @@
 //! Replies: built with the codec's owned types, padded, addressed.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use contract::id::MacAddress;
 use dhcproto::v4::{DhcpOption, Flags, HType, Message, MessageType, Opcode, OptionCode, UnknownOption};
@@ -166,7 +166,7 @@ impl Reply {
     }
 
     /// Notes that the request came in on the ProxyDHCP port, from here.
-    pub(super) fn from_proxy_port(mut self, source: std::net::SocketAddrV4) -> Self {
+    pub(super) fn on_proxy_port(mut self, source: SocketAddrV4) -> Self {
         self.facts.proxy_source = Some(source);
         self
     }
