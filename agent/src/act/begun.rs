@@ -21,7 +21,10 @@ impl Begun {
     /// permit is gone.
     pub async fn record(permit: StepPermit, service: &dyn Service) -> anyhow::Result<Self> {
         service.begin(permit.order(), permit.index()).await.with_context(|| {
-            format!("the service did not record that step {} begins; nothing of it was written", permit.index())
+            format!(
+                "the service did not record that step {} begins; nothing of it was written",
+                permit.index()
+            )
         })?;
         Ok(Self { step: permit.step().clone() })
     }

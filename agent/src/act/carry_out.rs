@@ -133,8 +133,11 @@ async fn manifest_of(
     if let Some(manifest) = manifests.get(&image) {
         return Ok(Arc::clone(manifest));
     }
-    let manifest =
-        world.service.manifest(image).await.with_context(|| format!("could not get the manifest of image {image}"))?;
+    let manifest = world
+        .service
+        .manifest(image)
+        .await
+        .with_context(|| format!("could not get the manifest of image {image}"))?;
     // The service's client has checked this; an image that is another one would be the worst mistake.
     let found = manifest.id().context("the manifest that came is not consistent")?;
     anyhow::ensure!(found == image, "the manifest that came for image {image} is that of {found}");
@@ -156,13 +159,21 @@ async fn open(step: &Step, meter: &Arc<Meter>, world: &World) -> anyhow::Result<
     })
 }
 
-async fn run(permit: StepPermit, prepared: Prepared, world: &World, meter: &Arc<Meter>) -> anyhow::Result<Proven> {
+async fn run(
+    permit: StepPermit,
+    prepared: Prepared,
+    world: &World,
+    meter: &Arc<Meter>,
+) -> anyhow::Result<Proven> {
     let proven = |proof| Proven { proof, erase_record: None };
     match prepared {
         Prepared::Erase => {
             let begun = Begun::record(permit, &*world.service).await?;
-            let with =
-                Erase { disks: Arc::clone(&world.disks), meter: Arc::clone(meter), clock: Arc::clone(&world.clock) };
+            let with = Erase {
+                disks: Arc::clone(&world.disks),
+                meter: Arc::clone(meter),
+                clock: Arc::clone(&world.clock),
+            };
             let record = tokio::task::spawn_blocking(move || erase(begun, &with))
                 .await
                 .context("the thread that erased a disk ended early")??;
@@ -181,7 +192,8 @@ async fn run(permit: StepPermit, prepared: Prepared, world: &World, meter: &Arc<
         }
         Prepared::RepairFiles { manifest } => {
             let begun = Begun::record(permit, &*world.service).await?;
-            let repair = FileRepair { service: Arc::clone(&world.service), meter: Arc::clone(meter), manifest };
+            let repair =
+                FileRepair { service: Arc::clone(&world.service), meter: Arc::clone(meter), manifest };
             repair_files(begun, &repair, &world.disks).await.map(proven)
         }
     }

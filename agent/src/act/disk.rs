@@ -57,7 +57,8 @@ impl DirectDisk {
 
     fn open(path: &Path, options: &OpenOptions) -> anyhow::Result<Self> {
         let file = options.open(path).with_context(|| format!("could not open disk {}", path.display()))?;
-        let kind = file.metadata().with_context(|| format!("could not look at {}", path.display()))?.file_type();
+        let kind =
+            file.metadata().with_context(|| format!("could not look at {}", path.display()))?.file_type();
         if !kind.is_block_device() {
             bail!("{} is not a block device", path.display());
         }
@@ -74,7 +75,9 @@ impl DirectDisk {
         let sector_bytes = u32::try_from(sector_bytes)
             .ok()
             .filter(|bytes| bytes.is_power_of_two() && (512..=4096).contains(bytes))
-            .with_context(|| format!("{} has sectors of {sector_bytes} bytes, which we cannot handle", path.display()))?;
+            .with_context(|| {
+                format!("{} has sectors of {sector_bytes} bytes, which we cannot handle", path.display())
+            })?;
         Ok(Self { file, size_bytes, sector_bytes })
     }
 
@@ -194,7 +197,8 @@ impl Disks for MachineDisks {
 /// When sysfs cannot be read, has no such partition, or has it somewhere else.
 pub fn partition_device(disk: &Path, place: PartitionPlace) -> anyhow::Result<PathBuf> {
     let device = fs::metadata(disk).with_context(|| format!("could not look at {}", disk.display()))?.rdev();
-    let folder = format!("/sys/dev/block/{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let folder =
+        format!("/sys/dev/block/{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device));
     let entries = fs::read_dir(&folder).with_context(|| format!("could not list {folder}"))?;
     for entry in entries {
         let entry = entry.with_context(|| format!("could not list {folder}"))?;
@@ -223,3 +227,6 @@ fn read_number(path: &Path) -> anyhow::Result<u64> {
     let text = fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
     text.trim().parse().with_context(|| format!("{} does not hold a number", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,9 +41,9 @@ pub fn erase(begun: Begun, erase: &Erase) -> anyhow::Result<EraseRecord> {
     let mut run = EraseRun::new(task)?;
     let started_at = (erase.clock)();
     erase.drive(&mut run, &disk)?;
-    let erased: Erased = run
-        .finish(started_at, (erase.clock)())
-        .with_context(|| format!("disk {} is not erased; treat it as if it still held all its data", disk.id))?;
+    let erased: Erased = run.finish(started_at, (erase.clock)()).with_context(|| {
+        format!("disk {} is not erased; treat it as if it still held all its data", disk.id)
+    })?;
     Ok(erased.record().clone())
 }
 
@@ -63,28 +63,44 @@ impl Erase {
                     if verifying && self.meter.progress().phase != "verifying" {
                         self.meter.begin("verifying", run.bytes_to_read());
                     }
-                    let mut buffer = AlignedBuffer::zeroed(usize::try_from(span.bytes).context("a span is too long")?);
+                    let mut buffer =
+                        AlignedBuffer::zeroed(usize::try_from(span.bytes).context("a span is too long")?);
                     let read = device.read_at(span.offset, buffer.bytes_mut());
                     self.meter.count_read(span.bytes);
                     if verifying {
                         self.meter.advance(span.bytes);
                     }
-                    run.observed(span.offset, read.map(|()| buffer.bytes()).map_err(|error| error.to_string()));
+                    run.observed(
+                        span.offset,
+                        read.map(|()| buffer.bytes()).map_err(|error| error.to_string()),
+                    );
                 }
                 Next::Execute(method) => {
                     let executed = self.execute(&*device, method);
                     drop(device);
                     // Opened anew: by its identity, with its size and sector as they are now.
-                    device = self.disks.open(target).context("the disk could not be opened again after the erase")?;
+                    device = self
+                        .disks
+                        .open(target)
+                        .context("the disk could not be opened again after the erase")?;
                     device.drop_caches().context("could not drop the kernel's cache after the erase")?;
                     verifying = true;
-                    run.executed(executed.map(|done| done.report(target, &*device)).map_err(|error| format!("{error:#}")));
+                    run.executed(
+                        executed
+                            .map(|done| done.report(target, &*device))
+                            .map_err(|error| format!("{error:#}")),
+                    );
                 }
             }
         }
     }
 
-    fn write_markers(&self, run: &EraseRun, device: &dyn BlockDevice, offsets: &[u64]) -> std::io::Result<()> {
+    fn write_markers(
+        &self,
+        run: &EraseRun,
+        device: &dyn BlockDevice,
+        offsets: &[u64],
+    ) -> std::io::Result<()> {
         for offset in offsets {
             let marker = run.marker(*offset);
             device.write_at(*offset, &marker)?;
@@ -112,7 +128,9 @@ impl Erase {
         let mut at = 0;
         while at < size {
             let length = usize::try_from(size - at).unwrap_or(WRITE_BYTES).min(WRITE_BYTES);
-            device.write_at(at, &zeros.bytes()[..length]).with_context(|| format!("could not write zeros at byte {at}"))?;
+            device
+                .write_at(at, &zeros.bytes()[..length])
+                .with_context(|| format!("could not write zeros at byte {at}"))?;
             at += length as u64;
             self.meter.count_written(length as u64);
             self.meter.advance(length as u64);

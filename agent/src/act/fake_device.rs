@@ -19,7 +19,7 @@ pub struct Faults {
     /// All writes are acknowledged and dropped from this one on.
     pub write_blocked_from: Option<usize>,
     /// Reading any of these bytes fails.
-    pub unreadable: Vec<Range<u64>>,
+    pub unreadable: Option<Range<u64>>,
     /// A format is answered with success and does nothing.
     pub format_does_nothing: bool,
     /// A format is answered with an error.
@@ -128,7 +128,7 @@ impl BlockDevice for FakeDevice {
         }
         let end = offset_bytes + buffer.len() as u64;
         assert!(offset_bytes.is_multiple_of(512) && end.is_multiple_of(512), "whole sectors only");
-        if state.faults.unreadable.iter().any(|bad| bad.start < end && offset_bytes < bad.end) {
+        if state.faults.unreadable.as_ref().is_some_and(|bad| bad.start < end && offset_bytes < bad.end) {
             return Err(io::Error::from_raw_os_error(nix::libc::EIO));
         }
         let start = offset_bytes as usize;
@@ -149,7 +149,9 @@ impl BlockDevice for FakeDevice {
         let index = state.writes.len();
         state.writes.push(WriteSeen { offset_bytes, length_bytes: bytes.len() as u64 });
         let faults = state.faults.clone();
-        if faults.dropped_writes.contains(&index) || faults.write_blocked_from.is_some_and(|from| index >= from) {
+        if faults.dropped_writes.contains(&index)
+            || faults.write_blocked_from.is_some_and(|from| index >= from)
+        {
             return Ok(());
         }
         let torn = faults.power_cut_at_write == Some(index);

@@ -50,10 +50,13 @@ pub fn image() -> Image {
     let mut bytes = noise(1, 6 * CHUNK_BYTES);
     bytes[2 * CHUNK_BYTES..3 * CHUNK_BYTES].fill(0);
     bytes.copy_within(3 * CHUNK_BYTES..4 * CHUNK_BYTES, 4 * CHUNK_BYTES);
-    of_bytes(bytes, vec![
-        partition(1, 1 << 20, FIRST_PARTITION_END, PartitionRole::Esp),
-        partition(2, FIRST_PARTITION_END, 5 << 20, PartitionRole::Other),
-    ])
+    of_bytes(
+        bytes,
+        vec![
+            partition(1, 1 << 20, FIRST_PARTITION_END, PartitionRole::Esp),
+            partition(2, FIRST_PARTITION_END, 5 << 20, PartitionRole::Other),
+        ],
+    )
 }
 
 /// A partition that starts and ends at these bytes.

@@ -106,14 +106,18 @@ fn read_configuration(root: &Root) -> anyhow::Result<String> {
 
 fn load_entry(root: &Root, entry: &BootEntry) -> anyhow::Result<()> {
     let open = |path: &str| -> anyhow::Result<File> {
-        root.open_file(Path::new(path)).with_context(|| format!("could not open {path} of the installed system"))
+        root.open_file(Path::new(path))
+            .with_context(|| format!("could not open {path} of the installed system"))
     };
     let kernel = open(&entry.kernel)?;
     let initial_ramdisk = entry.initial_ramdisk.as_deref().map(open).transpose()?;
     if entry.command_line.len() >= COMMAND_LINE_BYTES_MAX {
-        bail!("the kernel command line of the installed system is longer than {COMMAND_LINE_BYTES_MAX} bytes");
+        bail!(
+            "the kernel command line of the installed system is longer than {COMMAND_LINE_BYTES_MAX} bytes"
+        );
     }
-    let command_line = CString::new(entry.command_line.as_str()).context("the kernel command line holds a zero byte")?;
+    let command_line =
+        CString::new(entry.command_line.as_str()).context("the kernel command line holds a zero byte")?;
     kexec_file_load(&kernel, initial_ramdisk.as_ref(), &command_line)
         .context("the running kernel did not take the installed one; boot through the firmware instead")
 }

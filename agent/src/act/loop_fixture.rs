@@ -35,8 +35,11 @@ impl Loop {
     pub fn attach_with_partitions(file: &Path, image: &Image) -> Self {
         let mut attached = Self::attach(file);
         for partition in &image.manifest.partitions {
-            let numbers = [u64::from(partition.number), partition.first_byte / 512, partition.length_bytes / 512];
-            output(Command::new("addpart").arg(&attached.device).args(numbers.map(|number| number.to_string())));
+            let numbers =
+                [u64::from(partition.number), partition.first_byte / 512, partition.length_bytes / 512];
+            output(
+                Command::new("addpart").arg(&attached.device).args(numbers.map(|number| number.to_string())),
+            );
             attached.partitions.push(partition.number);
         }
         attached
@@ -67,7 +70,8 @@ fn fill(root: &Path) {
     for folder in ["usr/bin", "usr/lib/deep/er", "boot/grub", "etc", "var/log"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
-    for (name, size) in [("usr/bin/tool", 2_500_000), ("usr/bin/sudo", 70_000), ("usr/lib/library", 300_000)] {
+    for (name, size) in [("usr/bin/tool", 2_500_000), ("usr/bin/sudo", 70_000), ("usr/lib/library", 300_000)]
+    {
         fs::write(root.join(name), noise(size as u32, size)).unwrap();
     }
     for number in 0..50 {

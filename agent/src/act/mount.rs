@@ -43,7 +43,8 @@ impl Mount {
     pub fn ext4(device: &Path, access: Access) -> anyhow::Result<Self> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let point = Path::new(MOUNT_FOLDER).join(format!("{}-{number}", std::process::id()));
-        fs::create_dir_all(&point).with_context(|| format!("could not make the mount point {}", point.display()))?;
+        fs::create_dir_all(&point)
+            .with_context(|| format!("could not make the mount point {}", point.display()))?;
         let mut mount = Self { point, mounted: false };
         let common = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
         let (flags, options) = match access {

@@ -83,7 +83,9 @@ fn submit(file: &File, command: &mut AdminCommand, name: &str) -> io::Result<()>
     // either null with length 0 or a buffer of `data_bytes` that outlives the call.
     let status = unsafe { ioctl::admin_command(file.as_raw_fd(), command) }?;
     if status != 0 {
-        return Err(io::Error::other(format!("the controller answered NVMe {name} with status {status:#06x}")));
+        return Err(io::Error::other(format!(
+            "the controller answered NVMe {name} with status {status:#06x}"
+        )));
     }
     Ok(())
 }

@@ -54,7 +54,10 @@ pub fn entries_to_repair(manifest: &Manifest, paths: &[String]) -> anyhow::Resul
 }
 
 fn root_of(manifest: &Manifest) -> anyhow::Result<&RootManifest> {
-    manifest.root.as_ref().with_context(|| format!("the image {} has no root file system that is known", manifest.name))
+    manifest
+        .root
+        .as_ref()
+        .with_context(|| format!("the image {} has no root file system that is known", manifest.name))
 }
 
 /// Finds the root partition, puts the files back, and proves it through a new read-only mount.
@@ -75,7 +78,9 @@ pub async fn repair_files(
 
 fn root_partition(manifest: &Manifest, disks: &Arc<dyn Disks>, disk: &DiskTarget) -> anyhow::Result<PathBuf> {
     let place = root_place(manifest, root_of(manifest)?)?;
-    disks.partition(disk, place).with_context(|| format!("could not find the root partition of disk {}", disk.id))
+    disks
+        .partition(disk, place)
+        .with_context(|| format!("could not find the root partition of disk {}", disk.id))
 }
 
 /// Puts the files back on the file system of this block device.
@@ -103,10 +108,14 @@ async fn repair_on(repair: &FileRepair, partition: &Path, paths: &[String]) -> a
     let count = paths.len();
     let (partition, repair) = (partition.to_owned(), repair.clone());
     blocking(move || prove(&repair, &partition, &restored)).await?;
-    Ok(format!("{count} paths were put back; through a new read-only mount each has the image's content, mode and owner"))
+    Ok(format!(
+        "{count} paths were put back; through a new read-only mount each has the image's content, mode and owner"
+    ))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
     tokio::task::spawn_blocking(work).await.context("a thread that worked on a file system ended early")?
 }
 
@@ -130,13 +139,16 @@ async fn restore_with_parents(
     chunks: &mut ChunkCache,
     restored: &mut Vec<String>,
 ) -> anyhow::Result<()> {
-    let mut above: Vec<&Path> = Path::new(path).ancestors().skip(1).filter(|above| *above != Path::new("/")).collect();
+    let mut above: Vec<&Path> =
+        Path::new(path).ancestors().skip(1).filter(|above| *above != Path::new("/")).collect();
     above.reverse();
     for above in above {
         let is_folder = match root.status(above) {
             Ok(status) => status.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits(),
             Err(error) if means_absent(&error) => false,
-            Err(error) => return Err(error).with_context(|| format!("could not look at {}", above.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("could not look at {}", above.display()));
+            }
         };
         if is_folder {
             continue;
@@ -145,7 +157,12 @@ async fn restore_with_parents(
             .to_str()
             .and_then(|above| files.entry(above))
             .filter(|entry| matches!(entry.kind, EntryKind::Directory))
-            .with_context(|| format!("{} is not a folder and the image does not say what it should be; reimage", above.display()))?;
+            .with_context(|| {
+                format!(
+                    "{} is not a folder and the image does not say what it should be; reimage",
+                    above.display()
+                )
+            })?;
         restore(root, entry, chunks).await?;
         restored.push(entry.path.clone());
     }
@@ -184,7 +201,8 @@ async fn restore_file(
     chunks: &mut ChunkCache,
 ) -> anyhow::Result<()> {
     let ownership = ownership(entry);
-    let (place, path, meter) = (Arc::clone(root), PathBuf::from(&entry.path), Arc::clone(&chunks.repair.meter));
+    let (place, path, meter) =
+        (Arc::clone(root), PathBuf::from(&entry.path), Arc::clone(&chunks.repair.meter));
     let wanted = (content.size_bytes, content.digest);
     // The content may be right and only mode or owner wrong: then nothing has to be fetched.
     let pending = blocking(move || {
@@ -212,7 +230,8 @@ fn copy_if_same(
     meter: &Meter,
 ) -> anyhow::Result<bool> {
     let is_candidate = root.status(path).is_ok_and(|status| {
-        status.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits() && u64::try_from(status.st_size) == Ok(size_bytes)
+        status.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
+            && u64::try_from(status.st_size) == Ok(size_bytes)
     });
     if !is_candidate {
         return Ok(false);
@@ -247,7 +266,8 @@ async fn fill(
     chunks: &mut ChunkCache,
 ) -> anyhow::Result<PendingFile> {
     let mut hasher = blake3::Hasher::new();
-    let list = segments(&chunks.repair.manifest, extents, size_bytes).context("the image's extents do not make the file")?;
+    let list = segments(&chunks.repair.manifest, extents, size_bytes)
+        .context("the image's extents do not make the file")?;
     for segment in list {
         let (bytes, range) = match segment {
             Segment::Zeros(length) => (Arc::new(vec![0; length]), 0..length),
@@ -281,7 +301,8 @@ impl ChunkCache {
         if let Some((_, bytes)) = self.kept.iter().find(|(kept, _)| *kept == index) {
             return Ok(Arc::clone(bytes));
         }
-        let bytes = image_chunk(&self.repair.service, &self.repair.meter, &self.repair.manifest, index).await?;
+        let bytes =
+            image_chunk(&self.repair.service, &self.repair.meter, &self.repair.manifest, index).await?;
         let bytes = Arc::new(bytes);
         if self.kept.len() >= CHUNKS_KEPT {
             self.kept.pop_front();
@@ -304,7 +325,9 @@ fn prove(repair: &FileRepair, partition: &Path, restored: &[String]) -> anyhow::
             Difference::Same => {}
             Difference::Altered => bail!("{path} was put back and still differs from the image; reimage"),
             Difference::Missing => bail!("{path} was put back and is not there; reimage"),
-            Difference::Unreadable { why, .. } => bail!("{path} was put back and cannot be read back ({why}); replace the disk"),
+            Difference::Unreadable { why, .. } => {
+                bail!("{path} was put back and cannot be read back ({why}); replace the disk")
+            }
         }
         repair.meter.count_read(content_bytes(files, std::slice::from_ref(path)));
     }
@@ -313,7 +336,8 @@ fn prove(repair: &FileRepair, partition: &Path, restored: &[String]) -> anyhow::
 }
 
 fn drop_caches(partition: &Path) -> anyhow::Result<()> {
-    let device = std::fs::File::open(partition).with_context(|| format!("could not open {}", partition.display()))?;
+    let device =
+        std::fs::File::open(partition).with_context(|| format!("could not open {}", partition.display()))?;
     super::disk::drop_caches_of(device.as_raw_fd())
         .with_context(|| format!("could not drop the kernel's cache of {}", partition.display()))
 }

@@ -21,7 +21,9 @@ use crate::image_check::{DiskSource, digest_of_range};
 /// When a partition is not where the image has it or may change on a node (nothing is written then),
 /// or when anything could not be written or was not read back as written.
 pub async fn repair_partitions(begun: Begun, work: &Work, manifest: Arc<Manifest>) -> anyhow::Result<String> {
-    let Step::RepairPartitions { partitions, .. } = begun.step() else { bail!("this is no repair of partitions") };
+    let Step::RepairPartitions { partitions, .. } = begun.step() else {
+        bail!("this is no repair of partitions")
+    };
     let mut targets = Vec::new();
     for number in partitions {
         targets.push(immutable_partition(&manifest, *number)?.clone());
@@ -54,17 +56,23 @@ fn immutable_partition(manifest: &Manifest, number: u32) -> anyhow::Result<&Mani
 /// The disk must have these partitions exactly where the image has them: what lies elsewhere is not ours.
 fn check_places(work: &Work, targets: &[ManifestPartition]) -> anyhow::Result<()> {
     work.drop_caches()?;
-    let table = Gpt::read(&DiskSource(&*work.device))
-        .with_context(|| format!("could not read the partition table of disk {}; nothing was written", work.disk))?;
+    let table = Gpt::read(&DiskSource(&*work.device)).with_context(|| {
+        format!("could not read the partition table of disk {}; nothing was written", work.disk)
+    })?;
     let sector = u64::from(table.sector_bytes);
     for target in targets {
         let same = table.partitions.iter().any(|found| {
             found.number == target.number
                 && found.first_sector.checked_mul(sector) == Some(target.first_byte)
-                && found.last_sector.checked_add(1).and_then(|end| end.checked_mul(sector)) == Some(target.end_byte())
+                && found.last_sector.checked_add(1).and_then(|end| end.checked_mul(sector))
+                    == Some(target.end_byte())
         });
         if !same {
-            bail!("partition {} of disk {} is not where the image has it; nothing was written", target.number, work.disk);
+            bail!(
+                "partition {} of disk {} is not where the image has it; nothing was written",
+                target.number,
+                work.disk
+            );
         }
     }
     Ok(())
@@ -76,7 +84,11 @@ struct Differing {
     range: Range<u64>,
 }
 
-async fn repair_one(work: &Work, manifest: &Arc<Manifest>, target: &ManifestPartition) -> anyhow::Result<u64> {
+async fn repair_one(
+    work: &Work,
+    manifest: &Arc<Manifest>,
+    target: &ManifestPartition,
+) -> anyhow::Result<u64> {
     let pieces = manifest.pieces(target.first_byte, target.length_bytes);
     let edges = edge_contents(work, manifest, &pieces).await?;
     work.meter.begin("repairing", target.length_bytes);
@@ -150,11 +162,20 @@ fn prove(work: &Work, targets: &[ManifestPartition]) -> anyhow::Result<()> {
     work.drop_caches()?;
     for target in targets {
         work.meter.begin("verifying", target.length_bytes);
-        let found = digest_of_range(&*work.device, target.first_byte, target.length_bytes)
-            .with_context(|| format!("could not read back partition {} of disk {}; replace the disk", target.number, work.disk))?;
+        let found =
+            digest_of_range(&*work.device, target.first_byte, target.length_bytes).with_context(|| {
+                format!(
+                    "could not read back partition {} of disk {}; replace the disk",
+                    target.number, work.disk
+                )
+            })?;
         work.meter.count_read(target.length_bytes);
         if target.immutable != Some(found) {
-            bail!("partition {} of disk {} was written and reads back with other bytes; reimage or replace the disk", target.number, work.disk);
+            bail!(
+                "partition {} of disk {} was written and reads back with other bytes; reimage or replace the disk",
+                target.number,
+                work.disk
+            );
         }
     }
     Ok(())

@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn ranges_are_byte_precise_and_an_unreadable_one_spoils_no_other() {
         let content: Vec<u8> = (0..20_480_u32).map(|at| (at % 251) as u8).collect();
-        let faults = Faults { unreadable: vec![8192..8193], ..Faults::default() };
+        let faults = Faults { unreadable: Some(8192..8193), ..Faults::default() };
         let device = FakeDevice::new(content.clone(), faults);
         let ranges: Vec<Range<u64>> = (0..20).map(|n| n * 1024 + 100..n * 1024 + 900).collect();
         let meter = Meter::default();

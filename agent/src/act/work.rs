@@ -34,7 +34,9 @@ impl Work {
         work: impl FnOnce(&Self) -> anyhow::Result<T> + Send + 'static,
     ) -> anyhow::Result<T> {
         let this = self.clone();
-        tokio::task::spawn_blocking(move || work(&this)).await.context("a thread that worked on a disk ended early")?
+        tokio::task::spawn_blocking(move || work(&this))
+            .await
+            .context("a thread that worked on a disk ended early")?
     }
 
     /// Writes at an offset.
@@ -55,9 +57,9 @@ impl Work {
     /// When the disk does not give them.
     pub fn read(&self, offset_bytes: u64, length: usize) -> anyhow::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
-        self.device
-            .read_at(offset_bytes, &mut bytes)
-            .with_context(|| format!("could not read {length} bytes at {offset_bytes} of disk {}", self.disk))?;
+        self.device.read_at(offset_bytes, &mut bytes).with_context(|| {
+            format!("could not read {length} bytes at {offset_bytes} of disk {}", self.disk)
+        })?;
         self.meter.count_read(length as u64);
         Ok(bytes)
     }
@@ -75,7 +77,9 @@ impl Work {
     /// # Errors
     /// When the kernel refuses.
     pub fn drop_caches(&self) -> anyhow::Result<()> {
-        self.device.drop_caches().with_context(|| format!("could not drop the kernel's cache of disk {}", self.disk))
+        self.device
+            .drop_caches()
+            .with_context(|| format!("could not drop the kernel's cache of disk {}", self.disk))
     }
 }
 

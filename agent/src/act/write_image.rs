@@ -41,8 +41,15 @@ pub struct Identities {
 pub async fn lay_out(work: &Work, manifest: &Manifest, identities: Identities) -> anyhow::Result<DiskLayout> {
     let first_chunk = image_chunk(&work.service, &work.meter, manifest, 0).await?;
     let (size, sector) = (work.device.size_bytes(), work.device.sector_bytes());
-    DiskLayout::compute(manifest, &first_chunk, size, sector, identities.disk_guid, identities.node_partition_guid)
-        .with_context(|| format!("could not lay out the image on disk {}", work.disk))
+    DiskLayout::compute(
+        manifest,
+        &first_chunk,
+        size,
+        sector,
+        identities.disk_guid,
+        identities.node_partition_guid,
+    )
+    .with_context(|| format!("could not lay out the image on disk {}", work.disk))
 }
 
 /// Makes the disk what the layout says and proves it; gives the proof in words.
@@ -58,7 +65,8 @@ pub async fn write_image(
 ) -> anyhow::Result<String> {
     let Step::WriteImage { .. } = begun.step() else { bail!("this is no writing of an image") };
     let layout = Arc::new(layout);
-    let identity = work.service.credential().await.context("could not get a credential for the installed system")?;
+    let identity =
+        work.service.credential().await.context("could not get a credential for the installed system")?;
     let record = serde_json::to_vec(&identity).context("could not encode the node's record")?;
 
     let differing = find_differences(work, &manifest, &layout).await?;
@@ -139,7 +147,10 @@ fn destroy_tables(work: &Work, layout: &DiskLayout) -> anyhow::Result<()> {
     let first = work.read(0, layout.first_chunk.len())?;
     let last = work.read(layout.backup_table_offset, layout.backup_table.len())?;
     if first.iter().chain(&last).any(|byte| *byte != 0) {
-        bail!("disk {} says that it wrote zeros over its partition tables, but they are still there; replace the disk", work.disk);
+        bail!(
+            "disk {} says that it wrote zeros over its partition tables, but they are still there; replace the disk",
+            work.disk
+        );
     }
     Ok(())
 }
@@ -205,16 +216,25 @@ async fn place(work: Work, manifest: Arc<Manifest>, placement: Placement) -> any
     .await
 }
 
-fn verify_chunks(work: &Work, manifest: &Manifest, layout: &DiskLayout, indexes: &[u64]) -> anyhow::Result<()> {
+fn verify_chunks(
+    work: &Work,
+    manifest: &Manifest,
+    layout: &DiskLayout,
+    indexes: &[u64],
+) -> anyhow::Result<()> {
     work.drop_caches()?;
     let ranges: Vec<_> = indexes.iter().map(|index| chunk_range(manifest, *index)).collect();
     work.meter.begin("verifying", ranges.iter().map(|range| range.end - range.start).sum());
     let found = scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of(bytes));
     for (index, found) in indexes.iter().zip(found) {
-        let found = found
-            .with_context(|| format!("could not read back chunk {index} from disk {}; replace the disk", work.disk))?;
+        let found = found.with_context(|| {
+            format!("could not read back chunk {index} from disk {}; replace the disk", work.disk)
+        })?;
         if layout.chunk_digest(manifest, *index) != Some(found) {
-            bail!("chunk {index} was written to disk {} and reads back with other bytes; replace the disk", work.disk);
+            bail!(
+                "chunk {index} was written to disk {} and reads back with other bytes; replace the disk",
+                work.disk
+            );
         }
     }
     Ok(())
@@ -238,7 +258,10 @@ fn finish(work: &Work, layout: &DiskLayout, record: &[u8]) -> anyhow::Result<()>
         // What is not proven must not boot.
         return match destroy_tables(work, layout) {
             Ok(()) => Err(error),
-            Err(also) => Err(error.context(format!("and the partition tables could not be taken away again: {also:#}"))),
+            Err(also) => {
+                Err(error
+                    .context(format!("and the partition tables could not be taken away again: {also:#}")))
+            }
         };
     }
     if let Err(error) = work.device.reread_partitions() {
@@ -255,7 +278,9 @@ fn renew_node_record(work: &Work, layout: &DiskLayout, record: &[u8]) -> anyhow:
         NodeRecord::Value { sequence, .. } if sequence < u64::MAX => {
             (place + slot_offset(sequence + 1), encode(sequence + 1, record)?)
         }
-        NodeRecord::Value { .. } | NodeRecord::Absent | NodeRecord::Damaged { .. } => (place, encode_initial(record)?),
+        NodeRecord::Value { .. } | NodeRecord::Absent | NodeRecord::Damaged { .. } => {
+            (place, encode_initial(record)?)
+        }
     };
     work.write(offset, &bytes)?;
     work.flush()?;

@@ -58,8 +58,10 @@ impl FileCache {
     /// What an earlier run saved. A cache that is missing or cannot be understood is empty.
     #[must_use]
     pub fn load(path: &Path) -> Self {
-        let entries: Vec<(Key, Digest)> =
-            std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let entries: Vec<(Key, Digest)> = std::fs::read(path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
         Self { known: entries.into_iter().take(FILES_MAX).collect(), ..Self::default() }
     }
 

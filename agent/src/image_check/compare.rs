@@ -86,7 +86,12 @@ fn same_ownership(status: &FileStat, entry: &ImmutableEntry) -> bool {
     same_mode && status.st_uid == entry.uid && status.st_gid == entry.gid
 }
 
-fn content_digest(root: &Root, path: &Path, status: &FileStat, cache: Option<&FileCache>) -> io::Result<Digest> {
+fn content_digest(
+    root: &Root,
+    path: &Path,
+    status: &FileStat,
+    cache: Option<&FileCache>,
+) -> io::Result<Digest> {
     if let Some(known) = cache.and_then(|cache| cache.get(status)) {
         return Ok(known);
     }

@@ -70,9 +70,17 @@ pub(super) fn compare_all(root: &Root, manifest: &RootManifest, cache: Option<&F
 }
 
 impl FileFindings {
-    fn compare(&mut self, root: &Root, manifest: &RootManifest, entry: &ImmutableEntry, cache: Option<&FileCache>) {
+    fn compare(
+        &mut self,
+        root: &Root,
+        manifest: &RootManifest,
+        entry: &ImmutableEntry,
+        cache: Option<&FileCache>,
+    ) {
         let difference = compare_entry(root, entry, cache);
-        if matches!(entry.kind, EntryKind::Directory) && matches!(difference, Difference::Same | Difference::Altered) {
+        if matches!(entry.kind, EntryKind::Directory)
+            && matches!(difference, Difference::Same | Difference::Altered)
+        {
             self.look_for_foreign(root, manifest, &entry.path);
         }
         match difference {
@@ -137,9 +145,13 @@ impl FileFindings {
     }
 
     fn sort(&mut self) {
-        for list in
-            [&mut self.altered, &mut self.missing, &mut self.foreign, &mut self.unreadable, &mut self.unlisted]
-        {
+        for list in [
+            &mut self.altered,
+            &mut self.missing,
+            &mut self.foreign,
+            &mut self.unreadable,
+            &mut self.unlisted,
+        ] {
             list.sort();
             list.dedup();
         }
@@ -162,9 +174,11 @@ impl FileFindings {
 fn listed(found: Vec<String>, unreadable: &[String]) -> Outcome<ReadingValue> {
     match unreadable.first() {
         None => Outcome::Value(ReadingValue::list(found)),
-        Some(first) => {
-            Outcome::Unreadable(format!("{first} ({} such in all; besides, {} were found)", unreadable.len(), found.len()))
-        }
+        Some(first) => Outcome::Unreadable(format!(
+            "{first} ({} such in all; besides, {} were found)",
+            unreadable.len(),
+            found.len()
+        )),
     }
 }
 

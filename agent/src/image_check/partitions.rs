@@ -43,8 +43,9 @@ pub(super) fn compare_partitions(device: &dyn BlockDevice, manifest: &Manifest) 
         let ended = |_| Err(io::Error::other("the thread that read it ended early"));
         handles.into_iter().map(|(number, handle)| (number, handle.join().unwrap_or_else(ended))).collect()
     });
-    let device_errors =
-        read.iter().filter(|(_, same)| matches!(same, Err(error) if error.raw_os_error() == Some(nix::libc::EIO)));
+    let device_errors = read
+        .iter()
+        .filter(|(_, same)| matches!(same, Err(error) if error.raw_os_error() == Some(nix::libc::EIO)));
     let device_errors = device_errors.count() as u64;
     let mut altered = Vec::new();
     let mut unreadable = None;
@@ -59,14 +60,21 @@ pub(super) fn compare_partitions(device: &dyn BlockDevice, manifest: &Manifest) 
         None => Outcome::Value(ReadingValue::list(altered)),
         Some(why) => Outcome::Unreadable(why),
     };
-    PartitionFindings { reading: (Subject::Image, ReadingKey::ImagePartitionsAltered, outcome), device_errors }
+    PartitionFindings {
+        reading: (Subject::Image, ReadingKey::ImagePartitionsAltered, outcome),
+        device_errors,
+    }
 }
 
 /// The digest of a range of bytes of a disk.
 ///
 /// # Errors
 /// When any of it cannot be read.
-pub(crate) fn digest_of_range(device: &dyn BlockDevice, first_byte: u64, length_bytes: u64) -> io::Result<Digest> {
+pub(crate) fn digest_of_range(
+    device: &dyn BlockDevice,
+    first_byte: u64,
+    length_bytes: u64,
+) -> io::Result<Digest> {
     let end = first_byte.saturating_add(length_bytes);
     let mut hasher = blake3::Hasher::new();
     let mut buffer = AlignedBuffer::zeroed(READ_BYTES as usize + 2 * 4096);

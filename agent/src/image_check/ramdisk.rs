@@ -54,7 +54,11 @@ fn check_device(request: &ImageCheckRequest<'_>, device: &DirectDisk) -> Vec<Mea
         // There is no image to compare with; what stands where it should be means nothing.
         let mut measured = all_files(&Outcome::Absent);
         measured.push((Subject::Image, ReadingKey::ImagePartitionsAltered, Outcome::Absent));
-        measured.push((Subject::Image, ReadingKey::ImageUnfinished, Outcome::Value(ReadingValue::Flag(true))));
+        measured.push((
+            Subject::Image,
+            ReadingKey::ImageUnfinished,
+            Outcome::Value(ReadingValue::Flag(true)),
+        ));
         measured.push(read_errors(request, 0));
         return measured;
     }

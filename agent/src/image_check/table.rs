@@ -13,7 +13,8 @@ pub(crate) struct DiskSource<'a>(pub(crate) &'a dyn BlockDevice);
 
 impl ReadAt for DiskSource<'_> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        let range = offset..offset.checked_add(buffer.len() as u64).ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        let range =
+            offset..offset.checked_add(buffer.len() as u64).ok_or(std::io::ErrorKind::UnexpectedEof)?;
         if range.end > self.0.size_bytes() {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
@@ -76,14 +77,19 @@ fn has_partitions(table: &Gpt, manifest: &Manifest) -> bool {
                 && found.type_guid == expected.type_guid
                 && found.unique_guid == expected.unique_guid
                 && found.first_sector.checked_mul(sector) == Some(expected.first_byte)
-                && found.last_sector.checked_add(1).and_then(|end| end.checked_mul(sector)) == Some(expected.end_byte())
+                && found.last_sector.checked_add(1).and_then(|end| end.checked_mul(sector))
+                    == Some(expected.end_byte())
         })
     });
     all && ours == 1 && table.partitions.len() == manifest.partitions.len() + 1
 }
 
 /// Compares boot code, both tables and whatever else of the first chunk is in no partition.
-fn same_outside_partitions(disk: &DiskSource<'_>, manifest: &Manifest, layout: &DiskLayout) -> std::io::Result<bool> {
+fn same_outside_partitions(
+    disk: &DiskSource<'_>,
+    manifest: &Manifest,
+    layout: &DiskLayout,
+) -> std::io::Result<bool> {
     let mut backup = vec![0; layout.backup_table.len()];
     disk.read_at(layout.backup_table_offset, &mut backup)?;
     let mut first = vec![0; layout.first_chunk.len()];

@@ -106,18 +106,44 @@ fn content_that_is_not_the_images_never_gets_a_files_name() {
     change(&root.device, |mounted| fs::write(mounted.join("usr/lib/library"), "altered").unwrap());
     let service = Arc::new(FakeService::with(&image));
     let manifest = &image.manifest;
-    let EntryKind::File { extents, .. } = &manifest.root.as_ref().unwrap().entry("/usr/lib/library").unwrap().kind else {
+    let EntryKind::File { extents, .. } =
+        &manifest.root.as_ref().unwrap().entry("/usr/lib/library").unwrap().kind
+    else {
         panic!("no file");
     };
     let piece = manifest.pieces(extents[0].image_offset, extents[0].length_bytes)[0];
     service.tamper(manifest.chunk_digest(piece.index).unwrap(), |stored| stored.truncate(100));
     let finish = repair(&root, &image, &service, vec!["/usr/lib/library".to_owned()]);
-    assert!(matches!(&finish.result, FinishResult::Failed { error, .. } if error.contains("/usr/lib/library")));
+    assert!(
+        matches!(&finish.result, FinishResult::Failed { error, .. } if error.contains("/usr/lib/library"))
+    );
     change(&root.device, |mounted| {
         assert_eq!(fs::read(mounted.join("usr/lib/library")).unwrap(), b"altered");
         assert_eq!(fs::read_dir(mounted.join("usr/lib")).unwrap().count(), 2);
     });
     // What the image does not know is not begun at all.
     let finish = repair(&root, &image, &service, vec!["/etc/hostname".to_owned()]);
-    assert!(matches!(&finish.result, FinishResult::Failed { error, .. } if error.contains("nothing was written")));
+    assert!(
+        matches!(&finish.result, FinishResult::Failed { error, .. } if error.contains("nothing was written"))
+    );
+}
+
+#[test]
+fn a_manifest_whose_extents_make_another_file_changes_nothing() {
+    let mut image = image_with_root();
+    let folder = tempfile::tempdir().unwrap();
+    let root = Loop::attach(&root_file(&image, folder.path()));
+    let entries = &mut image.manifest.root.as_mut().unwrap().entries;
+    let entry = entries.iter_mut().find(|entry| entry.path == "/usr/lib/library").unwrap();
+    let EntryKind::File { digest, .. } = &mut entry.kind else { panic!("no file") };
+    digest.0[0] ^= 1;
+    let finish =
+        repair(&root, &image, &Arc::new(FakeService::with(&image)), vec!["/usr/lib/library".to_owned()]);
+    assert!(
+        matches!(&finish.result, FinishResult::Failed { error, .. } if error.contains("import the image again"))
+    );
+    change(&root.device, |mounted| {
+        assert_eq!(fs::read(mounted.join("usr/lib/library")).unwrap().len(), 300_000);
+        assert_eq!(fs::read_dir(mounted.join("usr/lib")).unwrap().count(), 2);
+    });
 }

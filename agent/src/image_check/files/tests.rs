@@ -47,7 +47,11 @@ fn entry(root: &Path, path: String) -> ImmutableEntry {
         EntryKind::Symlink { target: fs::read_link(&here).unwrap().to_str().unwrap().to_owned() }
     } else {
         let content = fs::read(&here).unwrap();
-        EntryKind::File { size_bytes: content.len() as u64, digest: Digest::of(&content), extents: Vec::new() }
+        EntryKind::File {
+            size_bytes: content.len() as u64,
+            digest: Digest::of(&content),
+            extents: Vec::new(),
+        }
     };
     ImmutableEntry { path, mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid(), kind }
 }
@@ -68,7 +72,8 @@ fn look(place: &Path, manifest: &RootManifest, cache: Option<&FileCache>) -> See
             other => panic!("{wanted}: {other:?}"),
         }
     };
-    let checked = match &readings.iter().find(|(_, key, _)| *key == ReadingKey::ImageFilesChecked).unwrap().2 {
+    let checked = match &readings.iter().find(|(_, key, _)| *key == ReadingKey::ImageFilesChecked).unwrap().2
+    {
         Outcome::Value(ReadingValue::Count(count)) => *count,
         other => panic!("{other:?}"),
     };
