@@ -64,13 +64,18 @@ enum Command {
     Version,
 }
 
-/// Begins to log to standard output; in the journal the time stands already.
-pub fn start_log(with_time: bool) {
+/// Begins to log to standard output. In the ramdisk lines carry the seconds since it started, for the
+/// clock may be wrong; in the running system the journal knows the time.
+pub fn start_log(in_ramdisk: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("REPRIEVE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
     // A log that is already running stays as it is.
-    let _ = if with_time { log.try_init() } else { log.without_time().try_init() };
+    let _ = if in_ramdisk {
+        log.with_timer(tracing_subscriber::fmt::time::uptime()).try_init()
+    } else {
+        log.without_time().try_init()
+    };
 }
 
 fn main() -> ExitCode {

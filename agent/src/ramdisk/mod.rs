@@ -56,7 +56,7 @@ fn prepare() -> anyhow::Result<(BootParameters, Loading)> {
     mounts::mount_all()?;
     mounts::open_console();
     mounts::quiet_kernel_console();
-    crate::start_log(false);
+    crate::start_log(true);
     tracing::info!("reprieve-agent {} starts the ramdisk", crate::VERSION);
     let line = std::fs::read_to_string("/proc/cmdline").context("cannot read the kernel command line")?;
     let parameters = BootParameters::parse(&line)?;
@@ -65,6 +65,7 @@ fn prepare() -> anyhow::Result<(BootParameters, Loading)> {
         tracing::warn!("the kernel cannot ask for modules by name: {error}");
     }
     let loading = bring_up(&parameters, &modules)?;
+    mounts::mount_firmware_variables();
     Ok((parameters, loading))
 }
 
@@ -93,7 +94,12 @@ fn bring_up(parameters: &BootParameters, modules: &Arc<Modules>) -> anyhow::Resu
 
 fn load_all(modules: &Arc<Modules>) -> Loading {
     let modules = modules.clone();
-    std::thread::spawn(move || modules.load_all())
+    std::thread::spawn(move || {
+        // First contact comes first where there is only one processor. On Linux this is the thread's own.
+        // SAFETY: setpriority takes no pointers.
+        unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, 10) };
+        modules.load_all();
+    })
 }
 
 fn work(parameters: BootParameters, loading: Loading) -> anyhow::Result<()> {

@@ -26,13 +26,19 @@ pub fn mount_all() -> io::Result<()> {
     ] {
         mount_one(kind, target, flags)?;
     }
-    if Path::new("/sys/firmware/efi/efivars").is_dir() {
-        // Only UEFI machines have them, and only some functions need them.
-        if let Err(error) = mount_one("efivarfs", "/sys/firmware/efi/efivars", fine | MsFlags::MS_NODEV) {
-            eprintln!("reprieve: {error}; going on without the firmware's variables");
-        }
-    }
     Ok(())
+}
+
+/// Mounts the firmware's variables where there are any. The file system may be a module, so this comes
+/// after [`answer_for_modprobe`]. Nothing here depends on them.
+pub fn mount_firmware_variables() {
+    const VARIABLES: &str = "/sys/firmware/efi/efivars";
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
+    if Path::new(VARIABLES).is_dir()
+        && let Err(error) = mount_one("efivarfs", VARIABLES, flags)
+    {
+        tracing::warn!("{error}; going on without the firmware's variables");
+    }
 }
 
 fn mount_one(kind: &str, target: &str, flags: MsFlags) -> io::Result<()> {
