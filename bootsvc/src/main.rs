@@ -48,6 +48,8 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // A reader of the log that goes away must not take requests with it.
+        .log_internal_errors(false)
         .init();
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,5 @@
 //! Who may come in, and what happens to what nobody should send.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that this is test code")]
 
 mod support;
 

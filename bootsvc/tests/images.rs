@@ -1,4 +1,5 @@
 //! Imports over the real API: whole or not at all.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that this is test code")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Jobs from request to ready, over the real API.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that this is test code")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Nothing secret is logged, whatever happens. A process of its own, because it listens to all logs.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that this is test code")]
 
 mod support;
 

@@ -2,6 +2,7 @@
 //! is invented; what it makes of that is judged by the same code as on real machines.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that this is test code")]
 
 pub mod machine;
 
