@@ -69,6 +69,9 @@ pub struct DhcpFragment {
     pub address: Ipv4Addr,
     /// Such as `192.0.2.0/24`.
     pub subnet: Option<String>,
+    /// The subnet lies behind a DHCP relay, so the service's address is not in it.
+    #[serde(default)]
+    pub relayed: bool,
     /// Such as `["192.0.2.100-192.0.2.200"]`.
     #[serde(default)]
     pub pool: Vec<String>,

@@ -116,6 +116,7 @@ fn flag_dhcp(flags: &Flags, address: IpAddr) -> Option<DhcpFragment> {
         mode,
         address,
         subnet: Some(flags.subnet.clone().unwrap_or_else(|| format!("{a}.{b}.{c}.0/24"))),
+        relayed: false,
         pool: flags.pool_range.clone(),
         router: None,
         dns: Vec::new(),

@@ -46,12 +46,24 @@ mod tests {
     const DHCP: &str = "[[dhcp]]\ninterface = \"br0\"\nmode = \"authoritative\"\naddress = \"192.0.2.1\"\n\
         subnet = \"192.0.2.0/24\"\npool = [\"192.0.2.100-192.0.2.200\"]\n";
 
+    const RELAYED: &str = "[[dhcp]]\ninterface = \"br0\"\nmode = \"authoritative\"\naddress = \"192.0.2.1\"\n\
+        subnet = \"198.51.100.0/24\"\nrelayed = true\nrouter = \"198.51.100.1\"\npool = [\"198.51.100.9-198.51.100.99\"]\n";
+
+    #[test]
+    fn a_network_behind_a_relay_is_a_second_block_of_the_interface() {
+        let settings = settings(&format!("{DHCP}{RELAYED}")).unwrap();
+        let config = crate::dhcp::DhcpConfig::from_settings(&settings.dhcp, 8080).unwrap();
+        assert_eq!(config.interfaces.len(), 1);
+        let crate::dhcp::Mode::Authoritative { scopes } = &config.interfaces[0].mode else { panic!("proxy") };
+        assert_eq!(scopes.len(), 2);
+    }
+
     #[test]
     fn the_documented_example_is_understood() {
         let text = include_str!("../../../docs/configuration.md");
         let example = text.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let settings = settings(example).unwrap();
-        assert_eq!((settings.dhcp.len(), settings.tftp.listen.len()), (1, 1));
+        assert_eq!((settings.dhcp.len(), settings.tftp.listen.len()), (2, 1));
     }
 
     #[test]
@@ -63,6 +75,7 @@ mod tests {
             ("[http]\nlisten = [\"192.0.2.1:1\"]\n[api]\nlisten = [\"192.0.2.1:1\"]\n".to_owned(), "api.listen"),
             ("[boot]\nattempts_max = 0\n".to_owned(), "boot.attempts_max"),
             ("[boot]\nextra_kernel_arguments = \"a\\nb\"\n".to_owned(), "boot.extra_kernel_arguments"),
+            ("[boot]\nextra_kernel_arguments = \"quiet ${net0/mac}\"\n".to_owned(), "boot.extra_kernel_arguments"),
             ("[tftp]\ntransfers_max = 0\n".to_owned(), "tftp.transfers_max"),
             (DHCP.replace("192.0.2.200", "192.0.3.200"), "dhcp[0].pool"),
             (DHCP.replace("192.0.2.100-", "192.0.2.1-"), "own address"),
@@ -73,6 +86,8 @@ mod tests {
             (DHCP.replace("pool = [\"192.0.2.100-192.0.2.200\"]", "lease_seconds = 3600"), "dhcp[0].pool"),
             (format!("{DHCP}lease_seconds = 1\n"), "dhcp[0].lease_seconds"),
             (DHCP.replace("br0", "a-name-that-is-too-long"), "dhcp[0].interface"),
+            (format!("{DHCP}relayed = true\n"), "dhcp[0].relayed"),
+            (format!("{DHCP}{}", RELAYED.replace("router = \"198.51.100.1\"\n", "")), "dhcp[1].router"),
         ];
         for (text, named) in table {
             let error = settings(&text).unwrap_err();

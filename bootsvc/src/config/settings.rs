@@ -230,6 +230,10 @@ fn boot_settings(input: &Input) -> Result<BootSettings, SettingsError> {
     if extra.len() > 1024 || !extra.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
         return Err(wrong("boot.extra_kernel_arguments", "use at most 1024 printable ASCII characters"));
     }
+    for argument in extra.split_ascii_whitespace() {
+        netboot::script::check_kernel_argument(argument)
+            .map_err(|error| wrong("boot.extra_kernel_arguments", error.to_string()))?;
+    }
     Ok(BootSettings {
         kernel: boot.kernel.clone().unwrap_or_else(|| share("ramdisk/vmlinuz")),
         ramdisk: boot.ramdisk.clone().unwrap_or_else(|| share("ramdisk/initramfs.cpio.zst")),
@@ -256,9 +260,7 @@ fn dhcp_settings(key: &str, block: &DhcpFragment) -> Result<DhcpSettings, Settin
             return Err(wrong(at("subnet"), "is needed to give out addresses"));
         }
     };
-    if !subnet.contains(block.address) {
-        return Err(wrong(at("address"), format!("{} is not in {subnet}", block.address)));
-    }
+    check_place(&at, mode, subnet, block)?;
     let pool = block
         .pool
         .iter()
@@ -294,6 +296,31 @@ fn dhcp_settings(key: &str, block: &DhcpFragment) -> Result<DhcpSettings, Settin
         lease_seconds,
         reservations,
     })
+}
+
+/// The service's address lies in the interface's own subnet, and never in one behind a relay.
+fn check_place(
+    at: &dyn Fn(&str) -> String,
+    mode: DhcpMode,
+    subnet: Ipv4Subnet,
+    block: &DhcpFragment,
+) -> Result<(), SettingsError> {
+    match (block.relayed, subnet.contains(block.address)) {
+        (false, false) => Err(wrong(
+            at("address"),
+            format!("{} is not in {subnet}; for a network behind a DHCP relay say relayed = true", block.address),
+        )),
+        (true, true) => {
+            Err(wrong(at("relayed"), format!("{} is in {subnet}, so that is no relayed network", block.address)))
+        }
+        (true, false) if mode == DhcpMode::Proxy => {
+            Err(wrong(at("relayed"), "mode = \"proxy\" answers relayed requests of any network; leave it out"))
+        }
+        (true, false) if block.router.is_none() => {
+            Err(wrong(at("router"), "is needed: machines behind a relay reach the service through it"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn reservations(

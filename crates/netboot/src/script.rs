@@ -154,6 +154,15 @@ pub fn ramdisk(parameters: &RamdiskScript<'_>) -> Result<String, ScriptError> {
     ))
 }
 
+/// Whether a word can stand on the kernel's command line in a script. A setting is checked with this
+/// when it is read, not when the first machine boots.
+///
+/// # Errors
+/// If the word has a character that iPXE's scripts or the kernel would not take as itself.
+pub fn check_kernel_argument(argument: &str) -> Result<(), ScriptError> {
+    value("kernel argument", argument).map(|_| ())
+}
+
 /// The first script, the same for everybody: brings the network up and fetches the node's own. If the
 /// service does not answer, the machine goes on with its next boot device: a disk that is not complete
 /// does not boot, because its first MiB is written last.
