@@ -130,9 +130,10 @@ fn inventory_table(inventory: &Inventory) -> String {
         other => rows.push(row("disks", &other.clone().map(|_| ""))),
     }
     match &inventory.nics {
-        Outcome::Value(nics) => rows.extend(nics.iter().map(|nic| {
-            [format!("nic {}", nic.kernel_name), nic.mac.to_string(), shown(&nic.driver)]
-        })),
+        Outcome::Value(nics) => rows.extend(
+            nics.iter()
+                .map(|nic| [format!("nic {}", nic.kernel_name), nic.mac.to_string(), shown(&nic.driver)]),
+        ),
         other => rows.push(row("nics", &other.clone().map(|_| ""))),
     }
     columns(&rows)
@@ -171,7 +172,8 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_harmless() {
-        let rows = [["a".into(), "long".into(), "x".into()], ["bb".into(), "s\u{1b}[2J".into(), String::new()]];
+        let rows =
+            [["a".into(), "long".into(), "x".into()], ["bb".into(), "s\u{1b}[2J".into(), String::new()]];
         assert_eq!(columns(&rows), "a   long  x\nbb  s[2J\n");
     }
 

@@ -40,7 +40,6 @@ impl Clock {
 #[must_use]
 pub fn since_kernel_start_millis() -> u64 {
     use nix::time::{ClockId, clock_gettime};
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
-        u64::try_from(Duration::from(time).as_millis()).unwrap_or(u64::MAX)
-    })
+    clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map_or(0, |time| u64::try_from(Duration::from(time).as_millis()).unwrap_or(u64::MAX))
 }

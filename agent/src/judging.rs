@@ -26,7 +26,12 @@ pub struct Judged {
 ///
 /// # Errors
 /// If the policy cannot be read by this version.
-pub fn judge(evidence: &Evidence, context: &ContextReply, now: UnixMillis, seed: Digest) -> anyhow::Result<Judged> {
+pub fn judge(
+    evidence: &Evidence,
+    context: &ContextReply,
+    now: UnixMillis,
+    seed: Digest,
+) -> anyhow::Result<Judged> {
     let policy = Policy::parse(&context.policy)
         .context("cannot read the service's policy; the agent may be older than the service")?;
     let decision = verdict::judge::judge(evidence, &context.node, &policy, now);
@@ -52,6 +57,8 @@ fn methods(
     let disks: &[DiskFacts] = evidence.inventory.disks.value().map(Vec::as_slice).unwrap_or_default();
     disks
         .iter()
-        .map(|disk| (disk.id.clone(), erasure::method::choose(disk, level).map_err(|refusal| refusal.to_string())))
+        .map(|disk| {
+            (disk.id.clone(), erasure::method::choose(disk, level).map_err(|refusal| refusal.to_string()))
+        })
         .collect()
 }

@@ -166,7 +166,10 @@ mod tests {
         let shown = redacted(&format!("Kernel command line: {}", line()));
         assert!(!shown.contains("s3cret"), "{shown}");
         assert!(shown.contains("reprieve.token=(removed) reprieve.address"), "{shown}");
-        assert_eq!(redacted("reprieve.token=a reprieve.token=b"), "reprieve.token=(removed) reprieve.token=(removed)");
+        assert_eq!(
+            redacted("reprieve.token=a reprieve.token=b"),
+            "reprieve.token=(removed) reprieve.token=(removed)"
+        );
         assert_eq!(redacted("x"), "x");
     }
 

@@ -54,8 +54,9 @@ pub fn find(disks: &Outcome<Vec<FoundDisk>>) -> Outcome<NodePartition> {
 }
 
 fn find_on(disk: &FoundDisk) -> Result<Option<NodePartition>, String> {
-    let raw = RawDisk::open(&disk.device, disk.facts.size_bytes)
-        .map_err(|error| format!("cannot open disk {} ({}): {error}", disk.facts.id, disk.device.display()))?;
+    let raw = RawDisk::open(&disk.device, disk.facts.size_bytes).map_err(|error| {
+        format!("cannot open disk {} ({}): {error}", disk.facts.id, disk.device.display())
+    })?;
     let table = match Gpt::read(&raw) {
         Ok(table) => table,
         Err(GptError::Read { what, source }) => {
@@ -93,7 +94,8 @@ fn identity_in(slots: &[u8]) -> Outcome<ResidentIdentity> {
 pub fn readings(partition: &Outcome<NodePartition>) -> Vec<Found> {
     let (installed, unfinished) = match partition {
         Outcome::Value(partition) => {
-            let image = partition.identity.clone().map(|identity| ReadingValue::Text(identity.image.to_string()));
+            let image =
+                partition.identity.clone().map(|identity| ReadingValue::Text(identity.image.to_string()));
             let unfinished = match &image {
                 Outcome::Value(_) => Outcome::Value(ReadingValue::Flag(false)),
                 Outcome::Absent => Outcome::Value(ReadingValue::Flag(true)),
@@ -146,7 +148,9 @@ mod tests {
     #[test]
     fn unseen_disks_never_mean_that_nothing_is_installed() {
         let unreadable = find(&Outcome::Unreadable("no sysfs".to_owned()));
-        assert!(readings(&unreadable).iter().all(|(_, _, outcome)| matches!(outcome, Outcome::Unreadable(_))));
+        assert!(
+            readings(&unreadable).iter().all(|(_, _, outcome)| matches!(outcome, Outcome::Unreadable(_)))
+        );
         assert!(matches!(find(&Outcome::Value(vec![])), Outcome::Absent));
     }
 

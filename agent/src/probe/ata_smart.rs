@@ -132,7 +132,11 @@ fn pass_through(device: &File, command: &[u8; 16], data: &mut [u8]) -> io::Resul
     // CHECK CONDITION is the normal answer when registers are wanted back.
     let wants_registers = command[2] & 0x20 != 0;
     if header.status != 0 && !(wants_registers && registers(&sense).is_some()) {
-        return Err(io::Error::other(format!("SCSI status {:#x}, sense {}", header.status, hex::encode(&sense))));
+        return Err(io::Error::other(format!(
+            "SCSI status {:#x}, sense {}",
+            header.status,
+            hex::encode(&sense)
+        )));
     }
     if usize::try_from(header.residual_bytes).unwrap_or(0) > 0 {
         return Err(io::Error::other(format!("{} bytes are missing", header.residual_bytes)));

@@ -95,7 +95,9 @@ pub fn read(disk: &RawDisk, samples: u64) -> Result<Vec<String>, String> {
     }
     // The backup GPT and old RAID superblocks stand at the end.
     match disk.read(disk.size_bytes().saturating_sub(HEAD_BYTES as u64), HEAD_BYTES) {
-        Ok(tail) if tail.iter().any(|&byte| byte != 0 && byte != 0xff) => found.push("data at the end".to_owned()),
+        Ok(tail) if tail.iter().any(|&byte| byte != 0 && byte != 0xff) => {
+            found.push("data at the end".to_owned())
+        }
         Ok(_) => {}
         Err(error) => failed = failed.or(Some(error.to_string())),
     }

@@ -38,7 +38,8 @@ pub fn read(source: &Source) -> Outcome<Vec<FoundDisk>> {
         Err(error) => return source::unreadable(&directory, &error),
     };
     for entry in entries.take(DISKS_MAX) {
-        let described = entry.map_err(|error| error.to_string()).and_then(|entry| describe(source, &entry.path()));
+        let described =
+            entry.map_err(|error| error.to_string()).and_then(|entry| describe(source, &entry.path()));
         match described {
             Ok(Some(disk)) => disks.push(disk),
             Ok(None) => {}
@@ -67,7 +68,8 @@ fn describe(source: &Source, path: &Path) -> Result<Option<FoundDisk>, String> {
     let kernel_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let real = path.canonicalize().map_err(|error| format!("cannot follow {}: {error}", path.display()))?;
     let real = real.to_string_lossy().into_owned();
-    if is_not_a_disk(&kernel_name, &real) || attribute(&path.join("hidden")) == Outcome::Value("1".to_owned()) {
+    if is_not_a_disk(&kernel_name, &real) || attribute(&path.join("hidden")) == Outcome::Value("1".to_owned())
+    {
         return Ok(None);
     }
     let flag = |name: &str| needed(&path.join(name)).map(|value| value == "1");
@@ -156,7 +158,9 @@ fn names(path: &Path, transport: Transport, slot: &str) -> Names {
         ),
         Transport::Virtio => (Outcome::Absent, attribute(&path.join("serial")), Outcome::Absent),
         Transport::Ata | Transport::Scsi | Transport::Usb => scsi_names(&device),
-        Transport::Other => (attribute(&device.join("name")), attribute(&device.join("serial")), Outcome::Absent),
+        Transport::Other => {
+            (attribute(&device.join("name")), attribute(&device.join("serial")), Outcome::Absent)
+        }
     };
     let world_wide_name = match transport {
         Transport::Nvme => attribute(&path.join("wwid")),
@@ -218,7 +222,8 @@ fn parse_ata_information(page: &[u8]) -> Option<ThreeNames> {
 }
 
 fn text(bytes: &[u8]) -> Outcome<String> {
-    let text: String = String::from_utf8_lossy(bytes).trim_matches(|c: char| !c.is_ascii_graphic()).to_owned();
+    let text: String =
+        String::from_utf8_lossy(bytes).trim_matches(|c: char| !c.is_ascii_graphic()).to_owned();
     if text.is_empty() { Outcome::Absent } else { Outcome::Value(text) }
 }
 
@@ -299,7 +304,11 @@ mod tests {
             at,
             "pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0",
             "sda",
-            &[("device/wwid", b"t10.ATA     QEMU HARDDISK\n"), ("device/model", b"QEMU HARDDISK\n"), ("device/vpd_pg80", b"\0\x80\0\x07QM00001")],
+            &[
+                ("device/wwid", b"t10.ATA     QEMU HARDDISK\n"),
+                ("device/model", b"QEMU HARDDISK\n"),
+                ("device/vpd_pg80", b"\0\x80\0\x07QM00001"),
+            ],
         );
         add(at, "virtual", "loop0", &[]);
         add(at, "virtual", "dm-0", &[]);
@@ -320,7 +329,12 @@ mod tests {
         let root = machine();
         assert_eq!(
             ids(root.path()),
-            ["ata-QEMU_HARDDISK_QM00001", "nvme-eui.0025385b01234567", "path-pci-0000:00:05.0", "virtio-disk-a"]
+            [
+                "ata-QEMU_HARDDISK_QM00001",
+                "nvme-eui.0025385b01234567",
+                "path-pci-0000:00:05.0",
+                "virtio-disk-a"
+            ]
         );
     }
 

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn processors_and_memory_are_read() {
-        let text = "processor\t: 0\nmodel name\t: QEMU TCG CPU\n\nprocessor\t: 1\nmodel name\t: QEMU TCG CPU\n";
+        let text =
+            "processor\t: 0\nmodel name\t: QEMU TCG CPU\n\nprocessor\t: 1\nmodel name\t: QEMU TCG CPU\n";
         assert_eq!(parse_cpuinfo(text), (Outcome::Value("QEMU TCG CPU".into()), Outcome::Value(2)));
         assert_eq!(parse_meminfo("MemTotal:        1000 kB\nMemFree: 1 kB\n"), Outcome::Value(1_024_000));
         assert!(matches!(parse_meminfo("MemTotal: x kB"), Outcome::Unreadable(_)));

@@ -47,7 +47,10 @@ mod tests {
         let source = Source::recorded(root.path());
         let readings = read(&source);
         assert_eq!(readings[0].2, Outcome::Value(ReadingValue::Count(4096)));
-        assert_eq!(readings[1].2, Outcome::Value(ReadingValue::Text("quiet reprieve.token=(removed)".into())));
+        assert_eq!(
+            readings[1].2,
+            Outcome::Value(ReadingValue::Text("quiet reprieve.token=(removed)".into()))
+        );
         assert!(boot_id(&source).1.is_some());
     }
 }

@@ -120,7 +120,8 @@ impl KernelLog {
     /// What an earlier process found in this boot; nothing if it was another boot.
     #[must_use]
     pub fn load(path: &Path, boot: BootId) -> Self {
-        let kept: Option<Kept> = source::read_bytes(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let kept: Option<Kept> =
+            source::read_bytes(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         kept.filter(|kept| kept.boot == boot).map(|kept| kept.log).unwrap_or_default()
     }
 
@@ -136,8 +137,7 @@ impl KernelLog {
 
     fn read_new(&mut self, source: &Source) -> io::Result<()> {
         let path = source.path("dev/kmsg");
-        let mut file =
-            OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path)?;
+        let mut file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path)?;
         if !source.is_machine() {
             // A recorded log is a plain file of records, one a line.
             let mut text = String::new();
@@ -196,7 +196,11 @@ impl<'a> Record<'a> {
         let priority: u32 = fields.next()?.parse().ok()?;
         let sequence = fields.next()?.parse().ok()?;
         // The facility is above the three bits of the level; user space cannot write as facility 0.
-        Some(Self { sequence, from_kernel: priority >> 3 == 0, text: text.lines().next().unwrap_or_default() })
+        Some(Self {
+            sequence,
+            from_kernel: priority >> 3 == 0,
+            text: text.lines().next().unwrap_or_default(),
+        })
     }
 }
 

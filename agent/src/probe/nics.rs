@@ -67,9 +67,11 @@ mod tests {
     fn only_hardware_is_listed() {
         let root = tempfile::tempdir().unwrap();
         let net = root.path().join("sys/class/net");
-        for (name, address, device) in
-            [("eth1", "52:54:00:00:00:02", true), ("eth0", "52:54:00:00:00:01", true), ("lo", "00:00:00:00:00:00", false)]
-        {
+        for (name, address, device) in [
+            ("eth1", "52:54:00:00:00:02", true),
+            ("eth0", "52:54:00:00:00:01", true),
+            ("lo", "00:00:00:00:00:00", false),
+        ] {
             let path = net.join(name);
             std::fs::create_dir_all(if device { path.join("device") } else { path.clone() }).unwrap();
             std::fs::write(path.join("address"), address).unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use contract::reading::Outcome;
 use smbioslib::{
-    SMBiosInformation, SMBiosData, SMBiosString, SMBiosSystemInformation, SMBiosVersion, SystemUuidData,
+    SMBiosData, SMBiosInformation, SMBiosString, SMBiosSystemInformation, SMBiosVersion, SystemUuidData,
 };
 use uuid::Uuid;
 

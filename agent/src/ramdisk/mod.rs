@@ -58,6 +58,12 @@ fn prepare() -> anyhow::Result<(BootParameters, Loading)> {
     mounts::quiet_kernel_console();
     crate::start_log(true);
     tracing::info!("reprieve-agent {} starts the ramdisk", crate::VERSION);
+    // The first random numbers take long: the kernel waits for entropy and the library tests its source
+    // (3 s under emulation). Both happen once, so they begin now, beside the drivers. If it fails here
+    // it fails again where it matters.
+    std::thread::spawn(|| {
+        let _ = aws_lc_rs::rand::fill(&mut [0; 32]);
+    });
     let line = std::fs::read_to_string("/proc/cmdline").context("cannot read the kernel command line")?;
     let parameters = BootParameters::parse(&line)?;
     let modules = Arc::new(Modules::of_running_kernel().context("cannot read the list of kernel modules")?);

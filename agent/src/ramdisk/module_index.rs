@@ -39,7 +39,8 @@ impl ModuleIndex {
         for line in soft_dependencies.lines() {
             let mut words = line.split_ascii_whitespace();
             if let (Some("softdep"), Some(name)) = (words.next(), words.next()) {
-                let before = words.skip_while(|word| *word != "pre:").skip(1).take_while(|word| *word != "post:");
+                let before =
+                    words.skip_while(|word| *word != "pre:").skip(1).take_while(|word| *word != "post:");
                 index.needs.entry(normalized(name)).or_default().extend(before.map(str::to_owned));
             }
         }
@@ -179,7 +180,11 @@ mod tests {
             ("pci:v00001AF4d*sv*sd*bc*sc*i*", "pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00", true),
             ("pci:v00001AF5d*", "pci:v00001AF4d00001000", false),
             ("virtio:d00000001v*", "virtio:d00000001v00001AF4", true),
-            ("usb:v*p*d*dc*dsc*dp*ic08isc06ip50in*", "usb:v0781p5567d0126dc00dsc00dp00ic08isc06ip50in00", true),
+            (
+                "usb:v*p*d*dc*dsc*dp*ic08isc06ip50in*",
+                "usb:v0781p5567d0126dc00dsc00dp00ic08isc06ip50in00",
+                true,
+            ),
             ("acpi*:PNP0C0[A-C]:*", "acpi:PNP0C0B:", true),
             ("acpi*:PNP0C0[!A-C]:*", "acpi:PNP0C0B:", false),
             ("a?c", "abc", true),
@@ -215,11 +220,18 @@ mod tests {
         let order = index.load_order("virtio-net");
         assert_eq!(
             order,
-            ["kernel/net/core/failover.ko", "kernel/drivers/net/net_failover.ko", "kernel/drivers/net/virtio_net.ko"]
+            [
+                "kernel/net/core/failover.ko",
+                "kernel/drivers/net/net_failover.ko",
+                "kernel/drivers/net/virtio_net.ko"
+            ]
         );
         assert_eq!(index.modules_for("fs-ext4"), ["ext4"]);
         let order = index.load_order("ext4");
-        assert_eq!(order, ["kernel/fs/jbd2/jbd2.ko", "kernel/crypto/crc32c_generic.ko", "kernel/fs/ext4/ext4.ko"]);
+        assert_eq!(
+            order,
+            ["kernel/fs/jbd2/jbd2.ko", "kernel/crypto/crc32c_generic.ko", "kernel/fs/ext4/ext4.ko"]
+        );
         assert!(index.load_order("built_in").is_empty());
     }
 

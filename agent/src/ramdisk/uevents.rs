@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket,
+    sockopt,
 };
 
 /// The multicast group in which the kernel speaks.
@@ -104,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_new_device_is_recognized() {
-        let bytes = b"add@/devices/virtio0\0ACTION=add\0SUBSYSTEM=virtio\0MODALIAS=virtio:d00000001v00001AF4\0";
+        let bytes =
+            b"add@/devices/virtio0\0ACTION=add\0SUBSYSTEM=virtio\0MODALIAS=virtio:d00000001v00001AF4\0";
         let event = Uevent::parse(bytes).unwrap();
         assert!(event.is_addition());
         assert_eq!(event.modalias(), Some("virtio:d00000001v00001AF4"));

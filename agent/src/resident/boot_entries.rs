@@ -132,8 +132,13 @@ mod tests {
     #[test]
     fn a_network_entry_is_recognized() {
         let read = parse_entry(&variable("UEFI PXEv4", Some(OURS), Some(SUBTYPE_IPV4))).unwrap();
-        let expected =
-            BootEntry { active: true, description: "UEFI PXEv4".into(), mac: Some(OURS), ipv4: true, ipv6: false };
+        let expected = BootEntry {
+            active: true,
+            description: "UEFI PXEv4".into(),
+            mac: Some(OURS),
+            ipv4: true,
+            ipv6: false,
+        };
         assert_eq!(read, expected);
         assert_eq!(entry(None, None).mac, None);
     }

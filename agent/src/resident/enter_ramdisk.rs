@@ -32,7 +32,9 @@ pub fn enter(source: &Source) -> anyhow::Result<()> {
     match inventory::firmware(source) {
         Firmware::Uefi => match set_boot_next(source) {
             Ok(Some(entry)) => tracing::info!("the next boot is from the network: {entry}"),
-            Ok(None) => tracing::warn!("the firmware has no boot entry for our network interfaces; its order decides"),
+            Ok(None) => {
+                tracing::warn!("the firmware has no boot entry for our network interfaces; its order decides")
+            }
             Err(error) => tracing::warn!("cannot set the next boot, the firmware's order decides: {error}"),
         },
         Firmware::Bios => tracing::info!("BIOS: the firmware's boot order decides"),
@@ -68,7 +70,9 @@ fn set_boot_next(source: &Source) -> io::Result<Option<String>> {
 }
 
 fn read_numbers(directory: &Path, name: &str) -> Vec<u16> {
-    source::read_bytes(&directory.join(format!("{name}-{GLOBAL}"))).map(|bytes| parse_numbers(&bytes)).unwrap_or_default()
+    source::read_bytes(&directory.join(format!("{name}-{GLOBAL}")))
+        .map(|bytes| parse_numbers(&bytes))
+        .unwrap_or_default()
 }
 
 fn read_entries(directory: &Path) -> io::Result<Vec<(u16, BootEntry)>> {
@@ -100,7 +104,8 @@ mod tests {
     #[test]
     fn only_numbered_entries_count() {
         assert_eq!(entry_number(&format!("Boot00A3-{GLOBAL}")), Some(0xa3));
-        for name in [format!("BootOrder-{GLOBAL}"), format!("BootNext-{GLOBAL}"), "Boot0001-other".to_owned()] {
+        for name in [format!("BootOrder-{GLOBAL}"), format!("BootNext-{GLOBAL}"), "Boot0001-other".to_owned()]
+        {
             assert_eq!(entry_number(&name), None);
         }
     }
@@ -114,7 +119,8 @@ mod tests {
         std::fs::create_dir_all(nic.join("device")).unwrap();
         std::fs::write(nic.join("address"), "52:54:00:00:00:01").unwrap();
         std::fs::write(nic.join("carrier"), "1").unwrap();
-        let mut entry = vec![7, 0, 0, 0, 1, 0, 0, 0, 41, 0, b'n', 0, 0, 0, 3, 0x0b, 37, 0, 0x52, 0x54, 0, 0, 0, 1];
+        let mut entry =
+            vec![7, 0, 0, 0, 1, 0, 0, 0, 41, 0, b'n', 0, 0, 0, 3, 0x0b, 37, 0, 0x52, 0x54, 0, 0, 0, 1];
         entry.extend([0; 27]);
         entry.extend([0x7f, 0xff, 4, 0]);
         std::fs::write(variables.join(format!("Boot0007-{GLOBAL}")), entry).unwrap();

@@ -13,9 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use contract::agent_api::{
-    ContextReply, Finish, FinishResult, Instruction, Report, ResidentIdentity,
-};
+use contract::agent_api::{ContextReply, Finish, FinishResult, Instruction, Report, ResidentIdentity};
 use contract::id::Digest;
 use contract::order::{Order, SignedOrder};
 use contract::reading::{Outcome, Tier};
@@ -27,9 +25,9 @@ use self::state::State;
 use self::watchdog::Watchdog;
 use crate::clock::Clock;
 use crate::node_partition;
-use crate::probe::{disks, kernel};
 use crate::probe::kernel_log::KernelLog;
 use crate::probe::source::Source;
+use crate::probe::{disks, kernel};
 use crate::service::client::{Client, persist};
 use crate::service::trust::Pin;
 
@@ -316,7 +314,8 @@ impl Resident {
         let why = "the running system carries out no orders; send it into the ramdisk".to_owned();
         tracing::error!("{why}");
         let Ok(named) = serde_json::from_str::<Order>(&order.payload) else { return };
-        let finish = Finish { order: named.id, result: FinishResult::Refused { error: why }, steps: Vec::new() };
+        let finish =
+            Finish { order: named.id, result: FinishResult::Refused { error: why }, steps: Vec::new() };
         if let Err(error) = self.client.finish(&finish).await {
             tracing::warn!("{error}");
         }

@@ -110,7 +110,8 @@ impl State {
 /// If it is not a key.
 pub fn image_key(context: &ContextReply) -> anyhow::Result<VerifyingKey> {
     let mut bytes = [0; 32];
-    hex::decode_to_slice(&context.image_key, &mut bytes).context("the service's key of images is malformed")?;
+    hex::decode_to_slice(&context.image_key, &mut bytes)
+        .context("the service's key of images is malformed")?;
     VerifyingKey::from_bytes(&bytes).context("the service's key of images is not a key")
 }
 

@@ -37,7 +37,8 @@ impl Watchdog {
             let (begun, last) = (watchdog.begun, watchdog.last.clone());
             tokio::spawn(async move {
                 loop {
-                    let silence = begun.elapsed().saturating_sub(Duration::from_millis(last.load(Ordering::Relaxed)));
+                    let silence =
+                        begun.elapsed().saturating_sub(Duration::from_millis(last.load(Ordering::Relaxed)));
                     if silence < silence_max {
                         super::notify(&[NotifyState::Watchdog]);
                     }

@@ -344,7 +344,8 @@ impl Service for Client {
             let what = "record that a step begins";
             let path = "/v1/agent/begin";
             let call = || async {
-                let call = Call { what, method: Method::POST, path, body: Some(&begin), timeout: CALL_TIMEOUT };
+                let call =
+                    Call { what, method: Method::POST, path, body: Some(&begin), timeout: CALL_TIMEOUT };
                 self.call(&call).await.map(|_| ())
             };
             Ok(persist(TRIES_MAX, call).await?)
@@ -354,7 +355,8 @@ impl Service for Client {
     fn progress(&self, progress: Progress) -> Answer<'_, ()> {
         Box::pin(async move {
             let (what, path) = ("take progress", "/v1/agent/progress");
-            let call = Call { what, method: Method::POST, path, body: Some(&progress), timeout: CALL_TIMEOUT };
+            let call =
+                Call { what, method: Method::POST, path, body: Some(&progress), timeout: CALL_TIMEOUT };
             self.call(&call).await?;
             Ok(())
         })

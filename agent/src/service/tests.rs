@@ -81,7 +81,8 @@ async fn serve(answers: Vec<(u16, Vec<u8>)>) -> Server {
             stream.read_exact(&mut body).await.unwrap();
             recorded.lock().unwrap().push((first, bearer, String::from_utf8(body).unwrap()));
             let Some((status, body)) = answers.pop_front() else { break };
-            let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             let _ = stream.write_all(head.as_bytes()).await;
             let _ = stream.write_all(&body).await;
             let _ = stream.shutdown().await;

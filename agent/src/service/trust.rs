@@ -74,10 +74,8 @@ impl ServerCertVerifier for PinnedVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let ca = self
-            .pin
-            .find(intermediates)
-            .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+        let ca =
+            self.pin.find(intermediates).ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
         let now = not_before_the_certificates(now, &[&ca, end_entity]);
         let mut roots = RootCertStore::empty();
         roots.add(ca.into_owned())?;
@@ -122,7 +120,9 @@ fn not_before_the_certificates(now: UnixTime, certificates: &[&CertificateDer<'_
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd,
+    };
     use std::net::{IpAddr, Ipv4Addr};
 
     const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -143,7 +143,12 @@ mod tests {
         params.signed_by(&KeyPair::generate().unwrap(), ca).unwrap().der().clone()
     }
 
-    fn verify(pin: Pin, chain: &[CertificateDer<'_>], address: IpAddr, now_seconds: u64) -> Result<(), Error> {
+    fn verify(
+        pin: Pin,
+        chain: &[CertificateDer<'_>],
+        address: IpAddr,
+        now_seconds: u64,
+    ) -> Result<(), Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now_seconds));
         let name = ServerName::IpAddress(address.into());

@@ -64,7 +64,11 @@ fn not_compared(why: &str) -> Vec<Found> {
     KEYS.map(|key| (Subject::Image, key, Outcome::Unreadable(format!("not compared: {why}")))).to_vec()
 }
 
-async fn check_installed(client: &Arc<Client>, context: &ContextReply, seen: &Look) -> anyhow::Result<Vec<Found>> {
+async fn check_installed(
+    client: &Arc<Client>,
+    context: &ContextReply,
+    seen: &Look,
+) -> anyhow::Result<Vec<Found>> {
     let image = context.node.assignment.image.context("no image is assigned")?;
     let disk = os_disk(context, &seen.disks)?;
     let manifest = client.manifest(image).await?;
@@ -109,7 +113,11 @@ fn os_disk(context: &ContextReply, disks: &Outcome<Vec<FoundDisk>>) -> anyhow::R
 ///
 /// # Errors
 /// If there is none to boot from.
-pub async fn root_device(client: &Arc<Client>, context: &ContextReply, source: &Source) -> anyhow::Result<PathBuf> {
+pub async fn root_device(
+    client: &Arc<Client>,
+    context: &ContextReply,
+    source: &Source,
+) -> anyhow::Result<PathBuf> {
     let image = context.node.assignment.image.context("no image is assigned")?;
     let manifest = client.manifest(image).await?;
     let root = manifest.root.as_ref().context("the image has no root file system that is known")?;

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use contract::agent_api::{
-    ContextReply, EnrollRequest, Finish, FinishResult, Instruction, Progress, Report,
-};
+use contract::agent_api::{ContextReply, EnrollRequest, Finish, FinishResult, Instruction, Progress, Report};
 use contract::id::{Digest, NodeId};
 use contract::order::{Order, SignedOrder};
 use contract::plan::Plan;
@@ -102,10 +100,15 @@ struct Driver {
 impl Driver {
     async fn work(&mut self) -> anyhow::Result<()> {
         let mut session = Session::default();
-        let mut step = Step::Look;
+        // What to judge with came with the enrolment.
+        let mut instruction = self.look_and_report(&mut session).await?;
         loop {
-            let instruction = match step {
-                Step::Look => self.look_and_report(&mut session).await?,
+            say(&instruction);
+            instruction = match session.told(instruction) {
+                Step::Look => {
+                    self.refresh_context().await?;
+                    self.look_and_report(&mut session).await?
+                }
                 Step::Ask { after } => {
                     tokio::time::sleep(after).await;
                     persist(0, || self.client.next()).await?
@@ -120,13 +123,10 @@ impl Driver {
                 }
                 Step::GiveUp { why } => anyhow::bail!(why),
             };
-            say(&instruction);
-            step = session.told(instruction);
         }
     }
 
     async fn look_and_report(&mut self, session: &mut Session) -> anyhow::Result<Instruction> {
-        self.refresh_context().await?;
         let progress = Progress { phase: "looking".to_owned(), done_bytes: 0, total_bytes: 0 };
         if let Err(error) = self.client.progress(progress).await {
             tracing::debug!("{error:#}");
@@ -140,8 +140,12 @@ impl Driver {
         if let Some(why) = plan_refusal {
             tracing::warn!("no plan can be made: {why}");
         }
-        let report =
-            Report { evidence: seen.evidence, decision: Some(decision), plan: plan.clone(), nonce: self.nonce };
+        let report = Report {
+            evidence: seen.evidence,
+            decision: Some(decision),
+            plan: plan.clone(),
+            nonce: self.nonce,
+        };
         let answer = persist(0, || self.client.report(&report)).await;
         session.reported(plan);
         match answer {
@@ -200,7 +204,9 @@ impl Driver {
         let present: Vec<FoundDisk> = match present {
             Outcome::Value(disks) => disks,
             Outcome::Absent => Vec::new(),
-            Outcome::Unreadable(why) => return self.refuse(order, format!("the disks cannot be listed: {why}")).await,
+            Outcome::Unreadable(why) => {
+                return self.refuse(order, format!("the disks cannot be listed: {why}")).await;
+            }
         };
         let facts: Vec<_> = present.iter().map(|disk| disk.facts.clone()).collect();
         let order_key = match order_key(&self.context) {
@@ -261,7 +267,8 @@ impl Driver {
 
 fn order_key(context: &ContextReply) -> anyhow::Result<VerifyingKey> {
     let mut bytes = [0; 32];
-    hex::decode_to_slice(&context.order_key, &mut bytes).context("the service's key of orders is malformed")?;
+    hex::decode_to_slice(&context.order_key, &mut bytes)
+        .context("the service's key of orders is malformed")?;
     VerifyingKey::from_bytes(&bytes).context("the service's key of orders is not a key")
 }
 

@@ -81,7 +81,9 @@ impl Session {
                 Step::Ask { after: Duration::from_millis(poll_after_millis).min(WAIT_MAX) }
             }
             // Already in the ramdisk: a job that wants it here wants it to look.
-            Instruction::LookAgain { .. } | Instruction::EnterRamdisk { .. } if self.looks < LOOKS_MAX => Step::Look,
+            Instruction::LookAgain { .. } | Instruction::EnterRamdisk { .. } if self.looks < LOOKS_MAX => {
+                Step::Look
+            }
             Instruction::LookAgain { reason } | Instruction::EnterRamdisk { reason, .. } => {
                 Step::GiveUp { why: format!("looked {LOOKS_MAX} times and is to look again: {reason}") }
             }
@@ -97,7 +99,9 @@ impl Session {
         }
         match self.plan.take() {
             Some(plan) => Step::Act { order, plan: Box::new(plan) },
-            None => Step::Refuse { order, why: "no plan was reported, or it was carried out already".to_owned() },
+            None => {
+                Step::Refuse { order, why: "no plan was reported, or it was carried out already".to_owned() }
+            }
         }
     }
 }
