@@ -8,6 +8,7 @@ use contract::assignment::DataOwner;
 use contract::decision::Action;
 use contract::id::JobId;
 use contract::operator_api::{ErrorKind, JobState, JobView, NodeState, NodeView, ReimageReply};
+use contract::plan::Step;
 use contract::reading::Trust;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -269,6 +270,51 @@ async fn who_judges_differently_looks_again_once_and_is_held_then() {
     let second = lie(machine.report_of(&bench, Trust::Ramdisk).await);
     assert!(matches!(machine.send(&bench, &second).await.unwrap(), Instruction::Wait { .. }));
     assert!(matches!(job(&bench, id).await.state, JobState::Held { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_the_service_does_not_make_itself_is_never_signed() {
+    let bench = Bench::start().await;
+    let (machine, id) = with_job(&bench).await;
+    for round in 0..2 {
+        let mut report = machine.report_of(&bench, Trust::Ramdisk).await;
+        if let Some(Step::WriteImage { disk, .. }) = report.plan.as_mut().unwrap().steps.first_mut() {
+            disk.id = "virtio-data".parse().unwrap();
+        }
+        let told = machine.send(&bench, &report).await.unwrap();
+        let looks_again = matches!(told, Instruction::LookAgain { .. });
+        assert!(looks_again == (round == 0) && !matches!(told, Instruction::Proceed { .. }), "{told:?}");
+    }
+    assert!(matches!(job(&bench, id).await.state, JobState::Held { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_step_holds_the_node_until_its_work_is_done_again() {
+    let bench = Bench::start().await;
+    let (mut machine, id) = with_job(&bench).await;
+    let (_, instruction) = machine.report(&bench).await;
+    let order = order_in(&bench, &instruction);
+    machine.begin(&bench, &order, 0).await.unwrap();
+    let failed = FinishResult::Failed { step: 0, error: "write of /dev/vda failed".into() };
+    let told = machine.finish(&bench, &order, failed.clone(), Vec::new()).await.unwrap();
+    assert!(matches!(told, Instruction::Wait { .. }), "{told:?}");
+    let state = job(&bench, id).await.state;
+    assert!(matches!(&state, JobState::Held { reason } if reason.contains("/dev/vda")), "{state:?}");
+    // The answer was lost: the same end again changes nothing.
+    assert!(matches!(
+        machine.finish(&bench, &order, failed, Vec::new()).await.unwrap(),
+        Instruction::Wait { .. }
+    ));
+    assert!(machine.context(&bench).await.node.unfinished.is_some());
+    let path = format!("/v1/nodes/{}/release-hold", machine.node);
+    bench.operator::<NodeView>(Method::POST, &path, &()).await.unwrap();
+    // One order for each boot: the machine resets and comes with a new nonce.
+    assert!(matches!(machine.next(&bench).await, Instruction::BootLocal { kexec: false, .. }));
+    machine.come(&bench).await;
+    let (report, instruction) = machine.report(&bench).await;
+    let order = order_in(&bench, &instruction);
+    machine.carry_out(&bench, &order, &report.plan.unwrap()).await;
+    assert_eq!(job(&bench, id).await.state, JobState::ComingUp);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,10 +72,16 @@ mod tests {
             ("stat_directory = \"x\"\n".to_owned(), "line 1"),
             ("[http]\nlisten = []\n".to_owned(), "http.listen"),
             ("[http]\nport = 1\n".to_owned(), "line 2"),
-            ("[http]\nlisten = [\"192.0.2.1:1\"]\n[api]\nlisten = [\"192.0.2.1:1\"]\n".to_owned(), "api.listen"),
+            (
+                "[http]\nlisten = [\"192.0.2.1:1\"]\n[api]\nlisten = [\"192.0.2.1:1\"]\n".to_owned(),
+                "api.listen",
+            ),
             ("[boot]\nattempts_max = 0\n".to_owned(), "boot.attempts_max"),
             ("[boot]\nextra_kernel_arguments = \"a\\nb\"\n".to_owned(), "boot.extra_kernel_arguments"),
-            ("[boot]\nextra_kernel_arguments = \"quiet ${net0/mac}\"\n".to_owned(), "boot.extra_kernel_arguments"),
+            (
+                "[boot]\nextra_kernel_arguments = \"quiet ${net0/mac}\"\n".to_owned(),
+                "boot.extra_kernel_arguments",
+            ),
             ("[tftp]\ntransfers_max = 0\n".to_owned(), "tftp.transfers_max"),
             (DHCP.replace("192.0.2.200", "192.0.3.200"), "dhcp[0].pool"),
             (DHCP.replace("192.0.2.100-", "192.0.2.1-"), "own address"),

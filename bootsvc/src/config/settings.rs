@@ -308,14 +308,19 @@ fn check_place(
     match (block.relayed, subnet.contains(block.address)) {
         (false, false) => Err(wrong(
             at("address"),
-            format!("{} is not in {subnet}; for a network behind a DHCP relay say relayed = true", block.address),
+            format!(
+                "{} is not in {subnet}; for a network behind a DHCP relay say relayed = true",
+                block.address
+            ),
         )),
-        (true, true) => {
-            Err(wrong(at("relayed"), format!("{} is in {subnet}, so that is no relayed network", block.address)))
-        }
-        (true, false) if mode == DhcpMode::Proxy => {
-            Err(wrong(at("relayed"), "mode = \"proxy\" answers relayed requests of any network; leave it out"))
-        }
+        (true, true) => Err(wrong(
+            at("relayed"),
+            format!("{} is in {subnet}, so that is no relayed network", block.address),
+        )),
+        (true, false) if mode == DhcpMode::Proxy => Err(wrong(
+            at("relayed"),
+            "mode = \"proxy\" answers relayed requests of any network; leave it out",
+        )),
         (true, false) if block.router.is_none() => {
             Err(wrong(at("router"), "is needed: machines behind a relay reach the service through it"))
         }
