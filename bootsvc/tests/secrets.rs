@@ -62,6 +62,8 @@ async fn no_secret_is_logged_or_readable_by_others() {
         ("image.key", 0o600),
         ("ca.key", 0o600),
         ("ca.pem", 0o644),
+        ("reprieve.sqlite", 0o600),
+        ("reprieve.sqlite-wal", 0o600),
     ] {
         let metadata = std::fs::metadata(bench.folder.path().join(name)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, mode, "{name}");

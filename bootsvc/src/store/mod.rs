@@ -88,6 +88,17 @@ fn from_db(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+/// Makes the database's file, for its owner's eyes only, before SQLite would make it for everybody;
+/// SQLite gives the files beside it the same mode.
+fn make_private(file: &Path) -> Result<(), sqlx::Error> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(sqlx::Error::Io(error)),
+    }
+}
+
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -105,7 +116,9 @@ impl Store {
     /// If the file cannot be opened, or was written by a newer version.
     pub async fn open(state_directory: &Path) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
-        let url = format!("sqlite://{}?mode=rwc", state_directory.join("reprieve.sqlite").display());
+        let file = state_directory.join("reprieve.sqlite");
+        make_private(&file).doing("make its file")?;
+        let url = format!("sqlite://{}?mode=rwc", file.display());
         // SQLite has one writer; a second connection that writes would only wait for the first.
         let writer = connect(&url, 1).await?;
         let store = Self { reader: connect(&url, READERS).await?, writer };
