@@ -22,6 +22,9 @@ pub struct Options {
     /// Cargo profile of the agent, which is the ramdisk's as well.
     #[arg(long, default_value = "ramdisk")]
     pub agent_profile: String,
+    /// A static program to pack as the agent, instead of building it.
+    #[arg(long, value_name = "FILE")]
+    pub agent: Option<PathBuf>,
     /// Only the agent's package.
     #[arg(long)]
     pub agent_only: bool,
@@ -55,13 +58,16 @@ enum Content<'a> {
 pub fn build(options: &Options) -> Result<Vec<PathBuf>> {
     packages::ensure(packages::BUILD)?;
     println!("packages");
-    let agent = toolchain::build_static("reprieve-agent", &options.agent_profile)?;
+    let agent = match &options.agent {
+        Some(file) => file.clone(),
+        None => toolchain::build_static("reprieve-agent", &options.agent_profile)?,
+    };
     let mut built = vec![agent_package(&agent)?];
     if !options.agent_only {
         let service = toolchain::build_native("reprieve-bootsvc", &options.profile)?;
         let command = toolchain::build_native("reprieve", &options.profile)?;
         built.push(service_package(&service)?);
-        built.push(ramdisk_package()?);
+        built.push(ramdisk_package(&agent)?);
         built.push(command_package(&command)?);
     }
     for file in &built {
@@ -109,13 +115,18 @@ fn service_package(service: &Path) -> Result<PathBuf> {
             ),
         ],
         unit: Some("reprieve-bootsvc.service"),
-        before_start: "systemd-sysusers reprieve-bootsvc.conf\nsystemd-tmpfiles --create reprieve-bootsvc.conf\n",
+        before_start: concat!(
+            "systemd-sysusers reprieve-bootsvc.conf\n",
+            // Where an image is built there is no /proc; the first start makes the folders then.
+            "if [ -d /proc/self ]; then\n\tsystemd-tmpfiles --create reprieve-bootsvc.conf\nfi\n",
+        ),
     })
 }
 
 /// What the service hands out, where it looks for it when its configuration names nothing else.
-fn ramdisk_package() -> Result<PathBuf> {
-    let ramdisk = ramdisk::build(&ramdisk::Options::default())?;
+fn ramdisk_package(agent: &Path) -> Result<PathBuf> {
+    let options = ramdisk::Options { agent: Some(agent.to_path_buf()), ..ramdisk::Options::default() };
+    let ramdisk = ramdisk::build(&options)?;
     let mut files = vec![
         ("usr/share/reprieve/ramdisk/vmlinuz".to_owned(), Content::Data(ramdisk.kernel)),
         ("usr/share/reprieve/ramdisk/initramfs.cpio.zst".to_owned(), Content::Data(ramdisk.initramfs)),
