@@ -177,15 +177,10 @@ impl Machine {
         self.boots += 1;
         let socket = self.folder.join("qmp");
         let _ = std::fs::remove_file(&socket);
-        let mut process =
+        let process =
             Background::start(&self.spec.name, &mut self.command(&socket), &self.folder.join("qemu.log"))?;
-        let mut qmp = match Qmp::connect(&socket) {
-            Ok(qmp) => qmp,
-            Err(error) => {
-                process.check_running()?;
-                return Err(error);
-            }
-        };
+        let mut qmp = Qmp::connect(&socket)
+            .with_context(|| format!("QEMU said: {}", tail(&self.folder.join("qemu.log"))))?;
         set_on_reset(&mut qmp, on_reset)?;
         if let Some(bits) = self.nvme_warning {
             set_nvme_warning(&mut qmp, bits)?;
@@ -369,7 +364,7 @@ impl Machine {
         let rom = if self.spec.firmware == Firmware::Bios { "" } else { ",romfile=" };
         command
             .arg("-device")
-            .arg(format!("virtio-net-pci,netdev=wire,mac={},bootindex=0{rom}", self.spec.mac()));
+            .arg(format!("virtio-net-pci,netdev=wire,mac={},bootindex=1{rom}", self.spec.mac()));
         self.firmware_arguments(&mut command);
         if let Some(loaded) = &self.spec.loaded {
             command.arg("-kernel").arg(&loaded.kernel).arg("-initrd").arg(&loaded.ramdisk);
@@ -411,7 +406,7 @@ fn disk_arguments(command: &mut Command, index: usize, disk: &Disk) {
     } else {
         command.arg("-blockdev").arg(driver);
     }
-    let (serial, boot) = (disk.serial(), index + 1);
+    let (serial, boot) = (disk.serial(), index + 2);
     let device = match disk.bus() {
         DiskBus::Nvme => format!("nvme,id=disk{index},drive={node},serial={serial},bootindex={boot}"),
         DiskBus::Virtio => {

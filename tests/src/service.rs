@@ -184,7 +184,8 @@ fn configuration_text(artefacts: &Artefacts, configuration: &Configuration, fold
     writeln!(line, "[tftp]\nlisten = [\"{address}:69\"]")?;
     writeln!(line, "[boot]\nkernel = {:?}\nramdisk = {:?}", artefacts.kernel, artefacts.ramdisk)?;
     writeln!(line, "loaders = {:?}", artefacts.loaders)?;
-    writeln!(line, "extra_kernel_arguments = \"console=ttyS0\"")?;
+    // Quiet, because the kernel would show its command line with the token in it, and slowly.
+    writeln!(line, "extra_kernel_arguments = \"console=ttyS0 quiet\"")?;
     if let Some(attempts_max) = configuration.attempts_max {
         writeln!(line, "attempts_max = {attempts_max}")?;
     }
