@@ -20,11 +20,13 @@ use crate::act::service::Service;
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
 
+/// First line, bearer and body of a request.
+type Heard = (String, Option<String>, String);
+
 struct Server {
     url: String,
     ca: Vec<u8>,
-    /// First line, bearer and body of each request.
-    seen: Arc<Mutex<Vec<(String, Option<String>, String)>>>,
+    seen: Arc<Mutex<Vec<Heard>>>,
 }
 
 fn ca() -> Ca {
@@ -55,7 +57,7 @@ async fn serve(answers: Vec<(u16, Vec<u8>)>) -> Server {
     let acceptor = acceptor(&ca);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
-    let seen: Arc<Mutex<Vec<(String, Option<String>, String)>>> = Arc::default();
+    let seen: Arc<Mutex<Vec<Heard>>> = Arc::default();
     let recorded = seen.clone();
     tokio::spawn(async move {
         let mut answers = VecDeque::from(answers);
