@@ -24,9 +24,9 @@ pub struct Options {
     pub deny: bool,
 }
 
-/// Checks without changing anything.
+/// Checks everything, the dependencies too, without changing anything.
 pub fn run() -> Result<()> {
-    perform(&Options::default())
+    perform(&Options { fix: false, deny: true })
 }
 
 /// Checks; all findings are shown, not only the first.
@@ -88,12 +88,21 @@ fn deny() -> Result<()> {
         println!("installing cargo-deny into {} (some minutes, once)", tools.display());
         let mut cargo = toolchain::cargo();
         cargo
-            .args(["install", "--quiet", "--locked", "--version", VERSION, "cargo-deny", "--root"])
+            // Unoptimized: it runs once for every time that it is built.
+            .args(["install", "--quiet", "--debug", "--locked", "--version", VERSION, "cargo-deny", "--root"])
             .arg(&tools);
         command::run("installing cargo-deny", &mut cargo)?;
     }
     // Advisories are a database that is fetched; a check of the tree must not depend on the day.
     let mut command = std::process::Command::new(program);
-    command.current_dir(paths::repository()).args(["--locked", "check", "licenses", "bans", "sources"]);
+    command.current_dir(paths::repository()).args([
+        "--locked",
+        "--log-level",
+        "error",
+        "check",
+        "licenses",
+        "bans",
+        "sources",
+    ]);
     command::run("checking the dependencies", &mut command)
 }
