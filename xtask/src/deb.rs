@@ -198,12 +198,6 @@ fn write(package: &Package) -> Result<PathBuf> {
     for (path, content) in &package.files {
         put(&root.join(path), content)?;
     }
-    put_text(
-        &root.join(format!("usr/share/doc/{}/copyright", package.name)),
-        "Copyright: the Reprieve contributors\nLicense: Apache-2.0\n On Debian systems the text is in \
-         /usr/share/common-licenses/Apache-2.0.\n",
-        0o644,
-    )?;
     put_text(&root.join("DEBIAN/control"), &control(package, installed_kibibytes(&root)?)?, 0o644)?;
     if let Some(unit) = package.unit {
         put_text(&root.join("DEBIAN/postinst"), &after_installation(unit, package.before_start), 0o755)?;
