@@ -253,7 +253,8 @@ impl Machine {
         }
     }
 
-    /// Presses the power button and waits until its operating system has shut down.
+    /// Asks the operating system to shut down and waits until it has; the machine is off then. By
+    /// Ctrl-Alt-Del, which a system obeys that has nobody to watch the power button.
     ///
     /// # Errors
     /// If it is off or does not shut down within `limit`; with the end of its console.
@@ -261,7 +262,8 @@ impl Machine {
         let qmp = self.qmp()?;
         qmp.forget_events();
         set_on_reset(qmp, OnReset::Stop)?;
-        qmp.call("system_powerdown", json!({}))?;
+        let keys = ["ctrl", "alt", "delete"].map(|key| json!({ "type": "qcode", "data": key }));
+        qmp.call("send-key", json!({ "keys": keys }))?;
         self.wait_stopped(limit)?;
         self.cut_power();
         Ok(())
