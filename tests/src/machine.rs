@@ -12,7 +12,7 @@ use crate::disk::{Disk, DiskBus};
 use crate::lab::Lab;
 use crate::process::{Background, run, tail};
 use crate::qmp::Qmp;
-use crate::wait::until;
+use crate::wait::{until, until_every};
 
 /// Firmware code of Debian's `ovmf`, 4 MiB build.
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -20,6 +20,9 @@ const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const OVMF_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 /// The iPXE option ROM of Debian's `ipxe-qemu` that QEMU gives the virtio card by itself.
 const BIOS_ROM: &str = "/usr/lib/ipxe/qemu/efi-virtio.rom";
+
+/// How long a system may take to show that it heard Ctrl-Alt-Del.
+const KEY_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How a machine starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,8 +266,14 @@ impl Machine {
         qmp.forget_events();
         set_on_reset(qmp, OnReset::Stop)?;
         let keys = ["ctrl", "alt", "delete"].map(|key| json!({ "type": "qcode", "data": key }));
-        qmp.call("send-key", json!({ "keys": keys }))?;
-        self.wait_stopped(limit)?;
+        let name = self.spec.name.clone();
+        // Pressed again if nothing follows: a system that is still coming up may not listen yet.
+        until_every(Duration::ZERO, &format!("{name}, shut down"), limit, || {
+            let qmp = self.qmp()?;
+            qmp.call("send-key", json!({ "keys": keys }))?;
+            qmp.event("SHUTDOWN", KEY_INTERVAL)
+        })
+        .with_context(|| format!("its console ends:\n{}", tail(&self.console())))?;
         self.cut_power();
         Ok(())
     }
