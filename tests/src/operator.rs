@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use contract::evidence::Evidence;
 use contract::id::JobId;
 use contract::operator_api::{
     DecisionView, ImageView, JobState, JobView, NodeState, NodeView, ReimageReply, StatusView,
@@ -206,6 +207,22 @@ impl<'lab> Operator<'lab> {
             Ok(None)
         });
         found.with_context(|| last.as_ref().map_or_else(|| "the job was never seen".to_owned(), describe))
+    }
+
+    /// Waits until a node was judged on evidence that `is_it` accepts.
+    ///
+    /// # Errors
+    /// If that does not come in time.
+    pub fn wait_decision(
+        &self,
+        node: &str,
+        limit: Duration,
+        is_it: impl Fn(&Evidence) -> bool,
+    ) -> Result<DecisionView> {
+        until_every(ASK_INTERVAL, &format!("a look at node {node}"), limit, || {
+            let view = self.decision(node)?;
+            Ok(is_it(&view.evidence).then_some(view))
+        })
     }
 
     /// Waits until the agent of a node has reported from its running system and nothing is left to do.

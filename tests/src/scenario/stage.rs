@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use contract::decision::Action;
 use contract::id::{JobId, NodeId};
 use contract::operator_api::{JobState, JobView};
+use contract::reading::Trust;
 
 use crate::machine::{DiskCounters, Machine, OnReset};
 use crate::scenario::site::{Site, console_end};
@@ -126,11 +127,17 @@ pub fn follow_from_contact(
 /// If it does not come up in time, with the end of the console.
 pub fn bring_up(site: &Site<'_>, machine: &mut Machine, outcome: &mut Outcome) -> Result<()> {
     let begun = Instant::now();
+    let node = outcome.job.node.to_string();
+    let ramdisk = site.operator.decision(&node)?.evidence.boot_id;
     machine.resume(OnReset::Restart)?;
     let job = outcome.job.id;
     outcome.job = wait(site, machine, job, "the report of the running system", UP_LIMIT, |state| {
         matches!(state, JobState::Done { .. })
     })?;
+    // A job that found nothing to do is done before the system is up.
+    site.operator
+        .wait_decision(&node, UP_LIMIT, |seen| seen.trust == Trust::Resident && seen.boot_id != ramdisk)
+        .with_context(|| format!("the console of {} ends:\n{}", machine.spec().name, console_end(machine)))?;
     outcome.phases.up = begun.elapsed();
     Ok(())
 }
