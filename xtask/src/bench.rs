@@ -1,131 +1,94 @@
-//! `cargo xtask bench`: sizes of kernel and ramdisks, and how long the kernel takes to start the agent.
+//! `cargo xtask bench`: sizes of the ramdisks, and how long a machine takes from kernel start until its
+//! agent has spoken to the service.
 //!
-//! What needs a service and machines is measured by the demo, which prints its own figures.
+//! What whole jobs cost is measured by the demo, which prints its own figures.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
+use reprieve_tests::disk::DiskBus;
+use reprieve_tests::lab::Lab;
+use reprieve_tests::machine::{Firmware, OnReset};
+use reprieve_tests::scenario::{site, small};
+use reprieve_tests::service::Configuration;
 
-use crate::{packages, paths, ramdisk};
+use crate::demo::{self, aim_line, ramdisk_aims};
+
+/// Longest time that a boot may take.
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
+/// Aim for the time from kernel start to the agent's first word, in milliseconds.
+pub const FIRST_CONTACT_AIM_MILLIS: u64 = 4000;
+/// What the agent says when the service has answered.
+const CONTACT: &str = "first contact ";
 
 /// What to measure.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// How often each ramdisk is booted; the median counts
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=50))]
-    pub runs: u32,
+    /// How often each firmware boots the ramdisk; the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub runs: u8,
     /// Memory of the machine, in mebibytes
     #[arg(long, default_value_t = 384)]
     pub memory_mebibytes: u32,
 }
 
-/// What the kernel prints just before it starts the agent.
-const INIT_LINE: &str = "Run /init as init process";
-const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Builds the ramdisks and measures them.
+/// Builds what is missing and measures, one machine at a time.
 pub fn run(options: &Options) -> Result<()> {
-    packages::ensure(&["qemu-system-x86"])?;
-    let built = ramdisk::build(&ramdisk::Options::default())?;
-    println!(
-        "boots under emulation (TCG), {} MiB of memory, median of {}:",
-        options.memory_mebibytes, options.runs
-    );
-    for (name, file) in [("virtual machines", &built.initramfs), ("servers", &built.server_initramfs)] {
-        let mut kernel_millis = Vec::new();
-        let mut wall_millis = Vec::new();
-        for _ in 0..options.runs {
-            let boot = boot(&built.kernel, file, options.memory_mebibytes)?;
-            kernel_millis.push(boot.kernel_millis);
-            wall_millis.push(boot.wall_millis);
-        }
+    demo::prepare()?;
+    println!("machines under emulation (TCG), one at a time, {} MiB of memory:", options.memory_mebibytes);
+    println!("  firmware   run   kernel start to first contact   power-on to first contact");
+    let mut medians = Vec::new();
+    for firmware in [Firmware::Bios, Firmware::UefiPxe] {
+        medians.push((firmware, measure(firmware, options)?));
+    }
+    println!();
+    for line in ramdisk_aims()? {
+        println!("{line}");
+    }
+    for (firmware, millis) in medians {
         println!(
-            "  ramdisk for {name}: kernel start to agent {} ms, power-on to agent {} ms",
-            median(&mut kernel_millis),
-            median(&mut wall_millis)
+            "{}",
+            aim_line(
+                &format!("kernel start to first contact, {}, median", firmware.words()),
+                &format!("{millis} ms"),
+                &format!("{FIRST_CONTACT_AIM_MILLIS} ms"),
+                millis <= FIRST_CONTACT_AIM_MILLIS
+            )
         );
     }
     Ok(())
 }
 
-/// One boot, in milliseconds.
-struct Boot {
-    /// From kernel start to the start of the agent, as the kernel counts.
-    kernel_millis: u64,
-    /// From the start of the emulator to the same, as a clock on the wall counts.
-    wall_millis: u64,
-}
-
-/// Ends the emulator whatever happens.
-struct Emulator(Child);
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// The median of some boots, in milliseconds from kernel start as the kernel counts.
+fn measure(firmware: Firmware, options: &Options) -> Result<u64> {
+    let artefacts = reprieve_tests::artefacts::Artefacts::find()?;
+    let lab = Lab::new()?;
+    let place = small::site(&lab, &artefacts, &Configuration::default())?;
+    let mut times = Vec::new();
+    for run in 1..=options.runs {
+        let mut spec = site::spec(&format!("bench{run}"), run, firmware);
+        spec.memory_mib = options.memory_mebibytes;
+        let mut machine = place.machine(spec, DiskBus::Virtio, small::DISK_BYTES)?;
+        let started = Instant::now();
+        machine.start(OnReset::Restart)?;
+        machine.wait_console_times(CONTACT, 1, BOOT_LIMIT)?;
+        let wall_millis = started.elapsed().as_millis();
+        let millis = contact_millis(&machine.console_text())
+            .with_context(|| format!("reading {}", Path::display(&machine.console())))?;
+        machine.cut_power();
+        println!("  {:<10} {run:>3}   {millis:>23} ms   {wall_millis:>22} ms", firmware.words());
+        times.push(millis);
     }
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().context("nothing was measured")
 }
 
-fn boot(kernel: &Path, initramfs: &Path, memory_mebibytes: u32) -> Result<Boot> {
-    let started = Instant::now();
-    let child = Command::new("qemu-system-x86_64")
-        .args(["-accel", "tcg", "-machine", "q35", "-cpu", "max", "-nographic", "-no-reboot", "-net", "none"])
-        .args(["-m", &format!("{memory_mebibytes}M"), "-append", "console=ttyS0"])
-        .arg("-kernel")
-        .arg(kernel)
-        .arg("-initrd")
-        .arg(initramfs)
-        .current_dir(paths::repository())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("booting the ramdisk: starting qemu-system-x86_64")?;
-    let mut emulator = Emulator(child);
-    let output = emulator.0.stdout.take().context("booting the ramdisk: the emulator has no output")?;
-    let (sender, receiver) = channel();
-    // Ends by itself when the emulator is gone.
-    std::thread::spawn(move || {
-        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                return;
-            }
-        }
-    });
-    loop {
-        match receiver.recv_timeout(BOOT_TIMEOUT.saturating_sub(started.elapsed())) {
-            Ok(line) if line.contains(INIT_LINE) => {
-                let kernel_millis = kernel_time_millis(&line).context("the kernel prints no times")?;
-                let wall_millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                return Ok(Boot { kernel_millis, wall_millis });
-            }
-            Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) => {
-                bail!("the kernel did not start the agent within {BOOT_TIMEOUT:?}")
-            }
-            Err(RecvTimeoutError::Disconnected) => bail!("the emulator ended before the agent was started"),
-        }
-    }
-}
-
-/// The time in `[    1.234567] text`, in milliseconds.
-fn kernel_time_millis(line: &str) -> Option<u64> {
-    let (_, rest) = line.split_once('[')?;
-    let (time, _) = rest.split_once(']')?;
-    let (seconds, micros) = time.trim().split_once('.')?;
-    let seconds: u64 = seconds.parse().ok()?;
-    let micros: u64 = micros.parse().ok()?;
-    Some(seconds * 1000 + micros / 1000)
-}
-
-fn median(values: &mut [u64]) -> u64 {
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or_default()
+/// The figure in `first contact 1234 ms after kernel start`.
+fn contact_millis(console: &str) -> Option<u64> {
+    let (_, rest) = console.split_once(CONTACT)?;
+    rest.split_once(" ms")?.0.parse().ok()
 }
 
 #[cfg(test)]
@@ -133,9 +96,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernel_times_are_read() {
-        assert_eq!(kernel_time_millis("[    1.234567] Run /init as init process\r"), Some(1234));
-        assert_eq!(kernel_time_millis("no time"), None);
-        assert_eq!(median(&mut [3, 1, 2]), 2);
+    fn the_agents_first_word_is_read() {
+        assert_eq!(contact_millis("INFO first contact 3937 ms after kernel start\r\n"), Some(3937));
+        assert_eq!(contact_millis("INFO first contact"), None);
     }
 }

@@ -19,6 +19,7 @@ use reprieve_tests::scenario::site::Site;
 use reprieve_tests::scenario::stage::Outcome;
 use reprieve_tests::service::Configuration;
 
+pub use self::figures::{aim_line, ramdisk_aims};
 use crate::{image, ipxe, packages, ramdisk, toolchain};
 
 /// How to show it.

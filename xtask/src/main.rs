@@ -40,7 +40,7 @@ enum Task {
     Image(image::Options),
     /// Build the Debian packages of agent, service and command into build/deb
     Deb(deb::Options),
-    /// Measure what can be measured without a laboratory
+    /// Measure the ramdisks and how soon a machine is in contact with the service
     Bench(bench::Options),
     /// Fetch iPXE's boot programs into build/ipxe
     Ipxe,

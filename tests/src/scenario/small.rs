@@ -8,7 +8,7 @@ use contract::operator_api::JobState;
 use crate::artefacts::Artefacts;
 use crate::disk::{DiskBus, first_difference};
 use crate::lab::Lab;
-use crate::machine::{Firmware, Machine, OnReset};
+use crate::machine::{Firmware, Machine, OnReset, Spec};
 use crate::scenario::site::{Site, spec};
 use crate::scenario::stage::{Outcome, expect_action, follow_ramdisk};
 use crate::service::Configuration;
@@ -36,7 +36,9 @@ pub fn site<'lab>(
 /// # Errors
 /// If anything is not as it must be.
 pub fn install(site: &Site<'_>, firmware: Firmware, bus: DiskBus) -> Result<(Machine, NodeId, Outcome)> {
-    let mut machine = site.machine(spec("node", 1, firmware), bus, DISK_BYTES)?;
+    // No more memory than the ramdisk is meant to need, for the whole job.
+    let spec = Spec { memory_mib: 384, ..spec("node", 1, firmware) };
+    let mut machine = site.machine(spec, bus, DISK_BYTES)?;
     let node = site.take_in(&mut machine)?;
     let job = site.operator.reimage(&node.to_string(), &[])?;
     machine.start(OnReset::Stop)?;

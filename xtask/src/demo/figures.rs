@@ -7,12 +7,11 @@ use reprieve_tests::scenario::site::Site;
 use reprieve_tests::scenario::stage::Outcome;
 use serde_json::Value;
 
+use crate::bench::FIRST_CONTACT_AIM_MILLIS;
 use crate::command::output;
 use crate::demo::{Options, table};
 use crate::paths;
 
-/// Time from kernel start to the agent's first word, under TCG.
-const FIRST_CONTACT_AIM_MILLIS: u64 = 4000;
 /// Where the demo's figures stand in docs/benchmarks.md.
 const BEGIN: &str = "<!-- demo: written by `cargo xtask demo --record` -->";
 const END: &str = "<!-- /demo -->";
@@ -20,20 +19,8 @@ const END: &str = "<!-- /demo -->";
 /// Sizes and times against their aims, one a line.
 pub fn of(outcomes: &[Outcome], site: &Site<'_>) -> Result<String> {
     let mut text = String::new();
-    for set in ramdisk_sets()? {
-        let (size, aim) = (set["compressed_bytes"].as_u64(), set["size_aim_bytes"].as_u64());
-        if let (Some(name), Some(size), Some(aim)) = (set["name"].as_str(), size, aim) {
-            writeln!(
-                text,
-                "{}",
-                aim_line(
-                    &format!("ramdisk for {name}"),
-                    &table::bytes(size),
-                    &table::bytes(aim),
-                    size <= aim
-                )
-            )?;
-        }
+    for line in ramdisk_aims()? {
+        writeln!(text, "{line}")?;
     }
     let slowest = outcomes.iter().filter_map(|outcome| outcome.first_contact_millis).max();
     match slowest {
@@ -65,7 +52,21 @@ pub fn of(outcomes: &[Outcome], site: &Site<'_>) -> Result<String> {
     Ok(text)
 }
 
-fn aim_line(name: &str, figure: &str, aim: &str, met: bool) -> String {
+/// Sizes of the ramdisks against their aims, one a line.
+pub fn ramdisk_aims() -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for set in ramdisk_sets()? {
+        let (size, aim) = (set["compressed_bytes"].as_u64(), set["size_aim_bytes"].as_u64());
+        if let (Some(name), Some(size), Some(aim)) = (set["name"].as_str(), size, aim) {
+            let (name, met) = (format!("ramdisk for {name}"), size <= aim);
+            lines.push(aim_line(&name, &table::bytes(size), &table::bytes(aim), met));
+        }
+    }
+    Ok(lines)
+}
+
+/// A figure held against what was aimed for.
+pub fn aim_line(name: &str, figure: &str, aim: &str, met: bool) -> String {
     format!("aim {name}: {figure} (aim {aim}) {}", if met { "met" } else { "missed" })
 }
 
