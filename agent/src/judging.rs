@@ -1,14 +1,11 @@
 //! What the agent makes of its evidence: the same judgement that the service makes again for itself.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context;
 use contract::agent_api::ContextReply;
-use contract::decision::{Confidentiality, Decision};
+use contract::decision::Decision;
 use contract::evidence::Evidence;
-use contract::id::{Digest, DiskId, UnixMillis};
-use contract::inventory::DiskFacts;
-use contract::plan::{EraseMethod, Plan};
+use contract::id::{Digest, UnixMillis};
+use contract::plan::Plan;
 use verdict::policy::Policy;
 
 /// A judgement and what follows from it.
@@ -35,30 +32,11 @@ pub fn judge(
     let policy = Policy::parse(&context.policy)
         .context("cannot read the service's policy; the agent may be older than the service")?;
     let decision = verdict::judge::judge(evidence, &context.node, &policy, now);
-    let methods = methods(&decision, evidence, &policy);
+    let methods = erasure::method::choose_for(&decision, evidence, policy.tenant_change_level());
     let planned = verdict::plan::plan(&decision, evidence, &context.node, &policy, &methods, seed);
     let (plan, plan_refusal) = match planned {
         Ok(plan) => (plan, None),
         Err(refusal) => (None, Some(refusal.to_string())),
     };
     Ok(Judged { decision, plan, plan_refusal })
-}
-
-/// How each disk can be sanitized to the demanded level, or why it cannot.
-fn methods(
-    decision: &Decision,
-    evidence: &Evidence,
-    policy: &Policy,
-) -> BTreeMap<DiskId, Result<EraseMethod, String>> {
-    let level = match &decision.confidentiality {
-        Confidentiality::Sanitize { level, .. } => *level,
-        Confidentiality::KeepData | Confidentiality::Undetermined { .. } => policy.tenant_change_level(),
-    };
-    let disks: &[DiskFacts] = evidence.inventory.disks.value().map(Vec::as_slice).unwrap_or_default();
-    disks
-        .iter()
-        .map(|disk| {
-            (disk.id.clone(), erasure::method::choose(disk, level).map_err(|refusal| refusal.to_string()))
-        })
-        .collect()
 }

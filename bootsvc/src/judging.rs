@@ -1,13 +1,10 @@
 //! The service's own judgement: the same evidence, with the service's facts and policy.
 
-use std::collections::BTreeMap;
-
 use contract::assignment::NodeContext;
-use contract::decision::{Confidentiality, Decision};
+use contract::decision::Decision;
 use contract::evidence::Evidence;
-use contract::id::{Digest, DiskId, UnixMillis};
-use contract::inventory::DiskFacts;
-use contract::plan::{EraseMethod, Plan};
+use contract::id::{Digest, UnixMillis};
+use contract::plan::Plan;
 use verdict::policy::Policy;
 
 /// An agent's decision may be this much older or newer than the service's time.
@@ -48,26 +45,7 @@ pub fn plan(
     policy: &Policy,
     seed: Digest,
 ) -> Result<Option<Plan>, String> {
-    let methods = methods(decision, evidence, policy);
+    let methods = erasure::method::choose_for(decision, evidence, policy.tenant_change_level());
     verdict::plan::plan(decision, evidence, context, policy, &methods, seed)
         .map_err(|refusal| refusal.to_string())
-}
-
-/// How each disk can be sanitized to the demanded level, or why it cannot.
-fn methods(
-    decision: &Decision,
-    evidence: &Evidence,
-    policy: &Policy,
-) -> BTreeMap<DiskId, Result<EraseMethod, String>> {
-    let level = match &decision.confidentiality {
-        Confidentiality::Sanitize { level, .. } => *level,
-        Confidentiality::KeepData | Confidentiality::Undetermined { .. } => policy.tenant_change_level(),
-    };
-    let disks: &[DiskFacts] = evidence.inventory.disks.value().map(Vec::as_slice).unwrap_or_default();
-    disks
-        .iter()
-        .map(|disk| {
-            (disk.id.clone(), erasure::method::choose(disk, level).map_err(|refusal| refusal.to_string()))
-        })
-        .collect()
 }

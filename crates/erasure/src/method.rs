@@ -12,7 +12,10 @@
 //! Format NVM and Identify Controller (OACS bit 1, FNA bits 0 to 2). The device's own sanitize
 //! commands are not used yet, so a purge of other media is refused rather than lowered.
 
-use contract::decision::SanitizeLevel;
+use std::collections::BTreeMap;
+
+use contract::decision::{Confidentiality, Decision, SanitizeLevel};
+use contract::evidence::Evidence;
 use contract::id::DiskId;
 use contract::inventory::{DiskFacts, NvmeCapabilities, Transport};
 use contract::plan::EraseMethod;
@@ -103,6 +106,25 @@ pub fn choose(disk: &DiskFacts, level: SanitizeLevel) -> Result<EraseMethod, Can
             )),
         },
     }
+}
+
+/// How each disk of a machine can be sanitized as a decision demands, or why it cannot, in words.
+///
+/// Agent and service both ask this with the same evidence: plans are compared byte for byte, so there
+/// is one way to come to it. `otherwise` is the level where the decision itself demands none.
+#[must_use]
+pub fn choose_for(
+    decision: &Decision,
+    evidence: &Evidence,
+    otherwise: SanitizeLevel,
+) -> BTreeMap<DiskId, Result<EraseMethod, String>> {
+    let level = match &decision.confidentiality {
+        Confidentiality::Sanitize { level, .. } => *level,
+        Confidentiality::KeepData | Confidentiality::Undetermined { .. } => otherwise,
+    };
+    let disks: &[DiskFacts] = evidence.inventory.disks.value().map(Vec::as_slice).unwrap_or_default();
+    let method = |disk: &DiskFacts| choose(disk, level).map_err(|refusal| refusal.to_string());
+    disks.iter().map(|disk| (disk.id.clone(), method(disk))).collect()
 }
 
 fn nvme(disk: &DiskFacts, level: SanitizeLevel) -> Result<EraseMethod, (Obstacle, &'static str)> {
