@@ -15,9 +15,14 @@ use reprieve_tests::scenario::site::{Site, spec};
 use reprieve_tests::scenario::small::{DISK_BYTES, expect_image, site};
 use reprieve_tests::scenario::stage::follow_ramdisk;
 use reprieve_tests::service::Configuration;
+use reprieve_tests::wait::until_every;
 
-/// So slow that writing the small image takes seconds.
+/// So slow that writing the small image takes five seconds and overwriting the disk before it twenty.
 const WRITE_BYTES_PER_SECOND: u64 = 6 << 20;
+/// The longest time from the first written byte to a power cut, in milliseconds: the first time only
+/// the image is written, after that the disk is overwritten before, because its data are nobody's.
+const FIRST_CUT_MILLIS_MAX: u64 = 3500;
+const CUT_MILLIS_MAX: u64 = 20_000;
 /// How often the power is cut.
 const CUTS: u32 = 10;
 const ACTING_LIMIT: Duration = Duration::from_secs(300);
@@ -74,68 +79,87 @@ fn ten_power_cuts_while_a_disk_is_written_never_leave_one_that_boots_half_done()
     let site = site(&lab, &artefacts, &Configuration { attempts_max: Some(4), ..Configuration::default() })?;
     let (mut machine, node, mut job) = started(&site)?;
     let mut moments = Moments(0x5eed);
-    let mut held = 0;
-    for cut in 1..=CUTS {
-        site.operator.wait_job(job, "the first irreversible byte", ACTING_LIMIT, is_acting)?;
-        let stopped_early = machine.is_stopped_within(moments.next())?;
-        machine.cut_power();
-        println!("cut {cut}: {}", if stopped_early { "after the last byte" } else { "while writing" });
-        if !stopped_early {
-            ensure!(
-                cannot_boot(&machine)? || image_is_whole(&site, &machine)?,
-                "cut {cut} left a disk that boots half-done"
-            );
+    let (mut cuts, mut held) = (0, 0);
+    while cuts < CUTS {
+        match wait_written(&site, &mut machine, job)? {
+            Boot::Writes => {
+                ensure!(
+                    !machine.is_stopped_within(moments.next(cut_max(cuts)))?,
+                    "all was written before cut {}",
+                    cuts + 1
+                );
+                let counters = machine.counters()?;
+                machine.cut_power();
+                cuts += 1;
+                println!("cut {cuts}, {} bytes after power-on", counters.written_bytes);
+                ensure!(cannot_boot(&machine)?, "cut {cuts} left a disk that boots half-done");
+            }
+            Boot::Held => {
+                machine.cut_power();
+                job = let_go_on(&site, node, job)?;
+                held += 1;
+            }
         }
         machine.start(OnReset::Stop)?;
-        (job, held) = go_on(&site, &mut machine, node, job, held)?;
+    }
+    if let Boot::Held = wait_written(&site, &mut machine, job)? {
+        machine.cut_power();
+        job = let_go_on(&site, node, job)?;
+        held += 1;
+        machine.start(OnReset::Stop)?;
     }
     println!("held {held} times and released");
+    ensure!(held > 0, "{CUTS} power cuts used up no attempts");
     let outcome = follow_ramdisk(&site, &mut machine, node, job, "after ten power cuts")?;
     ensure!(matches!(outcome.job.state, JobState::ComingUp), "the job is {:?}", outcome.job.state);
     expect_image(&site, &machine)
 }
 
-fn image_is_whole(site: &Site<'_>, machine: &Machine) -> Result<bool> {
-    Ok(expect_image(site, machine).is_ok())
+fn cut_max(cuts: u32) -> u64 {
+    if cuts == 0 { FIRST_CUT_MILLIS_MAX } else { CUT_MILLIS_MAX }
 }
 
-/// After a power cut: the job goes on, or the node is held with a reason and a person lets it go on.
-fn go_on(
-    site: &Site<'_>,
-    machine: &mut Machine,
-    node: NodeId,
-    job: JobId,
-    held: u32,
-) -> Result<(JobId, u32)> {
-    let view = site.operator.wait_job(job, "the ramdisk again", ACTING_LIMIT, |state| {
-        matches!(
-            state,
-            JobState::Looking | JobState::Ordered | JobState::Acting { .. } | JobState::Held { .. }
-        )
-    })?;
-    let JobState::Held { reason } = &view.state else { return Ok((job, held)) };
+/// How a boot after a power cut went.
+enum Boot {
+    /// The machine writes to its disk: QEMU has counted bytes since power-on.
+    Writes,
+    /// Its attempts are used up.
+    Held,
+}
+
+fn wait_written(site: &Site<'_>, machine: &mut Machine, job: JobId) -> Result<Boot> {
+    until_every(Duration::from_millis(300), "the first written byte", ACTING_LIMIT, || {
+        if machine.counters()?.written_bytes > 0 {
+            return Ok(Some(Boot::Writes));
+        }
+        Ok(matches!(site.operator.job(job)?.state, JobState::Held { .. }).then_some(Boot::Held))
+    })
+}
+
+/// A held node says why; a person looks and lets it go on.
+fn let_go_on(site: &Site<'_>, node: NodeId, job: JobId) -> Result<JobId> {
+    let view = site.operator.job(job)?;
+    let JobState::Held { reason } = &view.state else { bail!("the job is {:?}", view.state) };
     ensure!(!reason.is_empty(), "the job is held without a reason");
     let reference = node.to_string();
     let state = site.operator.node(&reference)?.state;
-    if state != NodeState::Held {
-        bail!("the job is held but the node is {state:?}");
-    }
+    ensure!(state == NodeState::Held, "the job is held but the node is {state:?}");
     site.operator.release_hold(&reference)?;
-    let next = site.operator.reimage(&reference, &[])?;
-    machine.cut_power();
-    machine.start(OnReset::Stop)?;
-    Ok((next, held + 1))
+    match site.operator.node(&reference)?.job {
+        Some(job) => Ok(job),
+        None => site.operator.reimage(&reference, &[]),
+    }
 }
 
 /// Random moments from a seed, so that a failure can be had again.
 struct Moments(u64);
 
 impl Moments {
-    /// Up to four seconds.
-    fn next(&mut self) -> Duration {
+    /// Less than this many milliseconds.
+    fn next(&mut self, millis_max: u64) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        Duration::from_millis(self.0 % 4000)
+        Duration::from_millis(self.0 % millis_max)
     }
 }

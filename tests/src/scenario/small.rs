@@ -15,7 +15,7 @@ use crate::service::Configuration;
 use crate::small_image;
 
 /// Size of the disks, in bytes: the image, the partition of ours, and some more.
-pub const DISK_BYTES: u64 = 192 << 20;
+pub const DISK_BYTES: u64 = 104 << 20;
 
 /// A service that has the small image.
 ///
