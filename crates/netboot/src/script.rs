@@ -108,7 +108,8 @@ pub fn ramdisk(parameters: &RamdiskScript<'_>) -> Result<String, ScriptError> {
         Purpose::Discover => "discovery".to_owned(),
         Purpose::Job(job) => format!("job {job}"),
     };
-    let mut line = String::new();
+    // Without it the kernel prints its command line, and with it the token, on every console.
+    let mut line = " quiet".to_owned();
     for argument in parameters.kernel_arguments {
         line.push(' ');
         line.push_str(value("kernel argument", argument)?);
@@ -320,7 +321,7 @@ mod tests {
         :retry
         inc attempt
         imgfree
-        kernel --name vmlinuz http://192.0.2.1:8080/boot/vmlinuz initrd=initrd.img console=ttyS0,115200 console=tty0 reprieve.service=https://192.0.2.1:8443 reprieve.ca=00ff reprieve.node=018f0000-0000-7000-8000-000000000002 reprieve.token=t0ken-_. reprieve.address=${netX/ip}/${netX/netmask} reprieve.gateway=${netX/gateway} reprieve.interface=${netX/mac} || goto failed
+        kernel --name vmlinuz http://192.0.2.1:8080/boot/vmlinuz initrd=initrd.img quiet console=ttyS0,115200 console=tty0 reprieve.service=https://192.0.2.1:8443 reprieve.ca=00ff reprieve.node=018f0000-0000-7000-8000-000000000002 reprieve.token=t0ken-_. reprieve.address=${netX/ip}/${netX/netmask} reprieve.gateway=${netX/gateway} reprieve.interface=${netX/mac} || goto failed
         initrd --name initrd.img http://192.0.2.1:8080/boot/initrd.img || goto failed
         boot || goto failed
         :failed
