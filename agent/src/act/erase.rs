@@ -119,6 +119,7 @@ impl Erase {
             EraseMethod::NvmeFormatUserData => format(FormatErase::UserData, "user data erase"),
             EraseMethod::NvmeFormatCrypto => format(FormatErase::Crypto, "cryptographic erase"),
             EraseMethod::Overwrite => self.overwrite(device),
+            other => bail!("this agent cannot erase with {other:?} yet; nothing was erased"),
         }
     }
 

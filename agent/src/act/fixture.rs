@@ -8,7 +8,7 @@ use anyhow::bail;
 use contract::agent_api::{Finish, Progress, ResidentIdentity};
 use contract::decision::Action;
 use contract::id::{ChunkDigest, Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, OrderId, UnixMillis};
-use contract::inventory::{DiskFacts, Transport};
+use contract::inventory::{Composition, DiskFacts, Transport};
 use contract::order::{Order, SignedOrder};
 use contract::plan::{BootMethod, DiskTarget, Plan, Step};
 use contract::reading::Outcome;
@@ -291,6 +291,9 @@ fn facts(device: &FakeDevice) -> DiskFacts {
         read_only: false,
         removable: false,
         nvme: Outcome::Absent,
+        ata: Outcome::Absent,
+        sanitize: Outcome::Absent,
+        composition: Composition::Single,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use contract::inventory::{DiskFacts, Transport};
+use contract::inventory::{Composition, DiskFacts, Transport};
 use contract::reading::Outcome;
 
 use super::disk_id::{self, Identity};
@@ -104,6 +104,9 @@ fn describe(source: &Source, path: &Path) -> Result<Option<FoundDisk>, String> {
         read_only: flag("ro")?,
         removable,
         nvme,
+        ata: Outcome::Absent,
+        sanitize: Outcome::Absent,
+        composition: Composition::Single,
     };
     Ok(Some(FoundDisk { facts, device, slot }))
 }

@@ -129,7 +129,7 @@ pub async fn root_device(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contract::inventory::Transport;
+    use contract::inventory::{Composition, Transport};
 
     fn disk(id: &str, name: &str) -> FoundDisk {
         FoundDisk {
@@ -146,6 +146,9 @@ mod tests {
                 read_only: false,
                 removable: false,
                 nvme: Outcome::Absent,
+                ata: Outcome::Absent,
+                sanitize: Outcome::Absent,
+                composition: Composition::Single,
             },
             device: PathBuf::from("/dev").join(name),
             slot: "here".to_owned(),

@@ -6,7 +6,7 @@ use contract::agent_api::{
 };
 use contract::evidence::Evidence;
 use contract::id::{BootId, Digest, EvidenceId, ImageId, MacAddress, NodeId};
-use contract::inventory::{DiskFacts, Firmware, Inventory, NicFacts, Transport};
+use contract::inventory::{Composition, DiskFacts, Firmware, Inventory, NicFacts, Transport};
 use contract::operator_api::ErrorBody;
 use contract::order::{Order, SignedOrder};
 use contract::plan::{Plan, Step};
@@ -121,6 +121,9 @@ impl Machine {
                 read_only: false,
                 removable: false,
                 nvme: Outcome::Absent,
+                ata: Outcome::Absent,
+                sanitize: Outcome::Absent,
+                composition: Composition::Single,
             }]),
             nics: Outcome::Value(vec![NicFacts {
                 mac: self.mac,

@@ -88,6 +88,119 @@ pub struct DiskFacts {
     pub removable: bool,
     /// NVMe capabilities, for NVMe disks.
     pub nvme: Outcome<NvmeCapabilities>,
+    /// ATA security and hidden areas, for ATA disks.
+    #[serde(default = "absent")]
+    pub ata: Outcome<AtaCapabilities>,
+    /// The device's own sanitize commands, for NVMe, ATA and SCSI disks; absent where the device has
+    /// none.
+    #[serde(default = "absent")]
+    pub sanitize: Outcome<SanitizeCapabilities>,
+    /// What this block device is made of or part of, where it is not simply a disk.
+    #[serde(default)]
+    pub composition: Composition,
+}
+
+fn absent<T>() -> Outcome<T> {
+    Outcome::Absent
+}
+
+/// Whether a block device is one disk, all of it, reached one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Composition {
+    /// One disk.
+    #[default]
+    Single,
+    /// A volume of a RAID controller; the disks behind it are not seen.
+    RaidVolume,
+    /// One of several paths to the same disk.
+    MultipathMember,
+}
+
+/// What a device's own sanitize commands can do, and what they are doing.
+///
+/// NVMe: Identify Controller SANICAP and log page 81h. ATA: IDENTIFY DEVICE word 59 and SANITIZE STATUS
+/// EXT. SCSI: REPORT SUPPORTED OPERATION CODES for 48h and REQUEST SENSE.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SanitizeCapabilities {
+    /// Block erase is supported.
+    pub block: bool,
+    /// Cryptographic erase is supported.
+    pub crypto: bool,
+    /// Overwrite is supported.
+    pub overwrite: bool,
+    /// How long the device says each takes, in seconds; none where it does not say.
+    pub block_estimate_seconds: Option<u32>,
+    /// As above, cryptographic erase.
+    pub crypto_estimate_seconds: Option<u32>,
+    /// As above, overwrite, one pass.
+    pub overwrite_estimate_seconds: Option<u32>,
+    /// What the last or present sanitize is doing.
+    pub state: SanitizeState,
+    /// What would make the device refuse a sanitize now.
+    pub obstacles: Vec<SanitizeObstacle>,
+}
+
+/// Where a device's sanitize is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "sanitize_state")]
+pub enum SanitizeState {
+    /// None was ever started.
+    Never,
+    /// The last one ended well.
+    Done {
+        /// The device says that nothing was written since (NVMe: Global Data Erased). Recorded only;
+        /// nothing is skipped on it unless the policy says so.
+        erased_since: bool,
+    },
+    /// One is running.
+    Running {
+        /// How far, in parts of 65536.
+        progress_65536: u16,
+    },
+    /// The last one failed; the device may refuse everything else.
+    Failed,
+}
+
+/// What makes a device refuse a sanitize (NVM Express Base Specification, Sanitize command; ACS,
+/// SANITIZE FREEZE LOCK EXT).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SanitizeObstacle {
+    /// The persistent memory region is enabled.
+    PersistentMemoryRegion,
+    /// A namespace is write-protected.
+    NamespaceWriteProtected,
+    /// A firmware waits for a reset to become active.
+    FirmwareActivationPending,
+    /// A sanitize is running already.
+    SanitizeRunning,
+    /// The sanitize commands are frozen until the next power cycle.
+    Frozen,
+}
+
+/// ATA security state and hidden areas (ACS, IDENTIFY DEVICE words 89, 90 and 128).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtaCapabilities {
+    /// The security feature set is supported.
+    pub security_supported: bool,
+    /// A password is set.
+    pub security_enabled: bool,
+    /// The disk is locked with a password.
+    pub security_locked: bool,
+    /// Security commands are refused until the next power cycle.
+    pub security_frozen: bool,
+    /// Too many wrong passwords were tried; a power cycle is needed.
+    pub security_count_expired: bool,
+    /// Enhanced erase is supported.
+    pub enhanced_erase: bool,
+    /// How long the disk says a normal erase takes, in minutes; none where it does not say.
+    pub erase_estimate_minutes: Option<u32>,
+    /// How long the disk says an enhanced erase takes, in minutes.
+    pub enhanced_estimate_minutes: Option<u32>,
+    /// Bytes that a host-protected area, a device configuration overlay or an accessible maximum
+    /// address hides.
+    pub hidden_bytes: Outcome<u64>,
 }
 
 /// What an NVMe controller says it can do (NVM Express Base Specification, Identify Controller).

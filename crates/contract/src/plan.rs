@@ -17,15 +17,44 @@ pub struct DiskTarget {
     pub logical_sector_bytes: u32,
 }
 
-/// How a disk is sanitized.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// How a disk is sanitized. Which level each of these delivers on which medium is the table in
+/// `erasure::method`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EraseMethod {
     /// NVMe Format with Secure Erase Settings 1, user data erase.
     NvmeFormatUserData,
     /// NVMe Format with Secure Erase Settings 2, cryptographic erase.
     NvmeFormatCrypto,
-    /// Every addressable byte written once.
+    /// NVMe Sanitize, block erase.
+    NvmeSanitizeBlock,
+    /// NVMe Sanitize, cryptographic erase.
+    NvmeSanitizeCrypto,
+    /// NVMe Sanitize, cryptographic erase and then block erase: survives a broken encryption.
+    NvmeSanitizeCryptoBlock,
+    /// NVMe Sanitize, overwrite, one pass.
+    NvmeSanitizeOverwrite,
+    /// ATA SANITIZE DEVICE, block erase.
+    AtaSanitizeBlock,
+    /// ATA SANITIZE DEVICE, crypto scramble.
+    AtaSanitizeCrypto,
+    /// ATA SANITIZE DEVICE, crypto scramble and then block erase.
+    AtaSanitizeCryptoBlock,
+    /// ATA SANITIZE DEVICE, overwrite, one pass.
+    AtaSanitizeOverwrite,
+    /// ATA SECURITY ERASE UNIT, normal.
+    AtaSecurityErase,
+    /// ATA SECURITY ERASE UNIT, enhanced.
+    AtaSecurityEraseEnhanced,
+    /// SCSI SANITIZE, block erase.
+    ScsiSanitizeBlock,
+    /// SCSI SANITIZE, cryptographic erase.
+    ScsiSanitizeCrypto,
+    /// SCSI SANITIZE, cryptographic erase and then block erase.
+    ScsiSanitizeCryptoBlock,
+    /// SCSI SANITIZE, overwrite, one pass.
+    ScsiSanitizeOverwrite,
+    /// Every addressable byte written once by the agent.
     Overwrite,
 }
 

@@ -5,11 +5,13 @@
 //! - [`method`]: the table from disk and level to method, or the reason why there is none.
 //! - [`sample`]: which blocks are read back, and what share of un-erased data that finds.
 //! - [`markers`]: blocks written before the erase that must be gone afterwards.
+//! - [`command`]: the commands with which a device erases itself.
 //! - [`content`]: what a block that was read back looks like.
 //! - [`run`]: the erase as a state machine that ends in [`Erased`] or [`NotErased`].
 //! - [`record`]: what was done and seen, for the certificate.
 #![forbid(unsafe_code)]
 
+pub mod command;
 pub mod content;
 #[cfg(test)]
 mod lying_devices;

@@ -108,10 +108,10 @@ impl Device {
             let filled = match (self.lie, method) {
                 (Lie::Pattern(byte), _) => vec![byte; BLOCK],
                 (_, EraseMethod::Overwrite) => vec![0; BLOCK],
-                (_, EraseMethod::NvmeFormatUserData) => vec![0xff; BLOCK],
                 (_, EraseMethod::NvmeFormatCrypto) => {
                     crate::markers::marker(Digest::of(b"new key"), block as u64)
                 }
+                (_, _) => vec![0xff; BLOCK],
             };
             self.bytes[block * BLOCK..][..BLOCK].copy_from_slice(&filled);
         }
@@ -203,8 +203,8 @@ fn an_honest_device_is_erased_and_the_record_says_how() {
         let counts = &record.found;
         let expected = match method {
             EraseMethod::Overwrite => counts.zeros,
-            EraseMethod::NvmeFormatUserData => counts.ones,
             EraseMethod::NvmeFormatCrypto => counts.noise,
+            _ => counts.ones,
         };
         assert_eq!(expected, counts.zeros + counts.ones + counts.noise);
         assert!(expected > 1200);

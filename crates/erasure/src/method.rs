@@ -189,6 +189,7 @@ pub(crate) fn level_name(level: SanitizeLevel) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::inventory::Composition;
 
     fn disk(transport: Transport) -> DiskFacts {
         DiskFacts {
@@ -204,6 +205,9 @@ mod tests {
             read_only: false,
             removable: false,
             nvme: Outcome::Absent,
+            ata: Outcome::Absent,
+            sanitize: Outcome::Absent,
+            composition: Composition::Single,
         }
     }
 

@@ -65,7 +65,7 @@ pub fn exclusions(method: EraseMethod) -> Vec<String> {
             "areas hidden by the device (host-protected area, device configuration overlay) were not looked for",
             "a device may store zeros without programming them",
         ]),
-        EraseMethod::NvmeFormatUserData | EraseMethod::NvmeFormatCrypto => {
+        _ => {
             texts.push("that a key was destroyed, or every copy erased, is the device's word; read-back is by samples");
         }
     }

@@ -6,7 +6,7 @@ use contract::assignment::{
 use contract::decision::{Action, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
 use contract::id::{BootId, Digest, DiskId, EvidenceId, ImageId, JobId, MacAddress, NodeId, UnixMillis};
-use contract::inventory::{DiskFacts, Firmware, Inventory, NicFacts, Transport};
+use contract::inventory::{Composition, DiskFacts, Firmware, Inventory, NicFacts, Transport};
 use contract::plan::{BootMethod, DiskTarget, EraseMethod, Plan, Step};
 use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier, Trust};
 use uuid::Uuid;
@@ -49,6 +49,9 @@ pub(crate) fn disk(id: &str, kernel_name: &str, transport: Transport, size_bytes
         read_only: false,
         removable: false,
         nvme: Outcome::Absent,
+        ata: Outcome::Absent,
+        sanitize: Outcome::Absent,
+        composition: Composition::Single,
     }
 }
 
