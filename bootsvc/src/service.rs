@@ -94,12 +94,13 @@ impl Service {
         node: &NodeRecord,
         job: Option<&JobRecord>,
     ) -> Result<NodeContext, Refusal> {
-        let floor = job.filter(|job| state::wants_ramdisk(&job.state)).and_then(|job| job.at_least);
+        let asking = job.filter(|job| state::wants_ramdisk(&job.state));
         Ok(NodeContext {
             node: node.id,
             assignment: node.assignment.clone(),
             data_owner: node.data_owner.clone(),
-            floor,
+            floor: asking.and_then(|job| job.at_least),
+            sanitize_level: asking.and_then(|job| job.sanitize_level),
             expected_hardware: node.expected_hardware.clone(),
             protected: node.protected,
             unfinished: node.unfinished.clone(),

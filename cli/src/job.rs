@@ -75,7 +75,9 @@ fn describe(job: &JobView) -> String {
         ("node", Some(job.node.to_string())),
         ("state", Some(clean(&state(&job.state)))),
         ("at least", job.at_least.as_ref().map(word)),
+        ("sanitize to", job.sanitize_level.as_ref().map(word)),
         ("requested by", Some(clean(&job.requested_by))),
+        ("why", job.why.as_ref().map(|why| clean(why))),
         ("created", Some(time(job.created_at))),
         ("changed", Some(time(job.changed_at))),
     ];
@@ -225,6 +227,8 @@ mod tests {
             created_at: UnixMillis(0),
             changed_at: UnixMillis(0),
             at_least: None,
+            sanitize_level: None,
+            why: None,
             progress: None,
             steps: Vec::new(),
             events: events.iter().map(event).collect(),

@@ -18,6 +18,8 @@ pub async fn reimage(client: &Client, arguments: Reimage, json: bool) -> anyhow:
         image: arguments.image,
         tenant: arguments.tenant,
         at_least: arguments.at_least.map(Into::into),
+        sanitize_level: None,
+        why: None,
         dry_run: true,
         from_ramdisk: arguments.from_ramdisk,
         confirm_serial: None,

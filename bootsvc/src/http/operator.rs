@@ -327,6 +327,8 @@ async fn job_view(
         created_at: job.created_at,
         changed_at: job.changed_at,
         at_least: job.at_least,
+        sanitize_level: job.sanitize_level,
+        why: job.why,
         steps: job.steps,
         events,
     })

@@ -18,6 +18,9 @@ use crate::store::nodes::NodeRecord;
 /// How long a technician waits for a resident agent's look before the ramdisk is asked.
 const LOOK_WAIT: Duration = Duration::from_secs(15);
 
+/// How long the reason of a request may be, in characters; it stands on certificates.
+const WHY_CHARACTERS_MAX: usize = 200;
+
 impl Service {
     /// Asks for a state of a node.
     ///
@@ -29,6 +32,7 @@ impl Service {
         request: &ReimageRequest,
         requested_by: &str,
     ) -> Result<ReimageReply, Refusal> {
+        check_why(request)?;
         let mut reading = self.store.read().await?;
         let node = node_by_id(&mut reading, id).await?;
         let open = store::jobs::open_of(&mut reading, id).await?;
@@ -178,6 +182,8 @@ impl Service {
             created_at: now,
             changed_at: now,
             at_least: request.at_least,
+            sanitize_level: request.sanitize_level,
+            why: request.why.clone(),
             attempts: 0,
             coming_up_boots: 0,
             disagreements: 0,
@@ -191,7 +197,11 @@ impl Service {
         change.job = Some(job);
         let floor =
             request.at_least.map_or(String::new(), |floor| format!(", at least {floor:?}").to_lowercase());
-        change.note(format!("asked for by {requested_by}{floor}"));
+        let level = request
+            .sanitize_level
+            .map_or(String::new(), |level| format!(", sanitized to at least {level:?}").to_lowercase());
+        let why = request.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        change.note(format!("asked for by {requested_by}{floor}{level}{why}"));
         change.commit().await?;
         Ok(job_id)
     }
@@ -249,6 +259,17 @@ fn expect(node: &NodeRecord, target: &Assignment, request: &ReimageRequest) -> E
             && request.at_least.is_none()
             && !request.from_ramdisk,
     }
+}
+
+fn check_why(request: &ReimageRequest) -> Result<(), Refusal> {
+    let Some(why) = &request.why else { return Ok(()) };
+    if why.trim().is_empty() || why.chars().count() > WHY_CHARACTERS_MAX || why.chars().any(char::is_control) {
+        return Err(Refusal::bad_request(
+            format!("the reason is empty, longer than {WHY_CHARACTERS_MAX} characters or has control characters"),
+            "say why in one line (`--why`)",
+        ));
+    }
+    Ok(())
 }
 
 fn check_allowed(node: &NodeRecord, open: Option<&JobRecord>) -> Result<(), Refusal> {

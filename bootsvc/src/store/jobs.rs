@@ -2,7 +2,7 @@
 
 use contract::agent_api::StepResult;
 use contract::assignment::Floor;
-use contract::decision::Action;
+use contract::decision::{Action, SanitizeLevel};
 use contract::id::{JobId, NodeId, OrderId, UnixMillis};
 use contract::operator_api::{JobEvent, JobState};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,12 @@ pub struct JobRecord {
     pub changed_at: UnixMillis,
     /// The floor of the request.
     pub at_least: Option<Floor>,
+    /// The level that the request asks for where disks are sanitized.
+    #[serde(default)]
+    pub sanitize_level: Option<SanitizeLevel>,
+    /// Why, in the words of who asked.
+    #[serde(default)]
+    pub why: Option<String>,
     /// How often the ramdisk was handed out.
     pub attempts: u32,
     /// How often the machine came to the network while its system should have come up.

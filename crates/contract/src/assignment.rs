@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::decision::Action;
+use crate::decision::{Action, SanitizeLevel};
 use crate::id::{DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
 use crate::plan::Plan;
 
@@ -103,6 +103,10 @@ pub struct NodeContext {
     pub data_owner: DataOwner,
     /// The least that the request asks for.
     pub floor: Option<Floor>,
+    /// The level that the request asks for where disks are sanitized. A floor: the policy may demand
+    /// more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sanitize_level: Option<SanitizeLevel>,
     /// The hardware it should have; none until it is approved.
     pub expected_hardware: Option<ExpectedHardware>,
     /// Nothing destructive may be done to it.

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::agent_api::StepResult;
 use crate::assignment::{Assignment, DataOwner, ExpectedHardware, Floor, OsDiskRule};
-use crate::decision::{Action, Decision};
+use crate::decision::{Action, Decision, SanitizeLevel};
 use crate::evidence::Evidence;
 use crate::id::{ChunkDigest, ImageId, JobId, MacAddress, NodeId, PoolName, TenantId, UnixMillis};
 use crate::inventory::Inventory;
@@ -181,6 +181,12 @@ pub struct ReimageRequest {
     pub tenant: Option<TenantId>,
     /// The least that must be done.
     pub at_least: Option<Floor>,
+    /// The level to which disks are sanitized, if they are. The policy may demand more.
+    #[serde(default)]
+    pub sanitize_level: Option<SanitizeLevel>,
+    /// Why, in the technician's words; it stands on the certificates. At most 200 characters.
+    #[serde(default)]
+    pub why: Option<String>,
     /// Say what would happen and change nothing.
     pub dry_run: bool,
     /// Look from the ramdisk even if the resident agent could answer.
@@ -288,6 +294,12 @@ pub struct JobView {
     pub changed_at: UnixMillis,
     /// The floor of the request.
     pub at_least: Option<Floor>,
+    /// The level that the request asks for where disks are sanitized.
+    #[serde(default)]
+    pub sanitize_level: Option<SanitizeLevel>,
+    /// Why, in the technician's words.
+    #[serde(default)]
+    pub why: Option<String>,
     /// What is being done now, and how far.
     pub progress: Option<crate::agent_api::Progress>,
     /// What each finished step did and proved.
@@ -371,6 +383,8 @@ mod tests {
                 created_at: UnixMillis(1),
                 changed_at: UnixMillis(2),
                 at_least: None,
+                sanitize_level: None,
+                why: None,
                 progress: None,
                 steps: Vec::new(),
                 events: Vec::new(),

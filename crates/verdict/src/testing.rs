@@ -159,6 +159,7 @@ impl Case {
             assignment,
             data_owner: DataOwner::Tenant("tenant-a".parse().unwrap()),
             floor: None,
+            sanitize_level: None,
             expected_hardware: Some(ExpectedHardware {
                 disks: vec![DATA_DISK.parse().unwrap(), OS_DISK.parse().unwrap()],
                 nics: vec![mac(0), mac(1)],

@@ -37,7 +37,9 @@ const DISKS: Rule = Rule {
 
 /// The verdict of the first axis and its findings.
 pub(crate) fn judge(facts: &Facts<'_>) -> (Confidentiality, Vec<Ruled>) {
-    let level = facts.policy.tenant_change_level();
+    // A request may ask for more than the policy demands, never for less.
+    let demanded = facts.policy.tenant_change_level();
+    let level = facts.context.sanitize_level.map_or(demanded, |asked| demanded.max(asked));
     let mut ruled = Vec::new();
     let mut level_needed = level;
     let mut disks_needed: Vec<DiskId> = Vec::new();
@@ -177,4 +179,45 @@ fn erase_begun(facts: &Facts<'_>) -> Option<SanitizeLevel> {
         _ => None,
     });
     levels.max()
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::assignment::Floor;
+    use contract::decision::{Action, Confidentiality, SanitizeLevel};
+
+    use crate::testing::Case;
+
+    /// The level of a request is a floor like its action: the stronger of request and policy counts.
+    #[test]
+    fn a_request_may_raise_the_level_and_never_lowers_it() {
+        use SanitizeLevel::{Clear, Purge};
+        let table = [
+            ("clear", None, Clear),
+            ("clear", Some(Clear), Clear),
+            ("clear", Some(Purge), Purge),
+            ("purge", None, Purge),
+            ("purge", Some(Clear), Purge),
+            ("purge", Some(Purge), Purge),
+        ];
+        for (policy, asked, expected) in table {
+            let text = format!("[confidentiality]\ntenant_change_level = \"{policy}\"\n");
+            let case = Case::healthy().policy(&text).context(|context| {
+                context.floor = Some(Floor::Wipe);
+                context.sanitize_level = asked;
+            });
+            let decision = case.judge();
+            assert_eq!(decision.action, Action::Wipe);
+            let Confidentiality::Sanitize { level, .. } = decision.confidentiality else {
+                panic!("{policy} {asked:?}")
+            };
+            assert_eq!(level, expected, "{policy} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_level_alone_asks_for_nothing() {
+        let case = Case::healthy().context(|context| context.sanitize_level = Some(SanitizeLevel::Purge));
+        assert_eq!(case.action(), Action::Keep);
+    }
 }

@@ -1,7 +1,7 @@
 //! What was asked for, whether the evidence can answer it, and what forbids acting on the answer.
 
 use contract::assignment::Floor;
-use contract::decision::{Action, Axis};
+use contract::decision::{Action, Axis, SanitizeLevel};
 use contract::reading::Subject;
 
 use super::{Demand, Rule, Ruled, Seen, strongest};
@@ -102,7 +102,7 @@ fn floor(facts: &Facts<'_>, integrity: &[Ruled]) -> Option<Ruled> {
     let floor = facts.context.floor?;
     let seen = |observed| Seen::fact(Subject::Node, observed, "the least that was asked for");
     Some(match floor {
-        Floor::Wipe => FLOOR.found(Demand::Sanitize, seen("at least wipe"), "The request asks for at least a wipe."),
+        Floor::Wipe => FLOOR.found(Demand::Sanitize, seen("at least wipe"), at_least_wipe(facts)),
         Floor::Reimage => FLOOR.found(Demand::Reimage, seen("at least reimage"), "The request asks for at least a reimage."),
         Floor::Repair if facts.in_ramdisk() && strongest(integrity) <= Demand::Watch => FLOOR.found(
             Demand::Nothing,
@@ -111,6 +111,14 @@ fn floor(facts: &Facts<'_>, integrity: &[Ruled]) -> Option<Ruled> {
         ),
         Floor::Repair => FLOOR.found(Demand::Repair, seen("at least repair"), "The request asks for at least a repair."),
     })
+}
+
+fn at_least_wipe(facts: &Facts<'_>) -> &'static str {
+    match facts.context.sanitize_level {
+        None => "The request asks for at least a wipe.",
+        Some(SanitizeLevel::Clear) => "The request asks for at least a wipe, at least to the level clear.",
+        Some(SanitizeLevel::Purge) => "The request asks for at least a wipe, to the level purge.",
+    }
 }
 
 /// R5 and R6: what stands against a destructive action.
