@@ -6,10 +6,16 @@ use std::sync::Arc;
 
 use contract::id::DiskId;
 use contract::plan::DiskTarget;
+use contract::reading::Outcome;
+use erasure::command::{CommandProgress, DeviceCommand};
+use erasure::record::HealthReading;
 
 /// The alignment of memory and lengths that every direct read and write can rely on, in bytes.
 /// The largest logical sector in use, and the page size.
 pub const ALIGNMENT_BYTES: usize = 4096;
+
+/// Where zeros have to be written as data, this many bytes go at a time.
+const ZEROS_AT_A_TIME_BYTES: usize = 1 << 20;
 
 /// A disk that can be read and written directly. Offsets and lengths are multiples of the sector.
 /// All calls block; async code runs them on a blocking thread.
@@ -32,6 +38,24 @@ pub trait BlockDevice: Send + Sync {
     /// When the device does not take all bytes.
     fn write_at(&self, offset_bytes: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Makes this range zeros for certain: by the device's own command where it has one, else by
+    /// writing zeros. They are durable only after [`BlockDevice::flush`].
+    ///
+    /// # Errors
+    /// When the device does not take all of it.
+    fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> io::Result<()> {
+        let zeros = AlignedBuffer::zeroed(ZEROS_AT_A_TIME_BYTES);
+        let end = offset_bytes.saturating_add(length_bytes);
+        let mut at = offset_bytes;
+        while at < end {
+            let length = (end - at).min(ZEROS_AT_A_TIME_BYTES as u64);
+            let bytes = zeros.bytes().get(..length as usize).unwrap_or_default();
+            self.write_at(at, bytes)?;
+            at += length;
+        }
+        Ok(())
+    }
+
     /// Returns when everything written so far is on the medium.
     ///
     /// # Errors
@@ -44,27 +68,49 @@ pub trait BlockDevice: Send + Sync {
     /// When the kernel refuses.
     fn drop_caches(&self) -> io::Result<()>;
 
-    /// NVMe Format NVM with these Secure Erase Settings; returns when the controller is done.
+    /// Makes the disk accept reads, writes and erase commands again where an earlier erase of ours was
+    /// cut off: removes the ATA password that it left. Nothing else is written. The default is for
+    /// disks that nothing can be left on.
     ///
     /// # Errors
-    /// When the device is not NVMe or the controller does not report success.
-    fn format_nvme(&self, erase: FormatErase) -> io::Result<()>;
+    /// When the disk stays locked, for one because the password is somebody else's.
+    fn prepare_erase(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// How long the device says that this command takes, in seconds; none where it does not say.
+    fn erase_estimate_seconds(&self, _command: DeviceCommand) -> Option<u32> {
+        None
+    }
+
+    /// Gives the device a command that erases it. Returns when the device has taken it; a command that
+    /// the device answers only when it is done (NVMe Format, ATA SECURITY ERASE UNIT) is waited for
+    /// here, with a time-out. Nothing is known to be erased afterwards: ask
+    /// [`BlockDevice::erase_progress`].
+    ///
+    /// # Errors
+    /// When the device has no such command, refuses it, or does not answer in time.
+    fn start_erase(&self, command: DeviceCommand) -> io::Result<()>;
+
+    /// What the device says of the last command of this kind, also of one that was given to it before
+    /// a reset or a power cut, where it remembers. Of a command that is answered only when it is done:
+    /// `Never` unless it was given to this very handle and answered with success.
+    ///
+    /// # Errors
+    /// When the device does not answer, or has no such command.
+    fn erase_progress(&self, command: DeviceCommand) -> io::Result<CommandProgress>;
+
+    /// The device's own health log (SMART), by name and value, for the record; absent where it has
+    /// none. Nothing is decided by it.
+    fn health(&self) -> Outcome<Vec<HealthReading>> {
+        Outcome::Absent
+    }
 
     /// Lets the kernel read the partition table again.
     ///
     /// # Errors
     /// When the kernel refuses, for one because a partition is in use.
     fn reread_partitions(&self) -> io::Result<()>;
-}
-
-/// Secure Erase Settings of NVMe Format NVM (NVM Express Command Set Specification, Format NVM,
-/// command dword 10 bits 11:9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FormatErase {
-    /// 1: user data erase.
-    UserData,
-    /// 2: cryptographic erase.
-    Crypto,
 }
 
 /// Finds disks by their stable identity.

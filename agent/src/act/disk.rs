@@ -5,16 +5,18 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use contract::plan::DiskTarget;
+use erasure::command::{CommandProgress, DeviceCommand};
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 
 use super::device::{
-    ALIGNMENT_BYTES, AlignedBuffer, BlockDevice, DiskResolver, Disks, FormatErase, PartitionPlace, is_aligned,
+    ALIGNMENT_BYTES, AlignedBuffer, BlockDevice, DiskResolver, Disks, PartitionPlace, is_aligned,
 };
-use super::nvme_format;
+use super::nvme_format::{self, FormatErase};
 
 mod ioctl {
     //! Requests of `linux/fs.h`.
@@ -22,6 +24,7 @@ mod ioctl {
     use nix::libc;
     nix::ioctl_none!(reread_partitions, 0x12, 95);
     nix::ioctl_none!(flush_buffers, 0x12, 97);
+    nix::ioctl_write_ptr_bad!(zero_out, nix::request_code_none!(0x12, 127), [u64; 2]);
     nix::ioctl_read_bad!(sector_size, nix::request_code_none!(0x12, 104), libc::c_int);
     nix::ioctl_read!(size_bytes, 0x12, 114, u64);
 }
@@ -31,6 +34,8 @@ pub struct DirectDisk {
     file: File,
     size_bytes: u64,
     sector_bytes: u32,
+    /// The command that this handle gave and the device answered with success.
+    completed: Mutex<Option<DeviceCommand>>,
 }
 
 impl DirectDisk {
@@ -78,7 +83,7 @@ impl DirectDisk {
             .with_context(|| {
                 format!("{} has sectors of {sector_bytes} bytes, which we cannot handle", path.display())
             })?;
-        Ok(Self { file, size_bytes, sector_bytes })
+        Ok(Self { file, size_bytes, sector_bytes, completed: Mutex::new(None) })
     }
 
     fn check_range(&self, offset_bytes: u64, length: usize) -> io::Result<()> {
@@ -103,6 +108,21 @@ pub(super) fn drop_caches_of(device: RawFd) -> io::Result<()> {
     // SAFETY: BLKFLSBUF takes no argument; a descriptor that is not open is an error, not a fault.
     unsafe { ioctl::flush_buffers(device) }?;
     Ok(())
+}
+
+/// Lets the device make zeros by its own command and give the space back if it can. On a block device
+/// this mode of fallocate is the kernel's "write zeroes", which fails where the device does not
+/// guarantee that zeros are read afterwards (`blkdev_fallocate` in Linux `block/fops.c`).
+fn write_zeroes_command(file: &File, offset_bytes: u64, length_bytes: u64) -> io::Result<()> {
+    let offset = i64::try_from(offset_bytes).map_err(io::Error::other)?;
+    let length = i64::try_from(length_bytes).map_err(io::Error::other)?;
+    let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    fallocate(file, mode, offset, length)?;
+    Ok(())
+}
+
+fn no_such_command(command: DeviceCommand) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("{command:?} cannot be sent yet; nothing was erased"))
 }
 
 impl BlockDevice for DirectDisk {
@@ -135,6 +155,20 @@ impl BlockDevice for DirectDisk {
         self.file.write_all_at(bounce.bytes(), offset_bytes)
     }
 
+    fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> io::Result<()> {
+        let length = usize::try_from(length_bytes).map_err(io::Error::other)?;
+        self.check_range(offset_bytes, length)?;
+        if write_zeroes_command(&self.file, offset_bytes, length_bytes).is_ok() {
+            return Ok(());
+        }
+        // The device has no such command. The kernel then writes zeros as data.
+        let range = [offset_bytes, length_bytes];
+        // SAFETY: BLKZEROOUT reads two u64, start and length in bytes, from the pointer; the
+        // descriptor is open for the length of the call.
+        unsafe { ioctl::zero_out(self.file.as_raw_fd(), &raw const range) }?;
+        Ok(())
+    }
+
     fn flush(&self) -> io::Result<()> {
         self.file.sync_all()
     }
@@ -143,8 +177,23 @@ impl BlockDevice for DirectDisk {
         drop_caches_of(self.file.as_raw_fd())
     }
 
-    fn format_nvme(&self, erase: FormatErase) -> io::Result<()> {
-        nvme_format::format(&self.file, erase)
+    fn start_erase(&self, command: DeviceCommand) -> io::Result<()> {
+        let DeviceCommand::NvmeFormat { crypto } = command else { return Err(no_such_command(command)) };
+        let settings = if crypto { FormatErase::Crypto } else { FormatErase::UserData };
+        *self.completed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        nvme_format::format(&self.file, settings)?;
+        *self.completed.lock().unwrap_or_else(PoisonError::into_inner) = Some(command);
+        Ok(())
+    }
+
+    fn erase_progress(&self, command: DeviceCommand) -> io::Result<CommandProgress> {
+        let DeviceCommand::NvmeFormat { crypto } = command else { return Err(no_such_command(command)) };
+        let completed = *self.completed.lock().unwrap_or_else(PoisonError::into_inner);
+        if completed != Some(command) {
+            return Ok(CommandProgress::Never { status: "this handle formatted nothing".to_owned() });
+        }
+        let name = if crypto { "cryptographic erase" } else { "user data erase" };
+        Ok(CommandProgress::Done { status: format!("NVMe Format NVM, {name}: status 0") })
     }
 
     fn reread_partitions(&self) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use contract::agent_api::FinishResult;
 use contract::id::{DiskId, UnixMillis};
 use contract::plan::DiskTarget;
+use erasure::command::DeviceCommand;
 use imaging::chunk::CHUNK_BYTES;
 
 use super::{DirectDisk, MachineDisks};
@@ -50,8 +51,25 @@ fn reads_and_writes_are_exact_whatever_the_memory() {
         assert!(disk.write_at(offset, &vec![0; length]).is_err(), "{offset} {length}");
         assert!(disk.read_at(offset, &mut vec![0; length]).is_err(), "{offset} {length}");
     }
-    assert!(disk.format_nvme(crate::act::device::FormatErase::UserData).is_err());
+    assert!(disk.start_erase(DeviceCommand::NvmeFormat { crypto: false }).is_err());
     assert_eq!(fs::read(folder.path().join("disk")).unwrap()[512 * 3..512 * 12], bytes[1..]);
+}
+
+#[test]
+fn zeros_are_written_where_they_are_asked_for_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let attached = attach(folder.path());
+    let disk = DirectDisk::open_exclusive(&attached.device).unwrap();
+    let mut expected = noise(4, 1 << 20);
+    disk.write_at(0, &expected).unwrap();
+    disk.write_zeroes(512, 300 * 1024).unwrap();
+    expected[512..512 + 300 * 1024].fill(0);
+    disk.flush().unwrap();
+    let mut back = vec![1; 1 << 20];
+    disk.read_at(0, &mut back).unwrap();
+    assert!(back == expected);
+    assert!(disk.write_zeroes(DISK_BYTES, 512).is_err());
+    assert!(disk.write_zeroes(1, 512).is_err());
 }
 
 #[test]
