@@ -5,11 +5,12 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use contract::id::UnixMillis;
 use contract::plan::{DiskTarget, EraseMethod, Step};
+use erasure::command::{CommandProgress, commands};
 use erasure::run::{DeviceReport, EraseTask, Next};
 use erasure::{EraseRecord, EraseRun, Erased};
 
 use super::begun::Begun;
-use super::device::{AlignedBuffer, BlockDevice, Disks, FormatErase};
+use super::device::{AlignedBuffer, BlockDevice, Disks};
 use super::meter::Meter;
 
 /// Zeros are written in pieces of this size, in bytes.
@@ -111,16 +112,18 @@ impl Erase {
     }
 
     fn execute(&self, device: &dyn BlockDevice, method: EraseMethod) -> anyhow::Result<Executed> {
-        let format = |settings, name: &str| {
-            device.format_nvme(settings).context("the format failed")?;
-            Ok(Executed { status: format!("NVMe Format NVM, {name}: status 0"), bytes_written: 0 })
-        };
-        match method {
-            EraseMethod::NvmeFormatUserData => format(FormatErase::UserData, "user data erase"),
-            EraseMethod::NvmeFormatCrypto => format(FormatErase::Crypto, "cryptographic erase"),
-            EraseMethod::Overwrite => self.overwrite(device),
-            other => bail!("this agent cannot erase with {other:?} yet; nothing was erased"),
+        if method == EraseMethod::Overwrite {
+            return self.overwrite(device);
         }
+        let mut statuses = Vec::new();
+        for command in commands(method) {
+            device.start_erase(*command).with_context(|| format!("{command:?} failed"))?;
+            match device.erase_progress(*command).with_context(|| format!("{command:?} failed"))? {
+                CommandProgress::Done { status } => statuses.push(status),
+                other => bail!("this agent cannot wait for {command:?} yet: {other:?}"),
+            }
+        }
+        Ok(Executed { status: statuses.join("; "), bytes_written: 0 })
     }
 
     fn overwrite(&self, device: &dyn BlockDevice) -> anyhow::Result<Executed> {

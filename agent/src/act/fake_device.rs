@@ -5,7 +5,9 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
-use super::device::{BlockDevice, FormatErase};
+use erasure::command::{CommandProgress, DeviceCommand};
+
+use super::device::BlockDevice;
 
 /// What goes wrong, and when. Writes are counted from 0.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +50,7 @@ struct State {
     writes: Vec<WriteSeen>,
     powered: bool,
     bytes_read: u64,
+    given: Option<DeviceCommand>,
 }
 
 /// A disk in memory.
@@ -72,6 +75,7 @@ impl FakeDevice {
             writes: Vec::new(),
             powered: true,
             bytes_read: 0,
+            given: None,
         };
         Self { state: Mutex::new(state), size_bytes, sector_bytes: 512 }
     }
@@ -189,7 +193,7 @@ impl BlockDevice for FakeDevice {
         Ok(())
     }
 
-    fn format_nvme(&self, _erase: FormatErase) -> io::Result<()> {
+    fn start_erase(&self, command: DeviceCommand) -> io::Result<()> {
         let mut state = self.state();
         if !state.powered || state.faults.format_fails {
             return Err(io::Error::other("the controller answered NVMe Format NVM with status 0x0006"));
@@ -198,7 +202,16 @@ impl BlockDevice for FakeDevice {
             state.content.fill(0);
         }
         state.unflushed.clear();
+        state.given = Some(command);
         Ok(())
+    }
+
+    fn erase_progress(&self, command: DeviceCommand) -> io::Result<CommandProgress> {
+        let status = "completed".to_owned();
+        Ok(match self.state().given {
+            Some(given) if given == command => CommandProgress::Done { status },
+            _ => CommandProgress::Never { status: "idle".to_owned() },
+        })
     }
 
     fn reread_partitions(&self) -> io::Result<()> {

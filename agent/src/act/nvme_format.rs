@@ -4,7 +4,15 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use super::device::FormatErase;
+/// Secure Erase Settings of NVMe Format NVM (NVM Express Command Set Specification, Format NVM,
+/// command dword 10 bits 11:9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormatErase {
+    /// 1: user data erase.
+    UserData,
+    /// 2: cryptographic erase.
+    Crypto,
+}
 
 /// How long a format may take; large disks need hours. In milliseconds.
 const FORMAT_TIMEOUT_MILLIS: u32 = 4 * 60 * 60 * 1000;

@@ -4,9 +4,11 @@
 //! is done, and only then goes on. The binary sends it.
 
 use contract::plan::EraseMethod;
+use serde::{Deserialize, Serialize};
 
 /// Which of the three sanitize operations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SanitizeAction {
     /// Block erase.
     Block,
@@ -17,7 +19,8 @@ pub enum SanitizeAction {
 }
 
 /// A command with which a device erases itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DeviceCommand {
     /// NVMe Format NVM; answered when it is done.
     NvmeFormat {
@@ -37,9 +40,14 @@ pub enum DeviceCommand {
     ScsiSanitize(SanitizeAction),
 }
 
-/// What a device says of a command that it was given.
+/// What a device says of the last command of this kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandProgress {
+    /// It knows of none: none was ever given to it, or it does not remember.
+    Never {
+        /// Its status in words and numbers, for the record.
+        status: String,
+    },
     /// It is at work.
     Running {
         /// How far, in parts of 65536; none where the device does not say.
@@ -50,7 +58,7 @@ pub enum CommandProgress {
         /// Its status in words and numbers, for the record.
         status: String,
     },
-    /// It says that it failed, or that it knows of no such command.
+    /// It says that it failed. A failed sanitize may make it refuse everything but another one.
     Failed {
         /// Its status in words and numbers.
         status: String,

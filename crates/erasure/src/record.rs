@@ -16,6 +16,16 @@ pub struct ContentCounts {
     pub noise: u64,
 }
 
+/// One value of a device's health log, as the device gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthReading {
+    /// What it is, such as `media errors`.
+    pub name: String,
+    /// Its value, with the unit where there is one.
+    pub value: String,
+}
+
 /// What was done and seen in one erase. A record says what happened; that it was proven says only
 /// [`crate::Erased`], which is never read from the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
