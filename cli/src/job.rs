@@ -81,6 +81,11 @@ fn describe(job: &JobView) -> String {
         ("created", Some(time(job.created_at))),
         ("changed", Some(time(job.changed_at))),
     ];
+    if let Some(back) = &job.going_back {
+        let way =
+            format!("from image {} to {}: {}", short(&back.from), short(&back.to), clean(&back.because));
+        rows.push(("taken back", Some(way)));
+    }
     for step in &job.steps {
         let cost = format!(
             "step {}: read {}, fetched {}, written {} in {:.1} s; {}",
@@ -108,13 +113,14 @@ fn state(state: &JobState) -> String {
         JobState::Done { action } => format!("done: {}", word(action)),
         JobState::Held { reason } => format!("held: {reason}"),
         JobState::Cancelled => "cancelled".to_owned(),
+        JobState::RolledBack { reason } => format!("rolled back: {reason}"),
     }
 }
 
 fn ending(state: &JobState) -> Option<Ending> {
     match state {
         JobState::Done { .. } => Some(Ending::Good),
-        JobState::Held { .. } | JobState::Cancelled => Some(Ending::NotReached),
+        JobState::Held { .. } | JobState::Cancelled | JobState::RolledBack { .. } => Some(Ending::NotReached),
         JobState::Waiting
         | JobState::Booting { .. }
         | JobState::Looking
@@ -232,6 +238,7 @@ mod tests {
             progress: None,
             steps: Vec::new(),
             events: events.iter().map(event).collect(),
+            going_back: None,
         }
     }
 
@@ -249,6 +256,8 @@ mod tests {
         let held = JobState::Held { reason: String::new() };
         assert_eq!(ending(&held), Some(Ending::NotReached));
         assert_eq!(ending(&JobState::Cancelled), Some(Ending::NotReached));
+        let back = JobState::RolledBack { reason: String::new() };
+        assert_eq!(ending(&back), Some(Ending::NotReached));
         assert_eq!(ending(&JobState::ComingUp), None);
         let done = JobState::Done { action: contract::decision::Action::Keep };
         assert_eq!(ending(&done), Some(Ending::Good));

@@ -107,6 +107,7 @@ fn view(service: &Service, node: NodeRecord, job: Option<&JobRecord>) -> NodeVie
         last_decided_at: node.last_decided_at,
         job: job.map(|job| job.id),
         inventory: node.inventory,
+        images: node.images,
     }
 }
 
@@ -331,6 +332,7 @@ async fn job_view(
         why: job.why,
         steps: job.steps,
         events,
+        going_back: job.going_back,
     })
 }
 

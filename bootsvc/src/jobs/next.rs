@@ -122,7 +122,7 @@ impl Service {
                 self.go_over(session, job.id).await?;
                 Ok(Instruction::LookAgain { reason: format!("job {} wants a fresh look", job.id) })
             }
-            JobState::Done { .. } | JobState::Cancelled => {
+            JobState::Done { .. } | JobState::Cancelled | JobState::RolledBack { .. } => {
                 Ok(boot_local(format!("job {} has ended", job.id)))
             }
         }

@@ -190,6 +190,7 @@ impl Service {
             order: None,
             action: None,
             steps: Vec::new(),
+            going_back: None,
         };
         store::jobs::insert(&mut change.transaction, &job).await?;
         change.node.assignment = target;

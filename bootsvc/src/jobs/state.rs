@@ -3,10 +3,14 @@
 //! ```text
 //!             hand_out            enroll           order             begin           come_up
 //!  Waiting ───────────► Booting ─────────► Looking ─────► Ordered ─────────► Acting ─────────► ComingUp
-//!     ▲  └─────────────────────────────────►  │                                                   │
-//!     │            enroll                     └─ keep ─► Done ◄──────────── settle ────────────────┘
-//!     └─ release ─ Held ◄─ hold (from every open state)
+//!   ▲ ▲  └─────────────────────────────────►  │                                                   │
+//!   │ │            enroll                     └─ keep ─► Done ◄──────────── settle ────────────────┤
+//!   │ └─ release ─ Held ◄─ hold (from every open state)      RolledBack ◄── settle_back ───────────┤
+//!   └──────────────────────────────── go_back ─────────────────────────────────────────────────────┘
 //! ```
+//!
+//! `go_back` is taken at most once in a job, when what was written did not come up as what was asked
+//! for (`jobs::validation`); from then on the job ends by `settle_back` and not by `settle`.
 //!
 //! `hand_out` and `enroll` also lead back from Looking, Ordered and Acting, because a machine may lose
 //! power at any moment and come again; `begin` leads from one step of Acting to the next; `cancel`
@@ -63,13 +67,14 @@ pub fn name(state: &JobState) -> &'static str {
         JobState::Done { .. } => "done",
         JobState::Held { .. } => "held",
         JobState::Cancelled => "cancelled",
+        JobState::RolledBack { .. } => "rolled-back",
     }
 }
 
 /// Whether something may still happen.
 #[must_use]
 pub fn is_open(state: &JobState) -> bool {
-    !matches!(state, JobState::Done { .. } | JobState::Cancelled)
+    !matches!(state, JobState::Done { .. } | JobState::Cancelled | JobState::RolledBack { .. })
 }
 
 /// Whether the machine has to come into the ramdisk.
@@ -81,7 +86,11 @@ pub fn wants_ramdisk(state: &JobState) -> bool {
         | JobState::Looking
         | JobState::Ordered
         | JobState::Acting { .. } => true,
-        JobState::ComingUp | JobState::Done { .. } | JobState::Held { .. } | JobState::Cancelled => false,
+        JobState::ComingUp
+        | JobState::Done { .. }
+        | JobState::Held { .. }
+        | JobState::Cancelled
+        | JobState::RolledBack { .. } => false,
     }
 }
 
@@ -185,6 +194,28 @@ pub fn settle(state: JobState, action: Action) -> Result<JobState, TransitionRef
     }
 }
 
+/// What was written did not come up; from the start again, with the image before.
+///
+/// # Errors
+/// Unless the system was coming up.
+pub fn go_back(state: JobState) -> Result<JobState, TransitionRefused> {
+    match state {
+        JobState::ComingUp => Ok(JobState::Waiting),
+        other => Err(not_from(&other, "go back")),
+    }
+}
+
+/// The image before has come up again.
+///
+/// # Errors
+/// Unless the system was coming up.
+pub fn settle_back(state: JobState, reason: String) -> Result<JobState, TransitionRefused> {
+    match state {
+        JobState::ComingUp => Ok(JobState::RolledBack { reason }),
+        other => Err(not_from(&other, "settle")),
+    }
+}
+
 /// A person has to look.
 ///
 /// # Errors
@@ -219,7 +250,9 @@ pub fn cancel(state: JobState, irreversible: bool) -> Result<JobState, Transitio
         | JobState::Ordered
         | JobState::Held { .. } => Ok(JobState::Cancelled),
         JobState::Acting { .. } | JobState::ComingUp => Err(TransitionRefused::Irreversible),
-        other @ (JobState::Done { .. } | JobState::Cancelled) => Err(not_from(&other, "be cancelled")),
+        other @ (JobState::Done { .. } | JobState::Cancelled | JobState::RolledBack { .. }) => {
+            Err(not_from(&other, "be cancelled"))
+        }
     }
 }
 
@@ -239,12 +272,13 @@ mod tests {
             JobState::Held { reason: "r".into() },
             JobState::Done { action: Action::Keep },
             JobState::Cancelled,
+            JobState::RolledBack { reason: "r".into() },
         ]
     }
 
     type Edge = (&'static str, fn(JobState) -> Result<JobState, TransitionRefused>);
 
-    const EDGES: [Edge; 12] = [
+    const EDGES: [Edge; 14] = [
         ("hand_out", |s| hand_out(s, 2)),
         ("enroll", enroll),
         ("keep", keep),
@@ -253,6 +287,8 @@ mod tests {
         ("begin 1/2", |s| begin(s, 1, 2)),
         ("come_up", come_up),
         ("settle", |s| settle(s, Action::Repair)),
+        ("settle_back", |s| settle_back(s, "r".into())),
+        ("go_back", go_back),
         ("hold", |s| hold(s, "r".into())),
         ("release", release),
         ("cancel", |s| cancel(s, false)),
@@ -286,6 +322,8 @@ begin 0/2: ordered>acting 0/2 acting 0/2>acting 0/2
 begin 1/2: acting 0/2>acting 1/2 acting 1/2>acting 1/2
 come_up: acting 1/2>coming-up
 settle: coming-up>done
+settle_back: coming-up>rolled-back
+go_back: coming-up>waiting
 hold: waiting>held booting>held looking>held ordered>held acting 0/2>held acting 1/2>held coming-up>held held>held
 release: held>waiting
 cancel: waiting>cancelled booting>cancelled looking>cancelled ordered>cancelled held>cancelled
@@ -296,7 +334,12 @@ cancel begun: \n";
     #[test]
     fn ended_jobs_take_no_edge() {
         for (edge, take) in EDGES {
-            for ended in [JobState::Done { action: Action::Keep }, JobState::Cancelled] {
+            let reason = "r".to_owned();
+            for ended in [
+                JobState::Done { action: Action::Keep },
+                JobState::Cancelled,
+                JobState::RolledBack { reason },
+            ] {
                 assert!(take(ended).is_err(), "{edge}");
             }
         }

@@ -3,6 +3,7 @@
 use contract::agent_api::StepResult;
 use contract::assignment::Floor;
 use contract::decision::{Action, SanitizeLevel};
+use contract::history::GoingBack;
 use contract::id::{JobId, NodeId, OrderId, UnixMillis};
 use contract::operator_api::{JobEvent, JobState};
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,18 @@ pub struct JobRecord {
     pub action: Option<Action>,
     /// What each finished step did and proved.
     pub steps: Vec<StepResult>,
+    /// The service takes the node back to the image before; at most once in a job.
+    #[serde(default)]
+    pub going_back: Option<GoingBack>,
+}
+
+impl JobRecord {
+    /// The least that has to be done now: on the way back the image before is put back, whatever the
+    /// request said, because the one that failed is on the disk.
+    #[must_use]
+    pub fn floor(&self) -> Option<Floor> {
+        if self.going_back.is_some() { Some(Floor::Reimage) } else { self.at_least }
+    }
 }
 
 /// Records a new job.

@@ -2,6 +2,7 @@
 
 use contract::assignment::{Assignment, DataOwner, ExpectedHardware, OsDiskRule, UnfinishedWork};
 use contract::decision::Action;
+use contract::history::PastImage;
 use contract::id::{MacAddress, NodeId, PoolName, UnixMillis};
 use contract::inventory::Inventory;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,9 @@ pub struct NodeRecord {
     pub last_action: Option<Action>,
     /// When it was made.
     pub last_decided_at: Option<UnixMillis>,
+    /// The images that it had, newest first.
+    #[serde(default)]
+    pub images: Vec<PastImage>,
 }
 
 impl NodeRecord {
@@ -87,6 +91,7 @@ impl NodeRecord {
             discovery_attempts: 0,
             last_action: None,
             last_decided_at: None,
+            images: Vec::new(),
         }
     }
 }

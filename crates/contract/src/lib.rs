@@ -11,6 +11,7 @@ pub mod agent_api;
 pub mod assignment;
 pub mod decision;
 pub mod evidence;
+pub mod history;
 pub mod id;
 pub mod inventory;
 pub mod operator_api;

@@ -11,6 +11,7 @@
 //! | `POST /v1/nodes/REF/protect` | [`ProtectRequest`] → [`NodeView`] |
 //! | `POST /v1/nodes/REF/release-hold` | → [`NodeView`] |
 //! | `POST /v1/nodes/REF/reimage` | [`ReimageRequest`] → [`ReimageReply`] |
+//! | `POST /v1/nodes/REF/rollback` | [`RollbackRequest`](crate::history::RollbackRequest) → [`ReimageReply`] |
 //! | `GET /v1/nodes/REF/decision` | the last decision with its evidence → [`DecisionView`] |
 //! | `GET /v1/jobs`, `GET /v1/jobs/ID` | → [`JobView`] |
 //! | `POST /v1/jobs/ID/cancel` | only before anything irreversible → [`JobView`] |
@@ -30,6 +31,7 @@ use crate::agent_api::StepResult;
 use crate::assignment::{Assignment, DataOwner, ExpectedHardware, Floor, OsDiskRule};
 use crate::decision::{Action, Decision, SanitizeLevel};
 use crate::evidence::Evidence;
+use crate::history::{GoingBack, PastImage};
 use crate::id::{ChunkDigest, ImageId, JobId, MacAddress, NodeId, PoolName, TenantId, UnixMillis};
 use crate::inventory::Inventory;
 
@@ -134,6 +136,9 @@ pub struct NodeView {
     pub job: Option<JobId>,
     /// The last inventory.
     pub inventory: Option<Inventory>,
+    /// The images that it had, newest first.
+    #[serde(default)]
+    pub images: Vec<PastImage>,
 }
 
 /// Take a discovered node in.
@@ -265,6 +270,11 @@ pub enum JobState {
     },
     /// Given up before anything irreversible.
     Cancelled,
+    /// What was asked for failed; the node is back on the image that it had before.
+    RolledBack {
+        /// What failed.
+        reason: String,
+    },
 }
 
 /// One thing that happened in a job.
@@ -306,6 +316,9 @@ pub struct JobView {
     pub steps: Vec<StepResult>,
     /// What happened, oldest first, bounded.
     pub events: Vec<JobEvent>,
+    /// The service takes, or took, the node back to the image before.
+    #[serde(default)]
+    pub going_back: Option<GoingBack>,
 }
 
 /// An image, for people and programs.
@@ -357,40 +370,4 @@ pub struct ChunkList {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{JobState, JobView};
-    use crate::id::{JobId, NodeId, UnixMillis};
-
-    #[test]
-    fn a_job_reads_back_in_every_state() {
-        let reason = "why".to_owned();
-        for state in [
-            JobState::Waiting,
-            JobState::Booting { attempt: 1 },
-            JobState::Looking,
-            JobState::Ordered,
-            JobState::Acting { step: 0, steps: 2 },
-            JobState::ComingUp,
-            JobState::Done { action: crate::decision::Action::Keep },
-            JobState::Held { reason },
-            JobState::Cancelled,
-        ] {
-            let job = JobView {
-                id: JobId(uuid::Uuid::nil()),
-                node: NodeId(uuid::Uuid::nil()),
-                state,
-                requested_by: "operator".to_owned(),
-                created_at: UnixMillis(1),
-                changed_at: UnixMillis(2),
-                at_least: None,
-                sanitize_level: None,
-                why: None,
-                progress: None,
-                steps: Vec::new(),
-                events: Vec::new(),
-            };
-            let text = serde_json::to_string(&job).unwrap();
-            assert_eq!(serde_json::from_str::<JobView>(&text).unwrap(), job, "{text}");
-        }
-    }
-}
+mod tests;
