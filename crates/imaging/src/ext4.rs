@@ -8,6 +8,7 @@
 //! Layout: kernel documentation, "ext4 Data Structures and Algorithms". Nothing is believed before it
 //! has been checked against the size of the medium; every loop is bounded.
 
+mod attributes;
 mod directory;
 mod extent_tree;
 
@@ -106,6 +107,10 @@ pub struct Inode {
     pub size_bytes: u64,
     flags: u32,
     block: [u8; 60],
+    /// What stands behind its fields, up to the end of its place in the table.
+    extra: Vec<u8>,
+    /// The block with its attributes; 0 if it has none.
+    attribute_block: u64,
 }
 
 /// A file system, opened.
@@ -192,9 +197,10 @@ impl<S: ReadAt> Ext4<S> {
         let table_block = u64::from(u32_at(&descriptor, 8)) | u64::from(u32_at(&descriptor, 0x28)) << 32;
         let table = table_block.checked_mul(self.block_bytes).ok_or_else(outside)?;
         let within = u64::from(index % self.inodes_per_group) * self.inode_bytes;
-        let mut core = [0; INODE_CORE_BYTES];
-        self.read(table.checked_add(within).ok_or_else(outside)?, &mut core)?;
-        parse_inode(number, &core)
+        let mut whole = vec![0; usize::try_from(self.inode_bytes).unwrap_or(INODE_CORE_BYTES)];
+        self.read(table.checked_add(within).ok_or_else(outside)?, &mut whole)?;
+        let (core, behind) = whole.split_first_chunk().ok_or_else(outside)?;
+        parse_inode(number, core, behind)
     }
 
     /// Where the content of a file lies, as byte ranges of the file system: (offset in the file,
@@ -256,7 +262,7 @@ fn check_features(features: u32) -> Result<(), Ext4Error> {
     Ok(())
 }
 
-fn parse_inode(number: u32, core: &[u8; INODE_CORE_BYTES]) -> Result<Inode, Ext4Error> {
+fn parse_inode(number: u32, core: &[u8; INODE_CORE_BYTES], behind: &[u8]) -> Result<Inode, Ext4Error> {
     let mode = u32::from(u16_at(core, 0));
     let kind = match mode & 0xf000 {
         0x4000 => InodeKind::Directory,
@@ -267,6 +273,11 @@ fn parse_inode(number: u32, core: &[u8; INODE_CORE_BYTES]) -> Result<Inode, Ext4
     };
     let mut block = [0; 60];
     block.copy_from_slice(&core[0x28..0x64]);
+    // i_extra_isize says how many more bytes of fields there are; attributes stand behind them.
+    let fields = behind.first_chunk::<2>().map_or(0, |length| usize::from(u16::from_le_bytes(*length)));
+    let extra = behind
+        .get(fields..)
+        .ok_or_else(|| damaged(format!("inode {number} has more fields than there is room for")))?;
     Ok(Inode {
         number,
         kind,
@@ -276,6 +287,8 @@ fn parse_inode(number: u32, core: &[u8; INODE_CORE_BYTES]) -> Result<Inode, Ext4
         size_bytes: u64::from(u32_at(core, 0x4)) | u64::from(u32_at(core, 0x6c)) << 32,
         flags: u32_at(core, 0x20),
         block,
+        extra: extra.to_vec(),
+        attribute_block: u64::from(u32_at(core, 0x68)) | u64::from(u16_at(core, 0x76)) << 32,
     })
 }
 

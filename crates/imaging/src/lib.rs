@@ -6,6 +6,7 @@
 //! number is checked before it is used, and nothing panics.
 #![forbid(unsafe_code)]
 
+pub mod attributes;
 pub mod chunk;
 pub mod delta;
 pub mod ext4;

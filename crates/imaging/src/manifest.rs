@@ -10,6 +10,7 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::attributes::ExtendedAttribute;
 use crate::chunk::{CHUNK_BYTES, digest_of};
 pub use crate::validate::ManifestError;
 
@@ -107,6 +108,10 @@ pub struct RootManifest {
     pub immutable_paths: Vec<String>,
     /// What may change all the same, with everything under it, ordered.
     pub excluded_paths: Vec<String>,
+    /// The entries say which extended attributes each has; without this nobody looked, and none are
+    /// compared. Images imported by earlier versions are without.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub attributes_recorded: bool,
     /// Everything that there is under the immutable paths, ordered by path.
     pub entries: Vec<ImmutableEntry>,
 }
@@ -123,8 +128,15 @@ pub struct ImmutableEntry {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// Its extended attributes, ordered by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<ExtendedAttribute>,
     /// What it is.
     pub kind: EntryKind,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What an immutable path is.

@@ -128,6 +128,7 @@ pub fn read_root<S: ReadAt>(
         file_system: "ext4".to_owned(),
         immutable_paths,
         excluded_paths,
+        attributes_recorded: true,
         entries,
     })
 }
@@ -209,8 +210,10 @@ impl<S: ReadAt> Walk<'_, S> {
             if kind == EntryKind::Directory {
                 self.children(&path, &inode, &mut waiting)?;
             }
+            let attributes =
+                self.file_system.attributes(&inode).map_err(|source| self.fail(&path, source))?;
             let Inode { mode, uid, gid, .. } = inode;
-            self.entries.push(ImmutableEntry { path, mode, uid, gid, kind });
+            self.entries.push(ImmutableEntry { path, mode, uid, gid, attributes, kind });
         }
         Ok(())
     }
@@ -317,5 +320,7 @@ fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
     }
 }
 
+#[cfg(test)]
+mod attribute_tests;
 #[cfg(test)]
 mod tests;

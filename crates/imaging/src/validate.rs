@@ -1,5 +1,6 @@
 //! What makes a manifest consistent. Everything that later code relies on is checked here, once.
 
+use crate::attributes::are_sound;
 use crate::chunk::CHUNK_BYTES;
 use crate::manifest::{
     DISK_BYTES_MAX, EntryKind, Extent, ImmutableEntry, MANIFEST_BYTES_MAX, MANIFEST_VERSION, Manifest,
@@ -153,6 +154,8 @@ fn validate_entry(
     check(is_path(path), || format!("{:?} is not an absolute path", cut(path)))?;
     check(root.covers(path), || format!("{:?} is not under an immutable path", cut(path)))?;
     check(entry.mode <= 0o7777, || format!("{:?} has mode {:o}", cut(path), entry.mode))?;
+    let sound = are_sound(&entry.attributes) && (root.attributes_recorded || entry.attributes.is_empty());
+    check(sound, || format!("{:?} has attributes that make no sense", cut(path)))?;
     match &entry.kind {
         EntryKind::Directory => Ok(()),
         EntryKind::Symlink { target } => {

@@ -33,6 +33,7 @@ fn tree() -> (tempfile::TempDir, RootManifest) {
         file_system: "ext4".to_owned(),
         immutable_paths: vec!["/boot".to_owned(), "/usr".to_owned()],
         excluded_paths: vec!["/usr/local".to_owned()],
+        attributes_recorded: false,
         entries,
     };
     (place, manifest)
@@ -53,7 +54,7 @@ fn entry(root: &Path, path: String) -> ImmutableEntry {
             extents: Vec::new(),
         }
     };
-    ImmutableEntry { path, mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid(), kind }
+    ImmutableEntry { path, mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid(), attributes: Vec::new(), kind }
 }
 
 struct Seen {
@@ -142,6 +143,7 @@ fn what_cannot_be_looked_at_is_neither_fine_nor_altered() {
         mode: status.mode() & 0o7777,
         uid: status.uid(),
         gid: status.gid(),
+        attributes: Vec::new(),
         kind: EntryKind::File { size_bytes: 0, digest: Digest::of(b""), extents: Vec::new() },
     }];
     let findings = compare_all(&Root::open(Path::new("/proc")).unwrap(), &manifest, None);

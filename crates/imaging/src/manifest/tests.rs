@@ -6,6 +6,7 @@ use super::{
     Chunk, ChunkPiece, Chunks, EntryKind, Extent, ImmutableEntry, Manifest, ManifestError, ManifestPartition,
     PartitionRole, RootManifest,
 };
+use crate::attributes::{AttributeValue, CAPABILITY, ExtendedAttribute};
 use crate::chunk::CHUNK_BYTES;
 
 const MIB: u64 = 1 << 20;
@@ -29,7 +30,7 @@ fn file(path: &str, size_bytes: u64, extents: &[(u64, u64, u64)]) -> ImmutableEn
         |&(file_offset, image_offset, length_bytes)| Extent { file_offset, image_offset, length_bytes };
     let extents = extents.iter().map(extent).collect();
     let kind = EntryKind::File { size_bytes, digest: Digest::of(path.as_bytes()), extents };
-    ImmutableEntry { path: path.to_owned(), mode: 0o644, uid: 0, gid: 0, kind }
+    ImmutableEntry { path: path.to_owned(), mode: 0o644, uid: 0, gid: 0, attributes: Vec::new(), kind }
 }
 
 pub(crate) fn sample() -> Manifest {
@@ -51,12 +52,14 @@ pub(crate) fn sample() -> Manifest {
             file_system: "ext4".to_owned(),
             immutable_paths: vec!["/boot".to_owned(), "/usr".to_owned()],
             excluded_paths: vec!["/boot/grub/grubenv".to_owned()],
+            attributes_recorded: false,
             entries: vec![
                 ImmutableEntry {
                     path: "/usr".to_owned(),
                     mode: 0o755,
                     uid: 0,
                     gid: 0,
+                    attributes: Vec::new(),
                     kind: EntryKind::Directory,
                 },
                 file("/usr/a", 5000, &[(0, 2 * MIB + 4096, 4096), (4096, 3 * MIB, 904)]),
@@ -84,6 +87,40 @@ fn a_manifest_reads_back_with_runs_of_zeros_counted() {
     let text = String::from_utf8(bytes).unwrap();
     let expected = format!("\"chunks\":[\"{0}\",2,\"{1}\",\"{1}\",1]", Digest::of(&[1]), Digest::of(&[2]));
     assert!(text.contains(&expected), "{text}");
+}
+
+/// The images that are stored keep their bytes, and so their ids and signatures.
+#[test]
+fn a_manifest_of_before_attributes_were_recorded_keeps_its_bytes() {
+    let bytes = sample().to_bytes().unwrap();
+    let entry = r#"{"path":"/usr","mode":493,"uid":0,"gid":0,"kind":"directory"}"#;
+    assert!(String::from_utf8(bytes).unwrap().contains(entry));
+    let mut recorded = sample();
+    root(&mut recorded).attributes_recorded = true;
+    let value = AttributeValue(vec![1, 0, 0, 2]);
+    root(&mut recorded).entries[1].attributes =
+        vec![ExtendedAttribute { name: CAPABILITY.to_owned(), value }];
+    let bytes = recorded.to_bytes().unwrap();
+    assert_eq!(Manifest::from_bytes(&bytes).unwrap(), recorded);
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(
+        text.contains(r#""gid":0,"attributes":[{"name":"security.capability","value":"01000002"}],"kind""#)
+    );
+    assert_ne!(recorded.id().unwrap(), sample().id().unwrap());
+}
+
+#[test]
+fn attributes_that_make_no_sense_are_refused() {
+    let give = |name: &'static str, recorded: bool| {
+        move |m: &mut Manifest| {
+            root(m).attributes_recorded = recorded;
+            let attribute = ExtendedAttribute { name: name.to_owned(), value: AttributeValue(vec![1]) };
+            root(m).entries[1].attributes = vec![attribute];
+        }
+    };
+    assert!(refused(give("user.a", false)).contains("attributes"));
+    assert!(refused(give("system.data", true)).contains("attributes"));
+    assert!(refused(give("security.evm", true)).contains("attributes"));
 }
 
 #[test]
