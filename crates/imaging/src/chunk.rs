@@ -110,6 +110,32 @@ pub fn decompress_verified(
     Ok(bytes)
 }
 
+/// Fills `target` with the chunk from its stored form; on an error what is in it means nothing. The
+/// chunk has the digest that was asked for, and its length is that of `target`.
+///
+/// # Errors
+/// As [`decompress_verified`].
+pub fn decompress_verified_into(
+    stored: &[u8],
+    digest: ChunkDigest,
+    target: &mut [u8],
+) -> Result<(), ChunkError> {
+    if stored.len() > STORED_BYTES_MAX {
+        return Err(ChunkError::StoredTooLarge { digest, bytes: stored.len() });
+    }
+    let expected_bytes = target.len();
+    let length = zstd::bulk::decompress_to_buffer(stored, target)
+        .map_err(|source| ChunkError::Decompress { digest, source })?;
+    if length != expected_bytes {
+        return Err(ChunkError::Length { digest, expected_bytes });
+    }
+    let found = digest_of(target);
+    if found != digest {
+        return Err(ChunkError::Digest { expected: digest, found });
+    }
+    Ok(())
+}
+
 /// At most `limit_bytes` + 1 bytes of what `stored` decompresses to. The one byte more shows the
 /// caller that there was more than allowed.
 pub(crate) fn decompress_bounded(stored: &[u8], limit_bytes: usize) -> std::io::Result<Vec<u8>> {
@@ -123,7 +149,10 @@ pub(crate) fn decompress_bounded(stored: &[u8], limit_bytes: usize) -> std::io::
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::{CHUNK_BYTES, ChunkError, STORED_BYTES_MAX, compress, decompress_verified, digest_of};
+    use super::{
+        CHUNK_BYTES, ChunkError, STORED_BYTES_MAX, compress, decompress_verified, decompress_verified_into,
+        digest_of,
+    };
 
     fn noise(length: usize) -> Vec<u8> {
         let mut state = 1_u32;
@@ -161,10 +190,31 @@ mod tests {
         assert!(matches!(huge, Err(ChunkError::StoredTooLarge { .. })));
     }
 
+    #[test]
+    fn into_given_memory_goes_the_chunk_and_nothing_else() {
+        for bytes in [noise(CHUNK_BYTES), noise(513)] {
+            let (stored, digest) = (compress(&bytes).unwrap(), digest_of(&bytes));
+            let mut target = vec![1; bytes.len()];
+            decompress_verified_into(&stored, digest, &mut target).unwrap();
+            assert!(target == bytes);
+            let mut longer = vec![1; bytes.len() + 1];
+            let wrong = decompress_verified_into(&stored, digest, &mut longer);
+            assert!(matches!(wrong, Err(ChunkError::Length { .. })));
+            let mut shorter = vec![1; bytes.len() - 1];
+            let wrong = decompress_verified_into(&stored, digest, &mut shorter);
+            assert!(matches!(wrong, Err(ChunkError::Decompress { .. })));
+            let cut = decompress_verified_into(&stored[..stored.len() - 3], digest, &mut target);
+            assert!(matches!(cut, Err(ChunkError::Decompress { .. })));
+            let wrong = decompress_verified_into(&stored, digest_of(b"x"), &mut target);
+            assert!(matches!(wrong, Err(ChunkError::Digest { .. })));
+        }
+    }
+
     proptest! {
         #[test]
         fn arbitrary_bytes_are_never_a_chunk(stored in proptest::collection::vec(any::<u8>(), 0..400)) {
             assert!(decompress_verified(&stored, digest_of(b"x"), 1000).is_err());
+            assert!(decompress_verified_into(&stored, digest_of(b"x"), &mut [0; 1000]).is_err());
         }
     }
 }
