@@ -35,7 +35,7 @@ pub struct Erase {
 /// # Errors
 /// Unless the device said that it was done and everything read back agrees.
 pub fn erase(begun: Begun, erase: &Erase) -> anyhow::Result<EraseRecord> {
-    let Step::Erase { disk, method, level, verify_seed, verify_samples } = begun.step().clone() else {
+    let Step::Erase { disk, method, level, verify_seed, verify_samples, .. } = begun.step().clone() else {
         bail!("this is no erase");
     };
     let task = EraseTask { disk: disk.clone(), method, level, seed: verify_seed, samples: verify_samples };

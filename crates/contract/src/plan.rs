@@ -58,6 +58,28 @@ pub enum EraseMethod {
     Overwrite,
 }
 
+/// How much of a disk is read back after an erase, besides markers, samples and both ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifyDepth {
+    /// Nothing more.
+    #[default]
+    Sampling,
+    /// A tenth: two stretches in each of a thousand equal parts (NIST SP 800-88r1 section 4.7.2).
+    TenPercent,
+    /// Everything that is addressable.
+    Full,
+}
+
+impl VerifyDepth {
+    /// Whether it is the default, which is left out of the wire form: plans made before there was a
+    /// choice keep their digest.
+    #[must_use]
+    pub fn is_sampling(&self) -> bool {
+        matches!(self, Self::Sampling)
+    }
+}
+
 /// One step. Steps run in order; each is proven before the next begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "step")]
@@ -74,6 +96,9 @@ pub enum Step {
         verify_seed: Digest,
         /// How many blocks of 4 KiB are read back, besides the first and last MiB.
         verify_samples: u32,
+        /// How much is read back in all.
+        #[serde(default, skip_serializing_if = "VerifyDepth::is_sampling")]
+        verify_depth: VerifyDepth,
     },
     /// Make a disk bit-identical to the image, writing only the chunks that differ.
     WriteImage {

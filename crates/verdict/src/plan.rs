@@ -254,6 +254,7 @@ fn erase_steps(
             level,
             verify_seed: derived(seed, "verify positions", id),
             verify_samples: facts.thresholds().erase.verify_samples,
+            verify_depth: facts.thresholds().erase.verify,
         });
     }
     Ok(())

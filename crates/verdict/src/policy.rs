@@ -2,7 +2,7 @@
 
 use contract::decision::SanitizeLevel;
 use contract::id::{Digest, PolicyDigest};
-use contract::plan::BootMethod;
+use contract::plan::{BootMethod, VerifyDepth};
 use contract::reading::Trust;
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +93,7 @@ section!(FitnessPolicy, FitnessFragment {
     remediations_watch_from: u64,
     remediations_window_hours: u64,
 });
-section!(ErasePolicy, EraseFragment { verify_samples: u32 });
+section!(ErasePolicy, EraseFragment { verify: VerifyDepth, verify_samples: u32 });
 section!(BootPolicy, BootFragment { method: BootMethod });
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,6 +260,7 @@ mod tests {
             ("\n\n[boot]\nmethod = \"warp\"\n", 4, "method", "warp"),
             ("[erase]\nverify_samples = \"many\"\n", 2, "verify_samples", "invalid type"),
             ("[erase]\n# few\nverify_samples = 3\n", 3, "verify_samples", "between 1000 and 100000"),
+            ("[erase]\nverify = \"some\"\n", 2, "verify", "some"),
             ("[fitness]\ndisk_read_errors = { above = 3 }\n", 2, "disk_read_errors", "unknown field"),
             (
                 "[fitness]\nkernel_hardware_errors_fatal = [\"\"]\n",

@@ -7,7 +7,7 @@ use contract::decision::{Action, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
 use contract::id::{BootId, Digest, DiskId, EvidenceId, ImageId, JobId, MacAddress, NodeId, UnixMillis};
 use contract::inventory::{Composition, DiskFacts, Firmware, Inventory, NicFacts, Transport};
-use contract::plan::{BootMethod, DiskTarget, EraseMethod, Plan, Step};
+use contract::plan::{BootMethod, DiskTarget, EraseMethod, Plan, Step, VerifyDepth};
 use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier, Trust};
 use uuid::Uuid;
 
@@ -291,6 +291,7 @@ pub(crate) fn erase_step() -> Step {
         level: SanitizeLevel::Clear,
         verify_seed: Digest::of(b"old"),
         verify_samples: 2000,
+        verify_depth: VerifyDepth::Sampling,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use contract::agent_api::{Finish, FinishResult};
 use contract::decision::SanitizeLevel;
 use contract::id::Digest;
-use contract::plan::{EraseMethod, Step};
+use contract::plan::{EraseMethod, Step, VerifyDepth};
 use imaging::chunk::{CHUNK_BYTES, digest_of};
 use imaging::layout::DiskLayout;
 use imaging::node_record::{NodeRecord, RECORD_BYTES, decode_newest};
@@ -234,6 +234,7 @@ fn erase_step(disk: &FakeDevice, method: EraseMethod) -> Step {
         level: SanitizeLevel::Clear,
         verify_seed: Digest::of(b"seed"),
         verify_samples: 200,
+        verify_depth: VerifyDepth::Sampling,
     }
 }
 
