@@ -63,6 +63,11 @@ uuid_id!(
     "order id"
 );
 uuid_id!(
+    /// The signed proof of one disk's sanitization.
+    CertificateId,
+    "certificate id"
+);
+uuid_id!(
     /// All readings of one run.
     EvidenceId,
     "evidence id"

@@ -8,9 +8,11 @@
 //! - [`command`]: the commands with which a device erases itself.
 //! - [`content`]: what a block that was read back looks like.
 //! - [`run`]: the erase as a state machine that ends in [`Erased`] or [`NotErased`].
+//! - [`certificate`]: the signed proof, chained per disk, and its check without the service.
 //! - [`record`]: what was done and seen, for the certificate.
 #![forbid(unsafe_code)]
 
+pub mod certificate;
 pub mod command;
 pub mod content;
 #[cfg(test)]

@@ -17,7 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("erasure", &["contract"]),
     ("reprieve-agent", &["contract", "erasure", "imaging", "verdict"]),
     ("reprieve-bootsvc", &["contract", "erasure", "imaging", "netboot", "verdict"]),
-    ("reprieve", &["contract", "imaging", "verdict"]),
+    ("reprieve", &["contract", "erasure", "imaging", "verdict"]),
     ("reprieve-tests", &["contract"]),
     ("xtask", &["reprieve-tests"]),
 ];
