@@ -71,7 +71,7 @@ fn command_words<'a>(line: &'a str, commands: &[&str]) -> Option<std::str::Split
 }
 
 fn plain_path(path: &str) -> Result<String, BootEntryError> {
-    if path.starts_with("/boot/") && !path.contains(['$', '"', '\'', '\\']) {
+    if path.starts_with('/') && !path.contains(['$', '"', '\'', '\\', '(']) {
         return Ok(path.to_owned());
     }
     Err(BootEntryError::Unsupported(path.to_owned()))
@@ -106,7 +106,8 @@ fn read_configuration(root: &Root) -> anyhow::Result<String> {
 
 fn load_entry(root: &Root, entry: &BootEntry) -> anyhow::Result<()> {
     let open = |path: &str| -> anyhow::Result<File> {
-        root.open_file(Path::new(path))
+        // Debian names its newest kernel by a link in the root.
+        root.open_file_through_links(Path::new(path))
             .with_context(|| format!("could not open {path} of the installed system"))
     };
     let kernel = open(&entry.kernel)?;
@@ -179,7 +180,8 @@ mod tests {
     fn what_only_grub_understands_is_refused() {
         assert_eq!(first_entry(""), Err(BootEntryError::NoKernel));
         assert_eq!(first_entry("linux"), Err(BootEntryError::NoKernel));
-        assert!(matches!(first_entry("linux /vmlinuz ro"), Err(BootEntryError::Unsupported(_))));
+        assert!(matches!(first_entry("linux (hd0,gpt2)/vmlinuz ro"), Err(BootEntryError::Unsupported(_))));
+        assert!(matches!(first_entry("linux vmlinuz ro"), Err(BootEntryError::Unsupported(_))));
         assert!(matches!(first_entry("linux /boot/vmlinuz $extra"), Err(BootEntryError::Unsupported(_))));
         let no_ramdisk = first_entry("linux /boot/vmlinuz ro\n}\ninitrd /boot/of-another-entry").unwrap();
         assert_eq!(no_ramdisk.initial_ramdisk, None);

@@ -1,7 +1,8 @@
 //! A file system that nobody trusts, looked at and changed from its root without ever leaving it.
 //!
 //! Every lookup starts at the root's descriptor and uses `openat2(2)` with `RESOLVE_BENEATH` and
-//! `RESOLVE_NO_SYMLINKS`, so that neither `..` nor a symbolic link on the disk leads elsewhere.
+//! `RESOLVE_NO_SYMLINKS`, so that neither `..` nor a symbolic link on the disk leads elsewhere. One
+//! lookup follows links, for reading only, and takes the root for the top of all of them.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -63,6 +64,21 @@ impl Root {
                 | ResolveFlag::RESOLVE_NO_MAGICLINKS,
         );
         Ok(openat2(&self.folder, relative, how)?)
+    }
+
+    /// Opens a regular file for reading as the installed system itself would: symbolic links are
+    /// followed, with this root as the top (`RESOLVE_IN_ROOT`), so that none leads outside of it. For
+    /// reading what the installed system names by a link; nothing that is opened so is ever changed.
+    ///
+    /// # Errors
+    /// When it is missing, is not a regular file, or lies on another file system.
+    pub fn open_file_through_links(&self, path: &Path) -> io::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let how = OpenHow::new().flags(flags).resolve(
+            ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV,
+        );
+        let file = File::from(openat2(&self.folder, relative(path)?, how)?);
+        if file.metadata()?.is_file() { Ok(file) } else { Err(invalid(path)) }
     }
 
     /// Opens a folder for listing and for changes by name.
@@ -152,5 +168,27 @@ mod tests {
         assert!(means_absent(&root.status(Path::new("/nothing")).unwrap_err()));
         assert!(means_absent(&root.status(Path::new("/folder/file/deeper")).unwrap_err()));
         assert_eq!(root.link_target(Path::new("/absolute")).unwrap(), b"/");
+    }
+
+    #[test]
+    fn links_are_followed_with_the_root_as_the_top() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), "outside").unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        std::fs::create_dir(inside.path().join("boot")).unwrap();
+        std::fs::write(inside.path().join("boot/kernel-1"), "kernel").unwrap();
+        symlink("boot/kernel-1", inside.path().join("relative")).unwrap();
+        symlink("/boot/kernel-1", inside.path().join("absolute")).unwrap();
+        symlink("../../../boot/kernel-1", inside.path().join("upwards")).unwrap();
+        symlink(outside.path().join("secret"), inside.path().join("outside")).unwrap();
+        symlink("loop", inside.path().join("loop")).unwrap();
+        let root = Root::open(inside.path()).unwrap();
+        for path in ["/boot/kernel-1", "/relative", "/absolute", "/upwards"] {
+            let text = std::io::read_to_string(root.open_file_through_links(Path::new(path)).unwrap());
+            assert_eq!(text.unwrap(), "kernel", "{path}");
+        }
+        for path in ["/outside", "/loop", "/boot", "/missing", "/../boot/kernel-1", "boot/kernel-1"] {
+            assert!(root.open_file_through_links(Path::new(path)).is_err(), "{path}");
+        }
     }
 }
