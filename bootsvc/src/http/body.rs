@@ -72,7 +72,11 @@ pub async fn read(headers: &HeaderMap, mut body: Body, bytes_max: usize) -> Resu
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > bytes_max as u64) {
-        drain(body).await;
+        // A client that asked first (RFC 9110 section 10.1.1) is answered before it sends anything: to
+        // take a byte of the body would tell it to go on.
+        if !headers.contains_key(header::EXPECT) {
+            drain(body).await;
+        }
         return Err(too_large());
     }
     let mut bytes = BytesMut::new();
