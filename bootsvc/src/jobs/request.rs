@@ -35,11 +35,26 @@ impl Service {
         check_why(request)?;
         let mut reading = self.store.read().await?;
         let node = node_by_id(&mut reading, id).await?;
-        let open = store::jobs::open_of(&mut reading, id).await?;
         let target = self.target(&mut reading, &node, request).await?;
         drop(reading);
-        check_allowed(&node, open.as_ref())?;
-        let expectation = expect(&node, &target, request);
+        self.ask(&node, target, request, requested_by).await
+    }
+
+    /// Asks for a node with this assignment, after all checks; nothing may have changed since `node` was
+    /// read.
+    pub(crate) async fn ask(
+        &self,
+        node: &NodeRecord,
+        target: Assignment,
+        request: &ReimageRequest,
+        requested_by: &str,
+    ) -> Result<ReimageReply, Refusal> {
+        let id = node.id;
+        let mut reading = self.store.read().await?;
+        let open = store::jobs::open_of(&mut reading, id).await?;
+        drop(reading);
+        check_allowed(node, open.as_ref())?;
+        let expectation = expect(node, &target, request);
         if expectation.destructive && node.protected {
             return Err(Refusal::new(
                 ErrorKind::Protected,
@@ -67,9 +82,9 @@ impl Service {
             return Ok(reply(None));
         }
         if expectation.destructive {
-            check_confirmed(&node, request)?;
+            check_confirmed(node, request)?;
         }
-        let job = self.open_job(id, &node, target, request, requested_by).await?;
+        let job = self.open_job(id, node, target, request, requested_by).await?;
         Ok(reply(Some(job)))
     }
 
@@ -264,9 +279,12 @@ fn expect(node: &NodeRecord, target: &Assignment, request: &ReimageRequest) -> E
 
 fn check_why(request: &ReimageRequest) -> Result<(), Refusal> {
     let Some(why) = &request.why else { return Ok(()) };
-    if why.trim().is_empty() || why.chars().count() > WHY_CHARACTERS_MAX || why.chars().any(char::is_control) {
+    if why.trim().is_empty() || why.chars().count() > WHY_CHARACTERS_MAX || why.chars().any(char::is_control)
+    {
         return Err(Refusal::bad_request(
-            format!("the reason is empty, longer than {WHY_CHARACTERS_MAX} characters or has control characters"),
+            format!(
+                "the reason is empty, longer than {WHY_CHARACTERS_MAX} characters or has control characters"
+            ),
             "say why in one line (`--why`)",
         ));
     }
