@@ -6,6 +6,7 @@
 //! - [`sample`]: which blocks are read back, and what share of un-erased data that finds.
 //! - [`markers`]: blocks written before the erase that must be gone afterwards.
 //! - [`command`]: the commands with which a device erases itself.
+//! - [`nvme`], [`ata`], [`scsi`]: the bytes of those commands, and what devices say of themselves.
 //! - [`content`]: what a block that was read back looks like.
 //! - [`run`]: the erase as a state machine that ends in [`Erased`] or [`NotErased`].
 //! - [`certificate`]: the signed proof, chained per disk, and its check without the service.
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod certificate;
+pub mod ata;
 pub mod command;
 pub mod content;
 #[cfg(test)]
@@ -20,9 +22,11 @@ mod lying_devices;
 pub mod markers;
 pub mod method;
 mod not_erased;
+pub mod nvme;
 pub mod record;
 pub mod run;
 pub mod sample;
+pub mod scsi;
 
 pub use record::EraseRecord;
 pub use run::{EraseRun, Erased, NotErased};

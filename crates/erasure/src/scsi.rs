@@ -1,0 +1,17 @@
+//! SCSI: the bytes of the commands that erase, and what a disk says of itself.
+//!
+//! Layouts are those of SCSI Primary Commands 5 (INQUIRY, REQUEST SENSE, REPORT SUPPORTED OPERATION
+//! CODES, sense data), SCSI Block Commands 4 (SANITIZE) and SCSI/ATA Translation 5 (VPD page 89h).
+//!
+//! - [`sense`]: sense data of both formats, and the progress in them.
+//! - [`opcodes`]: which commands a disk has.
+//! - [`sanitize`]: SANITIZE.
+//! - [`vpd`]: vital product data.
+
+pub mod opcodes;
+pub mod sanitize;
+pub mod sense;
+pub mod vpd;
+
+#[cfg(test)]
+mod tests;
