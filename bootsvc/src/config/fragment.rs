@@ -29,6 +29,17 @@ pub struct Fragment {
     /// TFTP.
     #[serde(default)]
     pub tftp: TftpFragment,
+    /// Going back to the image before.
+    #[serde(default)]
+    pub rollback: RollbackFragment,
+}
+
+/// `[rollback]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackFragment {
+    /// The service takes a node back by itself when a changed image does not come up.
+    pub automatic: Option<bool>,
 }
 
 /// `[http]` and `[api]`.
@@ -55,6 +66,8 @@ pub struct BootFragment {
     pub attempts_max: Option<u32>,
     /// How often an unknown machine is given the ramdisk before it is held.
     pub discovery_attempts_max: Option<u32>,
+    /// How long the first report of an installed system may take, in minutes.
+    pub first_report_minutes: Option<u32>,
 }
 
 /// One `[[dhcp]]`.

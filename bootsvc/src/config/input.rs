@@ -66,6 +66,8 @@ pub struct Input {
     pub tftp: Vec<SocketAddr>,
     /// TFTP transfers at once.
     pub tftp_transfers_max: usize,
+    /// The service takes nodes back by itself.
+    pub rollback_automatic: bool,
 }
 
 impl Input {
@@ -102,6 +104,7 @@ impl Input {
             dhcp,
             tftp,
             tftp_transfers_max: file.tftp.transfers_max.unwrap_or(64),
+            rollback_automatic: file.rollback.automatic.unwrap_or(true),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod fragment;
 pub mod input;
+pub mod ipv4;
 pub mod settings;
 
 use std::path::Path;
@@ -12,8 +13,9 @@ use anyhow::Context as _;
 
 pub use fragment::Fragment;
 pub use input::{Flags, Input};
+pub use ipv4::{Ipv4Range, Ipv4Subnet};
 pub use settings::{
-    BootSettings, DhcpMode, DhcpSettings, Ipv4Range, Ipv4Subnet, Reservation, Settings, TftpSettings,
+    BootSettings, DhcpMode, DhcpSettings, Reservation, RollbackSettings, Settings, TftpSettings,
 };
 
 /// Reads the file, if there is one, and makes settings of it and the flags.
@@ -82,6 +84,8 @@ mod tests {
                 "[boot]\nextra_kernel_arguments = \"quiet ${net0/mac}\"\n".to_owned(),
                 "boot.extra_kernel_arguments",
             ),
+            ("[boot]\nfirst_report_minutes = 1\n".to_owned(), "boot.first_report_minutes"),
+            ("[rollback]\nautomatic = 1\n".to_owned(), "line 2"),
             ("[tftp]\ntransfers_max = 0\n".to_owned(), "tftp.transfers_max"),
             (DHCP.replace("192.0.2.200", "192.0.3.200"), "dhcp[0].pool"),
             (DHCP.replace("192.0.2.100-", "192.0.2.1-"), "own address"),

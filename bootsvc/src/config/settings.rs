@@ -3,12 +3,12 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use contract::id::MacAddress;
 
 use crate::config::fragment::{DhcpFragment, ModeFragment};
 use crate::config::input::Input;
+use crate::config::ipv4::{Ipv4Range, Ipv4Subnet};
 
 /// Why settings cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +41,8 @@ pub struct Settings {
     pub dhcp: Vec<DhcpSettings>,
     /// TFTP.
     pub tftp: TftpSettings,
+    /// Going back to the image before.
+    pub rollback: RollbackSettings,
 }
 
 /// What machines boot.
@@ -58,6 +60,15 @@ pub struct BootSettings {
     pub attempts_max: u32,
     /// How often an unknown machine is given the ramdisk before it is held.
     pub discovery_attempts_max: u32,
+    /// How long the first report of an installed system may take, in minutes.
+    pub first_report_minutes: u32,
+}
+
+/// Going back to the image before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollbackSettings {
+    /// The service takes a node back by itself when a changed image does not come up.
+    pub automatic: bool,
 }
 
 /// Whether addresses are given out too.
@@ -110,80 +121,6 @@ pub struct TftpSettings {
     pub transfers_max: usize,
 }
 
-/// A subnet, written `192.0.2.0/24`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ipv4Subnet {
-    /// Its first address.
-    pub network: Ipv4Addr,
-    /// Bits of the network part, 0 to 32.
-    pub prefix_bits: u8,
-}
-
-impl Ipv4Subnet {
-    /// The mask, such as 255.255.255.0.
-    #[must_use]
-    pub fn mask(&self) -> Ipv4Addr {
-        let host_bits = 32 - u32::from(self.prefix_bits);
-        Ipv4Addr::from(u32::MAX.checked_shl(host_bits).unwrap_or(0))
-    }
-
-    /// Whether an address lies in the subnet.
-    #[must_use]
-    pub fn contains(&self, address: Ipv4Addr) -> bool {
-        u32::from(address) & u32::from(self.mask()) == u32::from(self.network)
-    }
-}
-
-impl fmt::Display for Ipv4Subnet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix_bits)
-    }
-}
-
-impl FromStr for Ipv4Subnet {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let problem = || format!("{text:?} is not a subnet; write it like 192.0.2.0/24");
-        let (network, bits) = text.split_once('/').ok_or_else(problem)?;
-        let network: Ipv4Addr = network.parse().map_err(|_| problem())?;
-        let prefix_bits: u8 = bits.parse().ok().filter(|bits| *bits <= 32).ok_or_else(problem)?;
-        let subnet = Self { network, prefix_bits };
-        if !subnet.contains(network) {
-            return Err(format!("{text:?} has bits beyond its prefix; write the subnet's first address"));
-        }
-        Ok(subnet)
-    }
-}
-
-/// Addresses from first to last, both included, written `192.0.2.100-192.0.2.200`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ipv4Range {
-    /// The first.
-    pub first: Ipv4Addr,
-    /// The last, not before the first.
-    pub last: Ipv4Addr,
-}
-
-impl fmt::Display for Ipv4Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
-
-impl FromStr for Ipv4Range {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let problem = || format!("{text:?} is not a range; write it like 192.0.2.100-192.0.2.200");
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let first: Ipv4Addr = first.trim().parse().map_err(|_| problem())?;
-        let last: Ipv4Addr = last.trim().parse().map_err(|_| problem())?;
-        if last < first {
-            return Err(format!("{text:?} ends before it begins"));
-        }
-        Ok(Self { first, last })
-    }
-}
-
 impl TryFrom<Input> for Settings {
     type Error = SettingsError;
 
@@ -214,6 +151,7 @@ impl TryFrom<Input> for Settings {
             boot,
             dhcp,
             tftp: TftpSettings { listen: input.tftp, transfers_max: input.tftp_transfers_max },
+            rollback: RollbackSettings { automatic: input.rollback_automatic },
         })
     }
 }
@@ -225,6 +163,10 @@ fn boot_settings(input: &Input) -> Result<BootSettings, SettingsError> {
         0 | 101.. => Err(wrong(key, "must be 1 to 100")),
         count => Ok(count),
     };
+    let first_report_minutes = boot.first_report_minutes.unwrap_or(30);
+    if !(5..=1440).contains(&first_report_minutes) {
+        return Err(wrong("boot.first_report_minutes", "must be 5 to 1440"));
+    }
     let extra = boot.extra_kernel_arguments.clone().unwrap_or_default();
     // The text ends up in a script that firmware runs; a line break would be another command.
     if extra.len() > 1024 || !extra.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
@@ -241,6 +183,7 @@ fn boot_settings(input: &Input) -> Result<BootSettings, SettingsError> {
         extra_kernel_arguments: extra,
         attempts_max: attempts("boot.attempts_max", boot.attempts_max)?,
         discovery_attempts_max: attempts("boot.discovery_attempts_max", boot.discovery_attempts_max)?,
+        first_report_minutes,
     })
 }
 
@@ -368,6 +311,9 @@ impl fmt::Display for Settings {
             "attempts          {} for a job, {} for discovery",
             self.boot.attempts_max, self.boot.discovery_attempts_max
         )?;
+        writeln!(f, "first report      within {} minutes", self.boot.first_report_minutes)?;
+        let back = if self.rollback.automatic { "by itself" } else { "only when asked" };
+        writeln!(f, "rollback          {back}")?;
         for dhcp in &self.dhcp {
             let mode = match dhcp.mode {
                 DhcpMode::Authoritative => "authoritative",
