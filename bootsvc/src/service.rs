@@ -44,6 +44,8 @@ pub struct Service {
     pub loaders: Arc<Loaders>,
     /// What happened since the start.
     pub counters: Arc<Counters>,
+    /// When the service started.
+    pub started_at: UnixMillis,
 }
 
 impl Service {
@@ -72,6 +74,7 @@ impl Service {
             live: Live::default(),
             locks: NodeLocks::default(),
             counters: Arc::default(),
+            started_at: crate::clock::now(),
             loaders: Arc::new(loaders(&settings)?),
             settings,
         };

@@ -6,86 +6,14 @@ mod support;
 use contract::agent_api::{FinishResult, Instruction};
 use contract::assignment::DataOwner;
 use contract::decision::Action;
-use contract::id::JobId;
 use contract::operator_api::{ErrorKind, JobState, JobView, NodeState, NodeView, ReimageReply};
 use contract::plan::Step;
 use contract::reading::Trust;
 use reqwest::Method;
 use serde_json::{Value, json};
+use support::flow::{approve, factory_new, installed, job, job_of, reimage, with_job};
 use support::machine::{Machine, SERIAL, order_in, order_of, results};
 use support::{Bench, kind_of};
-
-async fn approve(bench: &Bench, machine: &Machine, how: Value) -> NodeView {
-    bench.operator(Method::POST, &format!("/v1/nodes/{}/approve", machine.node), &how).await.unwrap()
-}
-
-fn factory_new() -> Value {
-    json!({"pool": null, "factory_new": true, "data_of": null})
-}
-
-fn request(changes: Value) -> Value {
-    let mut request = json!({"image": null, "tenant": null, "at_least": null, "dry_run": false,
-        "from_ramdisk": false, "confirm_serial": null, "confirmed": false});
-    for (key, value) in changes.as_object().unwrap() {
-        request[key] = value.clone();
-    }
-    request
-}
-
-async fn reimage(
-    bench: &Bench,
-    machine: &Machine,
-    changes: Value,
-) -> Result<ReimageReply, contract::operator_api::ErrorBody> {
-    bench.operator(Method::POST, &format!("/v1/nodes/{}/reimage", machine.node), &request(changes)).await
-}
-
-async fn job_of(bench: &Bench, machine: &Machine, changes: Value) -> JobId {
-    match reimage(bench, machine, changes).await.unwrap() {
-        ReimageReply::Job { job, .. } => job.unwrap(),
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn job(bench: &Bench, id: JobId) -> JobView {
-    bench.operator(Method::GET, &format!("/v1/jobs/{id}"), &()).await.unwrap()
-}
-
-/// A machine that was discovered, approved as factory-new and waits in the ramdisk; an image is there.
-async fn discovered(bench: &Bench) -> Machine {
-    let mut machine = Machine::new(1);
-    machine.come(bench).await;
-    let (_, instruction) = machine.report(bench).await;
-    assert!(matches!(instruction, Instruction::Wait { .. }), "{instruction:?}");
-    approve(bench, &machine, factory_new()).await;
-    bench.import("debian", 1).await;
-    machine
-}
-
-/// The same with a job that the machine has gone over to.
-async fn with_job(bench: &Bench) -> (Machine, JobId) {
-    let machine = discovered(bench).await;
-    let id =
-        job_of(bench, &machine, json!({"image": "debian", "tenant": "a", "confirm_serial": SERIAL})).await;
-    let instruction = machine.next(bench).await;
-    assert!(matches!(instruction, Instruction::LookAgain { .. }), "{instruction:?}");
-    (machine, id)
-}
-
-/// An installed machine whose job is done, and its resident agent.
-async fn installed(bench: &Bench) -> Machine {
-    let (mut machine, id) = with_job(bench).await;
-    let (report, instruction) = machine.report(bench).await;
-    let order = order_in(bench, &instruction);
-    let (identity, instruction) = machine.carry_out(bench, &order, report.plan.as_ref().unwrap()).await;
-    assert!(matches!(instruction, Instruction::BootLocal { .. }), "{instruction:?}");
-    let resident = machine.into_resident(&identity.unwrap().credential);
-    let report = resident.report_of(bench, Trust::Resident).await;
-    resident.send(bench, &report).await.unwrap();
-    let ended = job(bench, id).await;
-    assert_eq!(ended.state, JobState::Done { action: Action::Reimage }, "{:#?}", ended.events);
-    resident
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blank_machine_is_imaged_and_its_first_report_ends_the_job() {

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use contract::assignment::{DataOwner, ExpectedHardware};
+use contract::history::RollbackRequest;
 use contract::id::{JobId, NodeId};
 use contract::inventory::Inventory;
 use contract::operator_api::{
@@ -17,6 +18,7 @@ use contract::operator_api::{
 use contract::reading::Outcome;
 
 use crate::bearer;
+use crate::http::certificates;
 use crate::http::body::{self, Answer, SMALL_BYTES_MAX};
 use crate::jobs::state;
 use crate::refusal::Refusal;
@@ -36,10 +38,12 @@ pub fn router() -> Router<Arc<Service>> {
         .route("/v1/nodes/{node}/protect", post(protect))
         .route("/v1/nodes/{node}/release-hold", post(release_hold))
         .route("/v1/nodes/{node}/reimage", post(reimage))
+        .route("/v1/nodes/{node}/rollback", post(rollback))
         .route("/v1/nodes/{node}/decision", get(decision))
         .route("/v1/jobs", get(jobs))
         .route("/v1/jobs/{job}", get(job))
         .route("/v1/jobs/{job}/cancel", post(cancel))
+        .merge(certificates::router())
 }
 
 /// Lets only the operator pass. Hashes are compared, so the time it takes says nothing about the token.
@@ -52,7 +56,10 @@ pub fn authorize(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> 
 }
 
 /// The node that a technician means.
-async fn find(service: &Service, reference: &str) -> Result<NodeId, Refusal> {
+///
+/// # Errors
+/// If there is none, or the reference fits several.
+pub(super) async fn find(service: &Service, reference: &str) -> Result<NodeId, Refusal> {
     let mut reading = service.store.read().await?;
     let found = store::nodes::matching(&mut reading, reference).await?;
     match found.as_slice() {
@@ -293,6 +300,18 @@ async fn reimage(
     let request: ReimageRequest = body::read_json(&headers, body, SMALL_BYTES_MAX).await?;
     let id = find(&service, &reference).await?;
     service.reimage(id, &request, "operator").await.map(Answer)
+}
+
+async fn rollback(
+    State(service): State<Arc<Service>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer<ReimageReply>, Refusal> {
+    authorize(&service, &headers)?;
+    let request: RollbackRequest = body::read_json(&headers, body, SMALL_BYTES_MAX).await?;
+    let id = find(&service, &reference).await?;
+    service.rollback(id, &request, "operator").await.map(Answer)
 }
 
 async fn decision(

@@ -12,7 +12,7 @@ use crate::bearer;
 use crate::http::endpoints::Endpoints;
 use crate::jobs::change::Change;
 use crate::jobs::next::wait;
-use crate::jobs::state;
+use crate::jobs::{history, state};
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::store;
@@ -71,6 +71,11 @@ impl Service {
             change.node.unfinished =
                 Some(UnfinishedWork { job: order.job, begun_at: now, plan: order.plan.clone() });
         }
+        let step = usize::try_from(begin.step).ok().and_then(|step| order.plan.steps.get(step));
+        if let Some(Step::WriteImage { image, .. }) = step {
+            let tenant = change.node.assignment.tenant.clone();
+            history::writing(&mut change.node.images, *image, tenant, order.job, now);
+        }
         change.note(format!(
             "step {} of {steps} begins: {}",
             begin.step + 1,
@@ -124,9 +129,13 @@ impl Service {
         if begun != order.plan.steps.len() as u64 {
             return held(change, "the work was reported done, but not every step was begun");
         }
+        if let Err(why) = self.certify(change, order, finish).await? {
+            return held(change, &format!("the work was reported done, but cannot be certified: {why}"));
+        }
         change.take(state::come_up)?;
         let now = change.now;
         change.node.unfinished = None;
+        history::proven(&mut change.node.images, order.job, now);
         change.node.data_owner =
             owner_after(&change.node.data_owner, &order.plan, change.node.assignment.tenant.as_ref());
         if writes_image(&order.plan).is_some() {

@@ -67,19 +67,15 @@ impl Service {
         let node = self.node_of(mac).await?;
         let mut change = self.change(node).await?;
         change.node.last_seen = change.now;
+        self.count_coming_up(&mut change).await?;
         let facts = self.facts(Some(&change.node), change.job.as_ref());
         let directive = boot_decision(&facts);
         tracing::info!(%node, %mac, ?directive, "boot decision");
         let ask_again = script::script_url(&endpoints.http_url, mac, None);
         match directive {
             BootDirective::Local { reason } => {
-                self.count_local(&mut change)?;
-                let text = match &change.node.hold_reason {
-                    Some(held) => hold_script(held, true, &ask_again)?,
-                    None => script::local(&reason),
-                };
                 change.commit().await?;
-                Ok(text)
+                Ok(script::local(&reason))
             }
             BootDirective::Hold { reason, may_boot_local } => {
                 hold_when_used_up(&mut change, &facts, &reason)?;
@@ -144,8 +140,9 @@ impl Service {
         Ok(node.id)
     }
 
-    /// A machine whose system should come up may come to the network a few times, not for ever.
-    fn count_local(&self, change: &mut Change<'_>) -> Result<(), Refusal> {
+    /// A machine whose system should come up may come to the network a few times, not for ever (V3).
+    /// Counted before the decision, which may be another one then.
+    async fn count_coming_up(&self, change: &mut Change<'_>) -> Result<(), Refusal> {
         let attempts_max = self.settings.boot.attempts_max;
         let Some(job) =
             change.job.as_mut().filter(|job| job.state == contract::operator_api::JobState::ComingUp)
@@ -155,9 +152,8 @@ impl Service {
         job.coming_up_boots = job.coming_up_boots.saturating_add(1);
         let boots = job.coming_up_boots;
         if boots > attempts_max {
-            return change.hold(&format!(
-                "the installed system was booted {boots} times and never reported; look at the console, then release the hold"
-            ));
+            let failed = format!("the installed system was booted {attempts_max} times and never reported");
+            return self.image_failed(change, &failed).await;
         }
         change.note(format!("the machine was told to boot its system ({boots} of {attempts_max})"));
         Ok(())

@@ -4,6 +4,7 @@
 use contract::id::{NodeId, UnixMillis};
 use sqlx::{Any, Transaction};
 
+use crate::jobs::history;
 use crate::jobs::state::{self, TransitionRefused};
 use crate::refusal::Refusal;
 use crate::service::{Service, node_by_id};
@@ -84,14 +85,25 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Takes node and job out until a person has looked.
+    /// Takes node and job out until a person has looked. On the way back to an earlier image, the reason
+    /// why it was taken is told too.
     ///
     /// # Errors
     /// If the job has ended meanwhile.
     pub fn hold(&mut self, reason: &str) -> Result<(), Refusal> {
-        self.node.hold_reason = Some(reason.to_owned());
+        let mut reason = reason.to_owned();
+        if let Some(job) = &self.job {
+            history::failed(&mut self.node.images, job.id, &reason, self.now);
+            if let Some(back) = &job.going_back {
+                reason = format!(
+                    "{reason}; this was on the way back to image {}, because image {} had failed: {}",
+                    back.to, back.from, back.because
+                );
+            }
+        }
+        self.node.hold_reason = Some(reason.clone());
         if self.job.is_some() {
-            self.take(|state| state::hold(state, reason.to_owned()))?;
+            self.take(|state| state::hold(state, reason.clone()))?;
             self.note(format!("held: {reason}"));
         }
         tracing::warn!(node = %self.node.id, reason, "node is held");

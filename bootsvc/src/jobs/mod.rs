@@ -9,16 +9,22 @@
 //! | [`act`] | begin, finish, credential: destructive work under an order |
 //! | [`next`] | what an agent is told when it asks |
 //! | [`request`] | a technician asks for a state |
+//! | [`rollback`] | a technician asks for the image before |
+//! | [`validation`] | whether a written system came up; going back by itself |
+//! | [`history`] | which images a node had, pure |
 //! | [`change`] | how a change becomes durable |
 
 pub mod act;
 pub mod boot;
 pub mod change;
 pub mod enroll;
+pub mod history;
 pub mod next;
 pub mod report;
 pub mod request;
+pub mod rollback;
 pub mod state;
+pub mod validation;
 
 use contract::id::{JobId, NodeId};
 

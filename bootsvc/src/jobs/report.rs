@@ -4,7 +4,7 @@
 use contract::agent_api::{Instruction, Report};
 use contract::decision::{Action, Decision};
 use contract::evidence::Evidence;
-use contract::id::{ImageId, OrderId};
+use contract::id::{ImageId, JobId, OrderId};
 use contract::operator_api::JobState;
 use contract::order::{Order, SignedOrder};
 use contract::plan::{BootMethod, Plan};
@@ -13,6 +13,7 @@ use contract::reading::{ReadingKey, ReadingValue, Trust};
 use crate::bearer;
 use crate::jobs::change::Change;
 use crate::jobs::next::{wait, watch_on};
+use crate::jobs::validation::{FirstReport, first_report, record_good};
 use crate::jobs::{Caller, state};
 use crate::judging;
 use crate::refusal::Refusal;
@@ -219,19 +220,32 @@ impl Service {
         }
         let judged = self.judge_again(&mut change, &report).await?;
         let instruction = match change.job.as_ref().map(|job| (job.id, job.state.clone())) {
-            Some((_, JobState::ComingUp)) => {
-                settle(&mut change, &report.evidence, &judged.decision)?;
+            Some((job, JobState::ComingUp)) => {
+                let (installed, words) = (installed_image(&report.evidence), summary(&judged.decision));
+                self.validate(&mut change, installed, &judged.decision, &words).await?;
+                let wants_ramdisk = state::wants_ramdisk(&change.job()?.state);
+                if wants_ramdisk { enter_ramdisk(job) } else { watch_on() }
+            }
+            Some((job, open)) if state::wants_ramdisk(&open) => enter_ramdisk(job),
+            Some(_) => watch_on(),
+            None => {
+                let installed = installed_image(&report.evidence);
+                let first = first_report(change.node.assignment.image, installed, &judged.decision);
+                if first == FirstReport::AsAsked {
+                    let now = change.now;
+                    record_good(&mut change, now);
+                }
                 watch_on()
             }
-            Some((job, open)) if state::wants_ramdisk(&open) => {
-                Instruction::EnterRamdisk { job, reason: format!("job {job} wants a look from outside") }
-            }
-            _ => watch_on(),
         };
         change.commit().await?;
         self.live.resident_looked(node, report.evidence);
         Ok(instruction)
     }
+}
+
+fn enter_ramdisk(job: JobId) -> Instruction {
+    Instruction::EnterRamdisk { job, reason: format!("job {job} wants a look from outside") }
 }
 
 /// What the service made of a report.
@@ -321,23 +335,6 @@ async fn take_inventory(change: &mut Change<'_>, evidence: &Evidence) -> Result<
     store::nodes::add_macs(transaction, node, &macs).await?;
     change.node.inventory = Some(inventory.clone());
     change.node.last_seen = change.now;
-    Ok(())
-}
-
-/// The installed system's first report after the work ends the job, if it is what was asked for.
-fn settle(change: &mut Change<'_>, evidence: &Evidence, decision: &Decision) -> Result<(), Refusal> {
-    let installed = installed_image(evidence);
-    let assigned = change.node.assignment.image;
-    if decision.action != Action::Keep || installed != assigned {
-        let found = installed.map_or("no image".to_owned(), |image| format!("image {image}"));
-        return change.hold(&format!(
-            "the installed system's first report is not what was asked for: it carries {found}; {}",
-            summary(decision)
-        ));
-    }
-    let action = change.job()?.action.unwrap_or(Action::Keep);
-    change.take(|job| state::settle(job, action))?;
-    change.note("the installed system has reported and is what was asked for");
     Ok(())
 }
 

@@ -158,6 +158,21 @@ pub async fn newest(connection: &mut AnyConnection) -> Result<Vec<JobRecord>, St
     rows.iter().map(read_row).collect()
 }
 
+/// The jobs whose installed system has not reported yet.
+///
+/// # Errors
+/// If the database fails.
+pub async fn coming_up(connection: &mut AnyConnection) -> Result<Vec<JobRecord>, StoreError> {
+    // The text only narrows the search; the state is read from the record.
+    let rows =
+        sqlx::query("SELECT version, body FROM jobs WHERE is_open = 1 AND body LIKE '%\"coming-up\"%'")
+            .fetch_all(connection)
+            .await
+            .doing("list jobs")?;
+    let jobs: Result<Vec<JobRecord>, StoreError> = rows.iter().map(read_row).collect();
+    Ok(jobs?.into_iter().filter(|job| job.state == JobState::ComingUp).collect())
+}
+
 /// How many jobs are open.
 ///
 /// # Errors

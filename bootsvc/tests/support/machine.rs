@@ -283,6 +283,14 @@ impl Machine {
         (identity, instruction)
     }
 
+    /// The installed system reports for the first time, which ends the job; then the machine is free.
+    pub async fn come_up_and_settle(&mut self, bench: &Bench, identity: &ResidentIdentity) {
+        self.boot_id = BootId(Uuid::new_v4());
+        self.session = identity.credential.reveal().to_owned();
+        let report = self.report_of(bench, Trust::Resident).await;
+        self.send(bench, &report).await.unwrap();
+    }
+
     /// The installed system's agent, in a new boot.
     pub fn into_resident(mut self, credential: &Secret) -> Self {
         self.boot_id = BootId(Uuid::new_v4());
@@ -300,9 +308,23 @@ pub fn results(plan: &Plan) -> Vec<StepResult> {
         bytes_written: 1,
         millis: 1,
         proof: "read back and compared".to_owned(),
-        erase_record: matches!(what, Step::Erase { .. }).then(|| "{}".to_owned()),
+        erase_record: erase_record(what),
     };
     plan.steps.iter().enumerate().map(result).collect()
+}
+
+/// The record of an erase as it was ordered; none for other steps.
+pub fn erase_record(step: &Step) -> Option<String> {
+    let Step::Erase { disk, method, level, verify_seed, verify_samples, .. } = step else { return None };
+    let now = reprieve_bootsvc::clock::now();
+    let record = serde_json::json!({
+        "disk": disk, "level": level, "method": method, "device_status": "all written",
+        "seed": verify_seed, "markers_gone": 512, "samples": verify_samples,
+        "positions": verify_seed, "bytes_read_back": 1 << 21,
+        "found": {"zeros": 3000, "ones": 0, "noise": 0}, "found_with_95_percent_ppm": 1497,
+        "started_at": now, "ended_at": now, "exclusions": [],
+    });
+    Some(record.to_string())
 }
 
 /// The order in an instruction, checked with the service's key.

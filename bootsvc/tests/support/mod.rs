@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that this is test code")]
 
+pub mod flow;
 pub mod machine;
 
 use std::net::SocketAddr;
