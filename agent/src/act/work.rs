@@ -57,11 +57,32 @@ impl Work {
     /// When the disk does not give them.
     pub fn read(&self, offset_bytes: u64, length: usize) -> anyhow::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
-        self.device.read_at(offset_bytes, &mut bytes).with_context(|| {
-            format!("could not read {length} bytes at {offset_bytes} of disk {}", self.disk)
-        })?;
-        self.meter.count_read(length as u64);
+        self.read_into(offset_bytes, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Fills the buffer with whole sectors from an offset.
+    ///
+    /// # Errors
+    /// When the disk does not give them.
+    pub fn read_into(&self, offset_bytes: u64, buffer: &mut [u8]) -> anyhow::Result<()> {
+        self.device.read_at(offset_bytes, buffer).with_context(|| {
+            format!("could not read {} bytes at {offset_bytes} of disk {}", buffer.len(), self.disk)
+        })?;
+        self.meter.count_read(buffer.len() as u64);
+        Ok(())
+    }
+
+    /// Makes a range zeros.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> anyhow::Result<()> {
+        self.device.write_zeroes(offset_bytes, length_bytes).with_context(|| {
+            format!("could not make {length_bytes} bytes at {offset_bytes} of disk {} zeros", self.disk)
+        })?;
+        self.meter.count_written(length_bytes);
+        Ok(())
     }
 
     /// Makes everything written so far durable.

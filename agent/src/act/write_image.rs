@@ -4,26 +4,23 @@
 //! other byte changes; the first MiB, without which no firmware finds anything, goes last, after all
 //! else was read back. A disk on which this was cut short cannot boot.
 
-use std::collections::BTreeMap;
+mod look;
+mod stream;
+
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use contract::id::ChunkDigest;
 use contract::plan::Step;
-use imaging::chunk::{CHUNK_BYTES, digest_of};
-use imaging::delta::{OnDisk, chunks_to_write};
+use imaging::delta::describe;
 use imaging::layout::DiskLayout;
-use imaging::manifest::{Chunk, Manifest};
+use imaging::manifest::Manifest;
 use imaging::node_record::{NodeRecord, RECORD_BYTES, decode_newest, encode, encode_initial, slot_offset};
-use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::begun::Begun;
-use super::scan::scan;
 use super::work::{Work, image_chunk};
-
-/// How many chunks are fetched at a time; each takes up to two chunks of memory.
-const FETCHES_MAX: usize = 8;
+use look::{Looked, look};
+use stream::{Stream, Written};
 
 /// The identities that the plan gave to what is written.
 #[derive(Debug, Clone, Copy)]
@@ -69,72 +66,57 @@ pub async fn write_image(
         work.service.credential().await.context("could not get a credential for the installed system")?;
     let record = serde_json::to_vec(&identity).context("could not encode the node's record")?;
 
-    let differing = find_differences(work, &manifest, &layout).await?;
-    let shared = (Arc::clone(&manifest), Arc::clone(&layout));
-    if !differing.any() {
-        work.blocking(move |work| renew_node_record(work, &shared.1, &record)).await?;
+    let looked = {
+        let (manifest, layout) = (Arc::clone(&manifest), Arc::clone(&layout));
+        work.blocking(move |work| look(work, &manifest, &layout)).await?
+    };
+    if !looked.anything_to_write() {
+        let layout = Arc::clone(&layout);
+        let chunks = layout.image_chunks;
+        work.blocking(move |work| renew_node_record(work, &layout, &record)).await?;
         return Ok(format!(
-            "all {} chunks and both partition tables were read and are as in the image; only the node's record was written and read back",
-            layout.image_chunks
+            "all {chunks} chunks and both partition tables were read and are as in the image; only the node's record was written and read back"
         ));
     }
-    let indexes: Vec<u64> = differing.chunks.iter().copied().filter(|index| *index != 0).collect();
+    let found = found_in_words(&looked, &manifest, &layout);
+    tracing::info!(disk = %work.disk, "{found}");
     work.blocking({
         let layout = Arc::clone(&layout);
         move |work| destroy_tables(work, &layout)
     })
     .await?;
-    write_chunks(work, &manifest, &indexes).await?;
-    let written = indexes.len();
+    let stream = Stream::new(work, Arc::clone(&manifest), Arc::clone(&layout), looked.unseen.is_some());
+    let written = stream.write(looked.plan).await?;
     work.blocking(move |work| {
         work.flush()?;
-        verify_chunks(work, &shared.0, &shared.1, &indexes)?;
-        finish(work, &shared.1, &record)
+        finish(work, &layout, &record)
     })
     .await?;
-    Ok(format!(
-        "{written} of {} chunks differed, were written and read back with the image's digests; both partition tables, the node's record and, last, the first MiB were written and read back",
-        layout.image_chunks
-    ))
+    Ok(format!("{found}; {}", written_in_words(&written)))
 }
 
-/// What has to be written.
-struct Differences {
-    chunks: Vec<u64>,
-    backup_table: bool,
-}
-
-impl Differences {
-    fn any(&self) -> bool {
-        !self.chunks.is_empty() || self.backup_table
+/// What was found different, in a bounded number of words.
+fn found_in_words(looked: &Looked, manifest: &Manifest, layout: &DiskLayout) -> String {
+    let total = layout.image_chunks;
+    if let Some(sampled) = looked.unseen {
+        return format!(
+            "none of {sampled} chunks looked at holds anything of the image, so all {total} chunks are made anew"
+        );
+    }
+    let differing = &looked.differing;
+    match differing.is_empty() {
+        true => format!("of {total} chunks only the first or the partition tables differed"),
+        false => {
+            format!("{} of {total} chunks differed: {}", differing.len(), describe(manifest, differing))
+        }
     }
 }
 
-async fn find_differences(
-    work: &Work,
-    manifest: &Arc<Manifest>,
-    layout: &Arc<DiskLayout>,
-) -> anyhow::Result<Differences> {
-    let (manifest, layout) = (Arc::clone(manifest), Arc::clone(layout));
-    work.blocking(move |work| {
-        work.drop_caches()?;
-        work.meter.begin("looking", layout.image_end_bytes);
-        let ranges: Vec<_> = (0..layout.image_chunks).map(|index| chunk_range(&manifest, index)).collect();
-        let found: Vec<OnDisk> = scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of(bytes))
-            .into_iter()
-            .map(|read| read.map_or(OnDisk::Unknown, OnDisk::Read))
-            .collect();
-        // A table that cannot be read is one that differs.
-        let table = work.read(layout.backup_table_offset, layout.backup_table.len());
-        let backup_table = table.map_or(true, |found| found != layout.backup_table);
-        Ok(Differences { chunks: chunks_to_write(&manifest, &layout, &found), backup_table })
-    })
-    .await
-}
-
-fn chunk_range(manifest: &Manifest, index: u64) -> std::ops::Range<u64> {
-    let start = index * CHUNK_BYTES as u64;
-    start..start + manifest.chunk_length(index) as u64
+fn written_in_words(written: &Written) -> String {
+    let Written { fetched, copied, zeroed, zero_already } = written;
+    format!(
+        "{fetched} chunks were written from the service, {copied} from elsewhere on the disk, {zeroed} were made zeros and {zero_already} were found to be zeros; what was written was flushed and read back with the image's digests; both partition tables, the node's record and, last, the first MiB were written and read back"
+    )
 }
 
 /// Takes away what firmware and kernels find partitions by. Only the places of the tables themselves
@@ -151,91 +133,6 @@ fn destroy_tables(work: &Work, layout: &DiskLayout) -> anyhow::Result<()> {
             "disk {} says that it wrote zeros over its partition tables, but they are still there; replace the disk",
             work.disk
         );
-    }
-    Ok(())
-}
-
-/// One content and all the places where it goes.
-struct Placement {
-    digest: Option<ChunkDigest>,
-    indexes: Vec<u64>,
-}
-
-fn placements(manifest: &Manifest, indexes: &[u64]) -> Vec<Placement> {
-    let mut by_content: BTreeMap<Option<ChunkDigest>, Placement> = BTreeMap::new();
-    for &index in indexes {
-        let digest = match manifest.chunk(index) {
-            Some(Chunk::Stored(digest)) => Some(digest),
-            Some(Chunk::Zero) | None => None,
-        };
-        by_content.entry(digest).or_insert(Placement { digest, indexes: Vec::new() }).indexes.push(index);
-    }
-    let mut placements: Vec<Placement> = by_content.into_values().collect();
-    placements.sort_by_key(|placement| placement.indexes.first().copied());
-    placements
-}
-
-/// Writes these chunks, several at a time. When one fails the others under way are waited for, so
-/// that nothing is written any more after this has returned.
-async fn write_chunks(work: &Work, manifest: &Arc<Manifest>, indexes: &[u64]) -> anyhow::Result<()> {
-    let total: u64 = indexes.iter().map(|index| manifest.chunk_length(*index) as u64).sum();
-    work.meter.begin("writing", total);
-    let mut waiting = placements(manifest, indexes).into_iter();
-    let mut running = JoinSet::new();
-    let mut outcome = Ok(());
-    loop {
-        while outcome.is_ok() && running.len() < FETCHES_MAX {
-            let Some(placement) = waiting.next() else { break };
-            running.spawn(place(work.clone(), Arc::clone(manifest), placement));
-        }
-        match running.join_next().await {
-            None => return outcome,
-            Some(result) => {
-                let result = result.context("a task that wrote a chunk ended early").and_then(|inner| inner);
-                outcome = outcome.and(result);
-            }
-        }
-    }
-}
-
-async fn place(work: Work, manifest: Arc<Manifest>, placement: Placement) -> anyhow::Result<()> {
-    let Some(first) = placement.indexes.first().copied() else { return Ok(()) };
-    let bytes = match placement.digest {
-        Some(_) => image_chunk(&work.service, &work.meter, &manifest, first).await?,
-        None => vec![0; CHUNK_BYTES],
-    };
-    work.blocking(move |work| {
-        for index in placement.indexes {
-            let length = manifest.chunk_length(index);
-            let Some(bytes) = bytes.get(..length) else { bail!("chunk {index} is shorter than its place") };
-            work.write(index * CHUNK_BYTES as u64, bytes)?;
-            work.meter.advance(length as u64);
-        }
-        Ok(())
-    })
-    .await
-}
-
-fn verify_chunks(
-    work: &Work,
-    manifest: &Manifest,
-    layout: &DiskLayout,
-    indexes: &[u64],
-) -> anyhow::Result<()> {
-    work.drop_caches()?;
-    let ranges: Vec<_> = indexes.iter().map(|index| chunk_range(manifest, *index)).collect();
-    work.meter.begin("verifying", ranges.iter().map(|range| range.end - range.start).sum());
-    let found = scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of(bytes));
-    for (index, found) in indexes.iter().zip(found) {
-        let found = found.with_context(|| {
-            format!("could not read back chunk {index} from disk {}; replace the disk", work.disk)
-        })?;
-        if layout.chunk_digest(manifest, *index) != Some(found) {
-            bail!(
-                "chunk {index} was written to disk {} and reads back with other bytes; replace the disk",
-                work.disk
-            );
-        }
     }
     Ok(())
 }
@@ -294,3 +191,6 @@ fn expect(work: &Work, offset_bytes: u64, expected: &[u8], what: &str) -> anyhow
     }
     bail!("{what} was written to disk {} and reads back with other bytes; replace the disk", work.disk)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Looking at what a disk holds before anything is written.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use contract::id::ChunkDigest;
+use imaging::chunk::{CHUNK_BYTES, digest_of};
+use imaging::delta::{OnDisk, WritePlan, chunks_to_write, sample, write_plan};
+use imaging::layout::DiskLayout;
+use imaging::manifest::Manifest;
+
+use crate::act::scan::scan;
+use crate::act::work::Work;
+
+/// So many chunks decide whether it is worth while to read the whole disk first.
+const SAMPLE_CHUNKS: usize = 64;
+
+/// What was found and what has to be done about it.
+pub(super) struct Looked {
+    /// The chunks that differ, without the first, which is made anew whenever anything is.
+    pub differing: Vec<u64>,
+    /// How they get their bytes.
+    pub plan: WritePlan,
+    /// Whether the first chunk or the backup table differs.
+    pub tables_differ: bool,
+    /// Set when only this many chunks were looked at, because none of them held anything of the image.
+    pub unseen: Option<usize>,
+}
+
+impl Looked {
+    /// Whether the disk is anything but the image.
+    pub fn anything_to_write(&self) -> bool {
+        !self.differing.is_empty() || self.tables_differ
+    }
+}
+
+/// Where a chunk lies.
+pub(super) fn chunk_range(manifest: &Manifest, index: u64) -> Range<u64> {
+    let start = index * CHUNK_BYTES as u64;
+    start..start + manifest.chunk_length(index) as u64
+}
+
+/// Looks at the whole disk, unless a sample shows that it holds nothing of the image.
+///
+/// # Errors
+/// When the kernel does not forget what it has cached. What cannot be read counts as different.
+pub(super) fn look(work: &Work, manifest: &Manifest, layout: &DiskLayout) -> anyhow::Result<Looked> {
+    work.drop_caches()?;
+    let sampled = sample(manifest, layout, SAMPLE_CHUNKS);
+    work.meter.begin("looking", sampled.iter().map(|index| manifest.chunk_length(*index) as u64).sum());
+    if !sampled.is_empty() && !holds_something(work, manifest, &sampled) {
+        let differing: Vec<u64> = (1..layout.image_chunks).collect();
+        let plan = write_plan(manifest, &[], &differing);
+        return Ok(Looked { differing, plan, tables_differ: true, unseen: Some(sampled.len()) });
+    }
+    work.meter.begin("looking", layout.image_end_bytes);
+    let found = read_digests(work, manifest, 0..layout.image_chunks);
+    // A table that cannot be read is one that differs.
+    let backup = work.read(layout.backup_table_offset, layout.backup_table.len());
+    let backup_differs = backup.map_or(true, |found| found != layout.backup_table);
+    let mut differing = chunks_to_write(manifest, layout, &found);
+    let first_differs = differing.first() == Some(&0);
+    differing.retain(|index| *index != 0);
+    let plan = write_plan(manifest, &found, &differing);
+    Ok(Looked { differing, plan, tables_differ: first_differs || backup_differs, unseen: None })
+}
+
+/// Whether any of these places holds any chunk of the image, be it in its place or not.
+fn holds_something(work: &Work, manifest: &Manifest, places: &[u64]) -> bool {
+    let of_image: HashSet<ChunkDigest> = manifest.chunks.stored().collect();
+    read_digests(work, manifest, places.iter().copied())
+        .iter()
+        .any(|found| matches!(found, OnDisk::Read(digest) if of_image.contains(digest)))
+}
+
+fn read_digests(work: &Work, manifest: &Manifest, places: impl Iterator<Item = u64>) -> Vec<OnDisk> {
+    let ranges: Vec<Range<u64>> = places.map(|index| chunk_range(manifest, index)).collect();
+    scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of(bytes))
+        .into_iter()
+        .map(|read| read.map_or(OnDisk::Unknown, OnDisk::Read))
+        .collect()
+}
