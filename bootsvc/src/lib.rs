@@ -3,6 +3,7 @@
 
 pub mod bearer;
 pub mod ca;
+pub mod certificates;
 pub mod clock;
 pub mod config;
 pub mod counters;

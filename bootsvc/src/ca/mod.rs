@@ -31,6 +31,8 @@ pub struct Authority {
     pub order_key: SigningKey,
     /// Signs image manifests.
     pub image_key: SigningKey,
+    /// Signs certificates of erased disks.
+    pub certificate_key: SigningKey,
     /// BLAKE3 of the operator's token.
     pub operator_token_hash: Digest,
 }
@@ -65,6 +67,7 @@ impl Authority {
             issuer,
             order_key: signing_key(&state_directory.join("order.key"))?,
             image_key: signing_key(&state_directory.join("image.key"))?,
+            certificate_key: signing_key(&state_directory.join("certificate.key"))?,
             operator_token_hash: bearer::hash(token),
         })
     }

@@ -6,6 +6,7 @@
 //! | [`plain`] | scripts, loaders, kernel, ramdisk, manifests, chunks |
 //! | [`agent`] | the agent's API |
 //! | [`operator`] | the technician's API |
+//! | [`certificates`] | the technician's API for erasing |
 //! | [`imports`] | the technician's API for images |
 //! | [`body`] | bodies in, JSON and refusals out |
 //! | [`content`] | ranges and caching headers |
@@ -13,6 +14,7 @@
 
 pub mod agent;
 pub mod body;
+pub mod certificates;
 pub mod content;
 pub mod endpoints;
 pub mod imports;

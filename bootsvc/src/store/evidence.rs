@@ -151,13 +151,35 @@ pub async fn last_decision(
     .fetch_optional(connection)
     .await
     .doing("read a decision")?;
-    let Some(row) = row else { return Ok(None) };
+    row.as_ref().map(read_judged).transpose()
+}
+
+/// Evidence and what was judged on it.
+///
+/// # Errors
+/// If the database fails.
+pub async fn judged(
+    connection: &mut AnyConnection,
+    id: EvidenceId,
+) -> Result<Option<DecisionView>, StoreError> {
+    let row = sqlx::query(
+        "SELECT d.body AS decision, e.body AS evidence FROM decisions d JOIN evidence e ON e.id = d.evidence \
+         WHERE e.id = $1",
+    )
+    .bind(id.to_string())
+    .fetch_optional(connection)
+    .await
+    .doing("read a decision")?;
+    row.as_ref().map(read_judged).transpose()
+}
+
+fn read_judged(row: &sqlx::any::AnyRow) -> Result<DecisionView, StoreError> {
     let decision: String = row.try_get("decision").doing("read a decision")?;
     let evidence: String = row.try_get("evidence").doing("read a decision")?;
-    Ok(Some(DecisionView {
+    Ok(DecisionView {
         decision: from_json("decision", &decision)?,
         evidence: from_json("evidence", &evidence)?,
-    }))
+    })
 }
 
 /// Whether the resident agent has reported since a time.

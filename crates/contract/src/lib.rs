@@ -9,6 +9,7 @@
 
 pub mod agent_api;
 pub mod assignment;
+pub mod certificate_api;
 pub mod decision;
 pub mod evidence;
 pub mod history;
