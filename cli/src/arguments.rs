@@ -42,6 +42,8 @@ pub enum Command {
     },
     /// Ask for a node in the state it should have; evidence decides what has to be done for it
     Reimage(Reimage),
+    /// Go back to the image that a node had before its last change
+    Rollback(Rollback),
     /// Look at jobs
     Job {
         #[command(subcommand)]
@@ -87,6 +89,11 @@ pub enum NodeCommand {
     List,
     /// Show one node
     Show {
+        /// Node: id, start of an id, serial number or MAC address
+        node: String,
+    },
+    /// Show the images that a node had and what became of each
+    History {
         /// Node: id, start of an id, serial number or MAC address
         node: String,
     },
@@ -180,6 +187,21 @@ pub struct Reimage {
     pub watch: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// Node: id, start of an id, serial number or MAC address
+    pub node: String,
+    /// Say which image that is and what would happen, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask for the serial number before data may be destroyed
+    #[arg(long)]
+    pub yes: bool,
+    /// Watch the job until it ends
+    #[arg(long, conflicts_with = "dry_run")]
+    pub watch: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum JobCommand {
     /// List jobs
@@ -259,6 +281,7 @@ mod tests {
             "reprieve reimage n1 --tenant a/b",
             "reprieve reimage n1 --at-least keep",
             "reprieve reimage n1 --dry-run --watch",
+            "reprieve rollback n1 --dry-run --watch",
             "reprieve image import x.raw",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");

@@ -6,12 +6,14 @@
 
 mod arguments;
 mod client;
+mod history;
 mod image;
 mod import;
 mod job;
 mod node;
 mod output;
 mod reimage;
+mod rollback;
 mod settings;
 mod shell;
 mod status;
@@ -72,6 +74,7 @@ async fn ask(command: Command, settings: &Settings, json: bool) -> anyhow::Resul
         Command::Node { command } => match command {
             NodeCommand::List => node::list(&client, json).await,
             NodeCommand::Show { node } => node::show(&client, &node, json).await,
+            NodeCommand::History { node } => history::history(&client, &node, json).await,
             NodeCommand::Approve(approve) => node::approve(&client, approve, json).await,
             NodeCommand::Explain { node } => node::explain(&client, &node, json).await,
         },
@@ -79,6 +82,7 @@ async fn ask(command: Command, settings: &Settings, json: bool) -> anyhow::Resul
         Command::Protect { node, off } => node::protect(&client, &node, !off, json).await,
         Command::ReleaseHold { node } => node::release_hold(&client, &node, json).await,
         Command::Reimage(request) => reimage::reimage(&client, request, json).await,
+        Command::Rollback(request) => rollback::rollback(&client, request, json).await,
         Command::Job { command } => match command {
             JobCommand::List => job::list(&client, json).await,
             JobCommand::Show { job } => job::show(&client, job, json).await,

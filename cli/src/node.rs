@@ -10,6 +10,7 @@ use contract::reading::Outcome;
 use crate::Ending;
 use crate::arguments::{Approve, Assign};
 use crate::client::{Client, escape};
+use crate::history;
 use crate::output::{bytes, clean, print, print_json, properties, short, table, time, trimmed, word};
 
 /// `reprieve node list`.
@@ -141,6 +142,7 @@ fn describe(node: &NodeView) -> String {
         ("pool", Some(assigned.pool.to_string())),
         ("tenant", assigned.tenant.as_ref().map(ToString::to_string)),
         ("image", assigned.image.map(|image| image.to_string())),
+        ("images", history::in_short(&node.images)),
         ("OS disk", Some(os_disk(&assigned.os_disk))),
         ("data of", Some(data_owner(&node.data_owner))),
         ("machine", inventory.map(|i| format!("{} {}", text(&i.vendor), text(&i.product)))),

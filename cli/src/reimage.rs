@@ -30,21 +30,39 @@ pub async fn reimage(client: &Client, arguments: Reimage, json: bool) -> anyhow:
         if arguments.dry_run {
             return show(&foreseen, json, true);
         }
-        if let ReimageReply::Job { expectation, destructive: true, .. } = &foreseen {
-            let node: NodeView = client.get(&path).await?;
-            request.confirm_serial = Some(ask_serial(&node, expectation)?);
-        }
+        request.confirm_serial = confirm(client, &path, &foreseen).await?;
     }
     request.dry_run = false;
     let reply: ReimageReply = client.post(&format!("{path}/reimage"), &request).await?;
-    match &reply {
-        ReimageReply::Job { job: Some(job), .. } if arguments.watch => {
+    show_or_watch(client, &reply, arguments.watch, json).await
+}
+
+/// Asks for the serial number of the node at `path` if what is foreseen may destroy data.
+pub async fn confirm(client: &Client, path: &str, foreseen: &ReimageReply) -> anyhow::Result<Option<String>> {
+    match foreseen {
+        ReimageReply::Job { expectation, destructive: true, .. } => {
+            let node: NodeView = client.get(path).await?;
+            ask_serial(&node, expectation).map(Some)
+        }
+        ReimageReply::Job { .. } | ReimageReply::NothingToDo { .. } => Ok(None),
+    }
+}
+
+/// Shows what became of a request, and watches its job if that is wanted.
+pub async fn show_or_watch(
+    client: &Client,
+    reply: &ReimageReply,
+    watch: bool,
+    json: bool,
+) -> anyhow::Result<Ending> {
+    match reply {
+        ReimageReply::Job { job: Some(job), .. } if watch => {
             if !json {
-                show(&reply, json, false)?;
+                show(reply, json, false)?;
             }
             job::watch(client, *job, json).await
         }
-        _ => show(&reply, json, false),
+        _ => show(reply, json, false),
     }
 }
 
@@ -75,7 +93,8 @@ fn ask_serial(node: &NodeView, expectation: &str) -> anyhow::Result<String> {
     Ok(typed.to_owned())
 }
 
-fn show(reply: &ReimageReply, json: bool, dry_run: bool) -> anyhow::Result<Ending> {
+/// Shows what became of a request.
+pub fn show(reply: &ReimageReply, json: bool, dry_run: bool) -> anyhow::Result<Ending> {
     if json {
         print_json(reply)?;
         return Ok(Ending::Good);
