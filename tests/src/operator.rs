@@ -200,7 +200,13 @@ impl<'lab> Operator<'lab> {
             if is_there(&view.state) {
                 return Ok(Some(view));
             }
-            if matches!(view.state, JobState::Done { .. } | JobState::Held { .. } | JobState::Cancelled) {
+            if matches!(
+                view.state,
+                JobState::Done { .. }
+                    | JobState::Held { .. }
+                    | JobState::Cancelled
+                    | JobState::RolledBack { .. }
+            ) {
                 bail!("job {job} ended without coming to {what}: {}", describe(&view));
             }
             last = Some(view);
