@@ -57,12 +57,12 @@ impl Service {
             let before = all.iter().rev().find(|made| &made.view.disk == &step.disk().id);
             let chain = match before {
                 Some(made) => after(&made.view),
-                None => match store::certificates::last_of_disk(&mut change.transaction, &step.disk().id)
-                    .await?
-                {
-                    Some((view, _)) => after(&view),
-                    None => Chain { number: 1, previous: None },
-                },
+                None => {
+                    match store::certificates::last_of_disk(&mut change.transaction, &step.disk().id).await? {
+                        Some((view, _)) => after(&view),
+                        None => Chain { number: 1, previous: None },
+                    }
+                }
             };
             match self.certify_step(change, order, finish, number, &judged, chain).await? {
                 Ok(made) => all.push(made),
@@ -99,13 +99,9 @@ impl Service {
         let (Some(record), None) = (record, second) else {
             return Ok(Err("there is not exactly one erase record for it".to_owned()));
         };
-        let begun_before = store::certificates::begun_before(
-            &mut change.transaction,
-            order.job,
-            order.id,
-            &step.disk().id,
-        )
-        .await?;
+        let begun_before =
+            store::certificates::begun_before(&mut change.transaction, order.job, order.id, &step.disk().id)
+                .await?;
         let now = change.now;
         let data_owner = change.node.data_owner.clone();
         let job = change.job()?;

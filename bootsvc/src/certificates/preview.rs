@@ -101,8 +101,7 @@ fn command_seconds(disk: &DiskFacts, command: DeviceCommand) -> Option<u64> {
         | DeviceCommand::ScsiSanitize(action) => sanitize(action),
         DeviceCommand::AtaSecurityErase { enhanced } => {
             let ata = disk.ata.value()?;
-            let minutes =
-                if enhanced { ata.enhanced_estimate_minutes } else { ata.erase_estimate_minutes };
+            let minutes = if enhanced { ata.enhanced_estimate_minutes } else { ata.erase_estimate_minutes };
             minutes.map(|minutes| u64::from(minutes) * 60)
         }
         DeviceCommand::NvmeFormat { .. } => None,

@@ -18,8 +18,8 @@ use contract::operator_api::{
 use contract::reading::Outcome;
 
 use crate::bearer;
-use crate::http::certificates;
 use crate::http::body::{self, Answer, SMALL_BYTES_MAX};
+use crate::http::certificates;
 use crate::jobs::state;
 use crate::refusal::Refusal;
 use crate::service::{Service, no_node};
