@@ -14,6 +14,7 @@ pub mod disk;
 pub mod lab;
 pub mod machine;
 pub mod namespace;
+pub mod nvme_tcp;
 pub mod operator;
 pub mod process;
 pub mod qmp;

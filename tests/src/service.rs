@@ -41,11 +41,19 @@ pub struct Configuration {
     pub policy: Option<String>,
     /// How often a job may hand out the ramdisk.
     pub attempts_max: Option<u32>,
+    /// More arguments for the ramdisk's kernel.
+    pub kernel_arguments: String,
 }
 
 impl Default for Configuration {
     fn default() -> Self {
-        Self { dhcp: Dhcp::Authoritative, address: ADDRESS, policy: None, attempts_max: None }
+        Self {
+            dhcp: Dhcp::Authoritative,
+            address: ADDRESS,
+            policy: None,
+            attempts_max: None,
+            kernel_arguments: String::new(),
+        }
     }
 }
 
@@ -185,7 +193,8 @@ fn configuration_text(artefacts: &Artefacts, configuration: &Configuration, fold
     writeln!(line, "[boot]\nkernel = {:?}\nramdisk = {:?}", artefacts.kernel, artefacts.ramdisk)?;
     writeln!(line, "loaders = {:?}", artefacts.loaders)?;
     // Quiet, because the kernel would show its command line with the token in it, and slowly.
-    writeln!(line, "extra_kernel_arguments = \"console=ttyS0 quiet\"")?;
+    let arguments = format!("console=ttyS0 quiet {}", configuration.kernel_arguments);
+    writeln!(line, "extra_kernel_arguments = {:?}", arguments.trim_end())?;
     if let Some(attempts_max) = configuration.attempts_max {
         writeln!(line, "attempts_max = {attempts_max}")?;
     }

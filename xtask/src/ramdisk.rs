@@ -125,6 +125,8 @@ pub fn build(options: &Options) -> Result<Ramdisk> {
         std::fs::read(kernel.image()).with_context(|| format!("reading {}", kernel.image().display()))?;
     paths::write_whole(&folder.join("vmlinuz"), &kernel_bytes)?;
 
+    build_laboratory_program(&folder)?;
+
     let sets = if options.virtual_only { &[VIRTUAL][..] } else { &[VIRTUAL, SERVER][..] };
     let tree = modules::ModuleTree::read(&kernel.modules())?;
     let mut reports = Vec::new();
@@ -146,6 +148,16 @@ pub fn build(options: &Options) -> Result<Ramdisk> {
         initramfs: folder.join(VIRTUAL.file),
         server_initramfs: folder.join(SERVER.file),
     })
+}
+
+/// The first process of the laboratory's machines whose disk is a fake one over NVMe/TCP. It is not in
+/// our ramdisks; the laboratory appends it to a copy, with the kernel modules that only it needs.
+fn build_laboratory_program(folder: &Path) -> Result<()> {
+    const NAME: &str = "nvme-attach";
+    let file = toolchain::build_static_program("reprieve-tests", NAME, "ramdisk")?;
+    toolchain::require_static(&file)?;
+    let program = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+    paths::write_whole(&folder.join(NAME), &program)
 }
 
 fn build_set(

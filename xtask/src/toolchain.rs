@@ -44,10 +44,15 @@ fn has_standard_library(triple: &str) -> Result<bool> {
     Ok(PathBuf::from(folder.trim()).is_dir())
 }
 
-/// Builds a package's program statically with a cargo profile; gives the program's file.
+/// Builds a package's program of the same name statically with a cargo profile; gives the program's file.
 pub fn build_static(package: &str, profile: &str) -> Result<PathBuf> {
+    build_static_program(package, package, profile)
+}
+
+/// Builds one of a package's programs statically with a cargo profile; gives the program's file.
+pub fn build_static_program(package: &str, name: &str, profile: &str) -> Result<PathBuf> {
     let target = static_target()?;
-    println!("  building {package} for {} (profile {profile})", target.triple);
+    println!("  building {name} for {} (profile {profile})", target.triple);
     let mut cargo = cargo();
     cargo.args([
         "build",
@@ -55,6 +60,8 @@ pub fn build_static(package: &str, profile: &str) -> Result<PathBuf> {
         "--locked",
         "--package",
         package,
+        "--bin",
+        name,
         "--profile",
         profile,
         "--target",
@@ -67,10 +74,10 @@ pub fn build_static(package: &str, profile: &str) -> Result<PathBuf> {
     if let Some(flags) = target.flags {
         cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags);
     }
-    run(&format!("building {package}"), &mut cargo)?;
-    let program = paths::target().join(target.triple).join(profile_folder(profile)).join(package);
+    run(&format!("building {name}"), &mut cargo)?;
+    let program = paths::target().join(target.triple).join(profile_folder(profile)).join(name);
     if !program.is_file() {
-        bail!("cargo built {package}, but {} is not there", program.display());
+        bail!("cargo built {name}, but {} is not there", program.display());
     }
     Ok(program)
 }
