@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use contract::assignment::Floor;
-use contract::id::{DiskId, JobId, PoolName, TenantId};
+use contract::assignment::{Floor, OsDiskRule};
+use contract::id::{JobId, PoolName, TenantId};
 
 /// Decide from evidence whether machines must be wiped, and bring them back.
 #[derive(Debug, Parser)]
@@ -134,9 +134,11 @@ pub struct Assign {
     /// Pool
     #[arg(long)]
     pub pool: Option<PoolName>,
-    /// Disk of the operating system: a disk id as `node show` prints it, or `smallest`
+    /// Disk of the operating system: a disk id as `node show` prints it, or what it is like, words with
+    /// commas between: nvme, ata, scsi, virtio, usb, rotating, not-rotating, serial=TEXT, at-least=480G,
+    /// at-most=1Ti, smallest, largest. Example: nvme,smallest
     #[arg(long, value_name = "DISK")]
-    pub os_disk: Option<DiskId>,
+    pub os_disk: Option<OsDiskRule>,
 }
 
 /// The least that must be done.
@@ -283,6 +285,9 @@ mod tests {
             "reprieve reimage n1 --dry-run --watch",
             "reprieve rollback n1 --dry-run --watch",
             "reprieve image import x.raw",
+            "reprieve assign n1 --os-disk /dev/sda",
+            "reprieve assign n1 --os-disk nvme0n1",
+            "reprieve assign n1 --os-disk nvme,smalest",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -1,7 +1,7 @@
 //! `reprieve node …`, `assign`, `protect` and `release-hold`.
 
-use contract::assignment::{DataOwner, OsDiskRule};
-use contract::inventory::DiskFacts;
+use contract::assignment::{Assignment, DataOwner};
+use contract::inventory::{DiskFacts, Inventory};
 use contract::operator_api::{
     ApproveRequest, AssignRequest, DecisionView, NodeState, NodeView, ProtectRequest,
 };
@@ -89,11 +89,12 @@ pub async fn assign(client: &Client, assign: Assign, json: bool) -> anyhow::Resu
         && assign.pool.is_none()
         && assign.os_disk.is_none();
     anyhow::ensure!(!nothing, "nothing to assign; give --image, --tenant, --pool or --os-disk");
-    let os_disk = assign.os_disk.map(|disk| match disk.as_str() {
-        "smallest" => OsDiskRule::Smallest,
-        _ => OsDiskRule::Disk(disk),
-    });
-    let request = AssignRequest { image: assign.image, tenant: assign.tenant, pool: assign.pool, os_disk };
+    let request = AssignRequest {
+        image: assign.image,
+        tenant: assign.tenant,
+        pool: assign.pool,
+        os_disk: assign.os_disk,
+    };
     let path = format!("/v1/nodes/{}/assign", escape(&assign.node));
     print_node(&client.post(&path, &request).await?, json)
 }
@@ -143,7 +144,7 @@ fn describe(node: &NodeView) -> String {
         ("tenant", assigned.tenant.as_ref().map(ToString::to_string)),
         ("image", assigned.image.map(|image| image.to_string())),
         ("images", history::in_short(&node.images)),
-        ("OS disk", Some(os_disk(&assigned.os_disk))),
+        ("OS disk", Some(os_disk(assigned, inventory))),
         ("data of", Some(data_owner(&node.data_owner))),
         ("machine", inventory.map(|i| format!("{} {}", text(&i.vendor), text(&i.product)))),
         ("processor", inventory.map(|i| text(&i.cpu_model))),
@@ -166,10 +167,14 @@ fn outcome_text<T>(outcome: &Outcome<T>, show: impl Fn(&T) -> String) -> String 
     }
 }
 
-fn os_disk(rule: &OsDiskRule) -> String {
-    match rule {
-        OsDiskRule::Smallest => "the smallest that is large enough".to_owned(),
-        OsDiskRule::Disk(disk) => disk.to_string(),
+/// The rule, and what it means for the disks that were seen last.
+fn os_disk(assigned: &Assignment, inventory: Option<&Inventory>) -> String {
+    let rule = clean(&assigned.os_disk.to_string());
+    let Some(Outcome::Value(disks)) = inventory.map(|inventory| &inventory.disks) else { return rule };
+    match verdict::os_disk::os_disk(&assigned.os_disk, assigned.image_disk_bytes.unwrap_or(0), disks) {
+        Ok(disk) if disk.id.as_str() == rule => rule,
+        Ok(disk) => format!("{rule}: now {}", disk.id),
+        Err(refusal) => format!("{rule}: {}", clean(&refusal.to_string())),
     }
 }
 

@@ -240,6 +240,9 @@ async fn assign(
         change.node.assignment.pool = pool;
     }
     if let Some(os_disk) = request.os_disk {
+        os_disk.check().map_err(|refused| {
+            Refusal::bad_request(format!("the rule for the OS disk: {refused}"), "look at the node's disks")
+        })?;
         change.node.assignment.os_disk = os_disk;
     }
     let (node, job) = change.commit().await?;

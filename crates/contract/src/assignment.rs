@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::{Action, SanitizeLevel};
 use crate::id::{DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
+pub use crate::os_disk::OsDiskRule;
 use crate::plan::Plan;
 
 /// Whose data the disks hold. It changes only when an erase is proven or an image is proven written
@@ -17,16 +18,6 @@ pub enum DataOwner {
     Nobody,
     /// This tenant.
     Tenant(TenantId),
-}
-
-/// Which disk carries the operating system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "rule", content = "disk")]
-pub enum OsDiskRule {
-    /// The smallest disk that is neither removable nor read-only and is large enough; ties by id.
-    Smallest,
-    /// This one.
-    Disk(DiskId),
 }
 
 /// What a node should have.

@@ -17,6 +17,7 @@ pub mod id;
 pub mod inventory;
 pub mod operator_api;
 pub mod order;
+pub mod os_disk;
 pub mod plan;
 pub mod reading;
 pub mod secret;

@@ -15,6 +15,7 @@ mod counterfactual;
 pub mod explain;
 mod facts;
 pub mod judge;
+pub mod os_disk;
 pub mod permit;
 #[cfg(test)]
 mod permit_tests;

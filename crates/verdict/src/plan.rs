@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use contract::assignment::{NodeContext, OsDiskRule};
+use contract::assignment::NodeContext;
 use contract::decision::{Action, Confidentiality, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
 use contract::id::{Digest, DiskId, ImageId};
-use contract::inventory::DiskFacts;
 use contract::plan::{DiskTarget, EraseMethod, Plan, Step};
 use contract::reading::{LIST_ITEMS_MAX, Outcome, ReadingKey, Subject};
 use uuid::Uuid;
 
 use crate::facts::Facts;
+use crate::os_disk::{disk_target, os_disk};
 use crate::policy::Policy;
 
 /// Why no plan could be made although the decision demands one. Nothing is written.
@@ -61,6 +61,26 @@ pub enum PlanRefusal {
     NoOsDisk {
         /// What the image needs.
         image_bytes: u64,
+    },
+    /// No disk is as the rule says.
+    #[error("no disk can carry the operating system by the rule {rule}: {why}; assign another (`--os-disk`)")]
+    OsDiskNoMatch {
+        /// The rule as people write it.
+        rule: String,
+        /// What is wrong with which disk.
+        why: String,
+    },
+    /// Several disks are as the rule says, and it does not say which.
+    #[error(
+        "{count} disks fit the rule {rule}, and only one may: {disks}. Say more, or add smallest or largest (`--os-disk`)"
+    )]
+    OsDiskAmbiguous {
+        /// How many.
+        count: usize,
+        /// The rule as people write it.
+        rule: String,
+        /// Which.
+        disks: String,
     },
     /// The disk that would be written was not there when the node was approved.
     #[error(
@@ -164,56 +184,10 @@ fn target(facts: &Facts<'_>) -> Result<(ImageId, DiskTarget), PlanRefusal> {
     let disks = facts.disks().map_err(|why| PlanRefusal::NoDisks { why })?;
     let os_disk = os_disk(&assignment.os_disk, image_bytes, disks)?;
     let expected = context.expected_hardware.as_ref().map_or(&[][..], |hardware| &hardware.disks);
-    let named = matches!(&assignment.os_disk, OsDiskRule::Disk(_));
-    if !named && !expected.is_empty() && !expected.contains(&os_disk.id) {
+    if !assignment.os_disk.names_one() && !expected.is_empty() && !expected.contains(&os_disk.id) {
         return Err(PlanRefusal::OsDiskUnexpected { disk: os_disk.id });
     }
     Ok((image, os_disk))
-}
-
-/// The disk that carries the operating system.
-///
-/// # Errors
-/// [`PlanRefusal`] if the named disk is missing or unfit, or no disk fits.
-pub fn os_disk(rule: &OsDiskRule, image_bytes: u64, disks: &[DiskFacts]) -> Result<DiskTarget, PlanRefusal> {
-    match rule {
-        OsDiskRule::Smallest => {
-            let fit = disks.iter().filter(|disk| unfit(disk, image_bytes).is_none());
-            let smallest = fit.min_by_key(|disk| (disk.size_bytes, &disk.id));
-            smallest.map(disk_target).ok_or(PlanRefusal::NoOsDisk { image_bytes })
-        }
-        OsDiskRule::Disk(id) => {
-            let mut named = disks.iter().filter(|disk| &disk.id == id);
-            let disk = named.next().ok_or_else(|| PlanRefusal::OsDiskMissing { disk: id.clone() })?;
-            let why = match named.next() {
-                Some(_) => Some("is there twice".to_owned()),
-                None => unfit(disk, image_bytes),
-            };
-            match why {
-                Some(why) => Err(PlanRefusal::OsDiskUnfit { disk: id.clone(), why }),
-                None => Ok(disk_target(disk)),
-            }
-        }
-    }
-}
-
-fn unfit(disk: &DiskFacts, image_bytes: u64) -> Option<String> {
-    if disk.read_only {
-        return Some("is read-only".to_owned());
-    }
-    if disk.removable {
-        return Some("is removable".to_owned());
-    }
-    (disk.size_bytes < image_bytes)
-        .then(|| format!("has {} bytes where the image needs {image_bytes}", disk.size_bytes))
-}
-
-fn disk_target(disk: &DiskFacts) -> DiskTarget {
-    DiskTarget {
-        id: disk.id.clone(),
-        size_bytes: disk.size_bytes,
-        logical_sector_bytes: disk.logical_sector_bytes,
-    }
 }
 
 /// The operating system's disk first: a machine that is cut off half-way must not come up with the

@@ -8,7 +8,8 @@ use contract::inventory::Transport;
 use contract::plan::{EraseMethod, Step};
 use contract::reading::{ReadingKey, Subject};
 
-use crate::plan::{PlanRefusal, os_disk};
+use crate::os_disk::os_disk;
+use crate::plan::PlanRefusal;
 use crate::testing::{Case, DATA_DISK, OS_DISK, disk};
 
 fn other_tenant() -> Case {

@@ -7,6 +7,7 @@ use contract::reading::{Outcome, ReadingKey, Subject};
 
 use super::{Demand, Rule, Ruled, Seen, strongest};
 use crate::facts::{Facts, Listed};
+use crate::os_disk::os_disk;
 use crate::plan;
 use crate::policy::ForeignFiles;
 
@@ -358,7 +359,7 @@ fn on_data_disk(facts: &Facts<'_>, device: &str) -> bool {
     let Ok(disks) = facts.disks() else { return false };
     let assignment = &facts.context.assignment;
     let bytes = assignment.image_disk_bytes.unwrap_or(0);
-    let Ok(os_disk) = plan::os_disk(&assignment.os_disk, bytes, disks) else { return false };
+    let Ok(os_disk) = os_disk(&assignment.os_disk, bytes, disks) else { return false };
     let holds = |disk: &DiskFacts| {
         let rest = device.strip_prefix(disk.kernel_name.as_str());
         rest.is_some_and(|rest| rest.chars().all(|c| c == 'p' || c.is_ascii_digit()))
