@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use contract::assignment::{Floor, OsDiskRule};
-use contract::id::{JobId, PoolName, TenantId};
+use contract::decision::SanitizeLevel;
+use contract::id::{CertificateId, DiskId, JobId, PoolName, TenantId};
 
 /// Decide from evidence whether machines must be wiped, and bring them back.
 #[derive(Debug, Parser)]
@@ -42,6 +43,13 @@ pub enum Command {
     },
     /// Ask for a node in the state it should have; evidence decides what has to be done for it
     Reimage(Reimage),
+    /// Sanitize all disks of a node with proof, then image it
+    Wipe(Wipe),
+    /// Look at the certificates of erased disks, keep them, and check them without the service
+    Certificate {
+        #[command(subcommand)]
+        command: CertificateCommand,
+    },
     /// Go back to the image that a node had before its last change
     Rollback(Rollback),
     /// Look at jobs
@@ -204,6 +212,119 @@ pub struct Rollback {
     pub watch: bool,
 }
 
+/// How thoroughly data are made unreadable.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Level {
+    /// Against simple recovery through the disk's own interface
+    Clear,
+    /// Against recovery in a laboratory
+    Purge,
+}
+
+impl From<Level> for SanitizeLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Clear => Self::Clear,
+            Level::Purge => Self::Purge,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Wipe {
+    /// Node: id, start of an id, serial number or MAC address
+    pub node: String,
+    /// The least that is delivered; the policy may demand more. The policy's level if it is left out
+    #[arg(long, value_enum)]
+    pub level: Option<Level>,
+    /// Why, in one line; it stands on the certificates
+    #[arg(long, value_name = "REASON")]
+    pub why: String,
+    /// Say what would be done to each disk and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask for the serial number before data are destroyed
+    #[arg(long)]
+    pub yes: bool,
+    /// Do not watch the job until it ends
+    #[arg(long, conflicts_with = "dry_run")]
+    pub no_watch: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CertificateCommand {
+    /// List certificates, newest first
+    List {
+        /// Only those of disks in this node: id, start of an id, serial number or MAC address
+        #[arg(long)]
+        node: Option<String>,
+        /// Only those of this disk: its id as `node show` prints it
+        #[arg(long)]
+        disk: Option<DiskId>,
+    },
+    /// Show one certificate
+    Show {
+        /// Certificate id
+        certificate: CertificateId,
+    },
+    /// Check a certificate's file without the service; exit status 1 if anything was altered
+    Verify(Verify),
+    /// Write a certificate into a file: JSON to keep and check, HTML or PDF to read and print
+    Export(Export),
+    /// Print the site's public key that certificates are checked with
+    Key {
+        /// Write it into this file instead
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The certificate's file (JSON)
+    pub file: PathBuf,
+    /// The site's public key (PEM); certificate-key.pem beside the configuration file if it is left out
+    #[arg(long, env = "REPRIEVE_CERTIFICATE_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The certificate before of the same disk; checks that this one follows it
+    #[arg(long, value_name = "FILE")]
+    pub previous: Option<PathBuf>,
+}
+
+/// What an exported certificate looks like.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Format {
+    /// The signed file
+    Json,
+    /// One page that needs nothing else
+    Html,
+    /// A4
+    Pdf,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Certificate id, or a certificate's file (JSON), which needs no service
+    pub certificate: String,
+    /// What to write
+    #[arg(long, value_enum, default_value = "json")]
+    pub format: Format,
+    /// Where to; certificate-ID and the format's ending if it is left out. A file is never replaced
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The site's public key (PEM), to check a certificate's file with
+    #[arg(long, env = "REPRIEVE_CERTIFICATE_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
+impl Export {
+    /// The file to export from, if what was named is not an id.
+    pub fn file(&self) -> Option<PathBuf> {
+        let id = self.certificate.parse::<CertificateId>();
+        id.is_err().then(|| PathBuf::from(&self.certificate))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum JobCommand {
     /// List jobs
@@ -285,6 +406,10 @@ mod tests {
             "reprieve reimage n1 --dry-run --watch",
             "reprieve rollback n1 --dry-run --watch",
             "reprieve image import x.raw",
+            "reprieve wipe n1 --level clear",
+            "reprieve wipe n1 --why RMA --level destroy",
+            "reprieve certificate show 17",
+            "reprieve certificate export x.json --format docx",
             "reprieve assign n1 --os-disk /dev/sda",
             "reprieve assign n1 --os-disk nvme0n1",
             "reprieve assign n1 --os-disk nvme,smalest",

@@ -69,7 +69,8 @@ fn print_job(job: &JobView, json: bool) -> anyhow::Result<Ending> {
     Ok(Ending::Good)
 }
 
-fn describe(job: &JobView) -> String {
+/// A job in words, with what each step proved.
+pub fn describe(job: &JobView) -> String {
     let mut rows = vec![
         ("job", Some(job.id.to_string())),
         ("node", Some(job.node.to_string())),
@@ -132,6 +133,13 @@ fn ending(state: &JobState) -> Option<Ending> {
 
 /// `reprieve job watch JOB`: shows what happens until the job ends.
 pub async fn watch(client: &Client, job: JobId, json: bool) -> anyhow::Result<Ending> {
+    let (view, ending) = follow(client, job, json).await?;
+    if json { print_json(&view)? } else { print(&describe(&view))? }
+    Ok(ending)
+}
+
+/// Shows what happens until the job ends; the job as it ended.
+pub async fn follow(client: &Client, job: JobId, json: bool) -> anyhow::Result<(JobView, Ending)> {
     let mut screen = Screen::new(json);
     let mut failures = 0;
     loop {
@@ -140,8 +148,8 @@ pub async fn watch(client: &Client, job: JobId, json: bool) -> anyhow::Result<En
                 failures = 0;
                 screen.show(&view)?;
                 if let Some(ending) = ending(&view.state) {
-                    screen.end(&view)?;
-                    return Ok(ending);
+                    screen.bar.finish_and_clear();
+                    return Ok((view, ending));
                 }
             }
             Err(error) if error.downcast_ref::<Unreachable>().is_some() && failures < FAILURES_MAX => {
@@ -195,11 +203,6 @@ impl Screen {
             }
         }
         Ok(())
-    }
-
-    fn end(&self, job: &JobView) -> anyhow::Result<()> {
-        self.bar.finish_and_clear();
-        if self.json { print_json(job) } else { print(&describe(job)) }
     }
 }
 

@@ -5,6 +5,7 @@
 //! output, as tables for people or as JSON (`--json`) for programs.
 
 mod arguments;
+mod certificate;
 mod client;
 mod history;
 mod image;
@@ -17,12 +18,13 @@ mod rollback;
 mod settings;
 mod shell;
 mod status;
+mod wipe;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::arguments::{Arguments, Command, ImageCommand, JobCommand, NodeCommand};
+use crate::arguments::{Arguments, CertificateCommand, Command, ImageCommand, JobCommand, NodeCommand};
 use crate::client::Client;
 use crate::settings::Settings;
 
@@ -57,6 +59,14 @@ fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     match arguments.command {
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),
+        Command::Certificate { command: CertificateCommand::Verify(request) } => {
+            certificate::verify(&request, arguments.json)
+        }
+        Command::Certificate { command: CertificateCommand::Export(export) }
+            if let Some(file) = export.file() =>
+        {
+            certificate::export_file(&file, &export)
+        }
         command => {
             let settings = Settings::load(&arguments.connection)?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -83,6 +93,8 @@ async fn ask(command: Command, settings: &Settings, json: bool) -> anyhow::Resul
         Command::ReleaseHold { node } => node::release_hold(&client, &node, json).await,
         Command::Reimage(request) => reimage::reimage(&client, request, json).await,
         Command::Rollback(request) => rollback::rollback(&client, request, json).await,
+        Command::Wipe(request) => wipe::wipe(&client, request, json).await,
+        Command::Certificate { command } => certificate::run(&client, command, json).await,
         Command::Job { command } => match command {
             JobCommand::List => job::list(&client, json).await,
             JobCommand::Show { job } => job::show(&client, job, json).await,

@@ -87,7 +87,7 @@ fn check_address(service: &str) -> anyhow::Result<bool> {
 }
 
 /// `$XDG_CONFIG_HOME/reprieve/config.toml`, by default under `~/.config`.
-fn configuration_path() -> Option<PathBuf> {
+pub fn configuration_path() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
     Some(folder.join("reprieve/config.toml"))

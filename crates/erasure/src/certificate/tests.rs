@@ -9,6 +9,7 @@ use ed25519_dalek::SigningKey;
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
 use serde_json::json;
 
+use super::Certificate;
 use super::fields::{ABSENT, sections, utc};
 use super::html::page;
 use super::issue::NotCertified;
@@ -25,6 +26,16 @@ fn a_certificate_is_signed_read_back_and_verified() {
     let certificate = read.verify(&key().verifying_key()).unwrap();
     assert_eq!(certificate, Known::good().certify().unwrap());
     assert_eq!(read.digest().unwrap(), Digest::of(&bytes), "the digest is that of the file");
+}
+
+/// The form, as a file: certificates are read for years, so a field that goes or changes its meaning
+/// must show in review.
+#[test]
+fn the_form_is_as_it_was() {
+    let certificate = serde_json::to_value(Known::good().certify().unwrap()).unwrap();
+    let form: serde_json::Value = serde_json::from_str(include_str!("form.json")).unwrap();
+    assert_eq!(certificate, form, "{}", serde_json::to_string_pretty(&certificate).unwrap());
+    serde_json::from_value::<Certificate>(form).unwrap();
 }
 
 /// The record that this version's agent makes is enough for a certificate.

@@ -1,0 +1,202 @@
+//! `reprieve wipe NODE`: says what would be done to each disk, asks, watches, and ends with where the
+//! certificates are.
+
+use anyhow::Context as _;
+use contract::assignment::Floor;
+use contract::certificate_api::{DiskPreview, ErasePreview};
+use contract::decision::SanitizeLevel;
+use contract::operator_api::{ReimageReply, ReimageRequest};
+use contract::reading::{Outcome, Trust};
+use erasure::certificate::wording;
+use serde_json::json;
+
+use crate::Ending;
+use crate::arguments::Wipe;
+use crate::certificate;
+use crate::client::{Client, escape};
+use crate::output::{bytes, clean, print, print_json, table, time, trimmed};
+use crate::{job, reimage};
+
+/// `reprieve wipe NODE`.
+pub async fn wipe(client: &Client, arguments: Wipe, json: bool) -> anyhow::Result<Ending> {
+    let path = format!("/v1/nodes/{}", escape(&arguments.node));
+    let asked = arguments.level.map(SanitizeLevel::from);
+    let query = asked.map(|level| format!("?level={}", wording::level(level))).unwrap_or_default();
+    let preview: ErasePreview = client.get(&format!("{path}/erase-preview{query}")).await?;
+    let mut request = ReimageRequest {
+        image: None,
+        tenant: None,
+        at_least: Some(Floor::Wipe),
+        sanitize_level: asked,
+        why: Some(arguments.why),
+        dry_run: true,
+        from_ramdisk: true,
+        confirm_serial: None,
+        confirmed: arguments.yes,
+    };
+    let foreseen: ReimageReply = client.post(&format!("{path}/reimage"), &request).await?;
+    if arguments.dry_run && json {
+        print_json(&json!({ "preview": preview, "request": foreseen }))?;
+        return Ok(Ending::Good);
+    }
+    if !json {
+        print(&in_words(&preview))?;
+    }
+    if arguments.dry_run {
+        return reimage::show(&foreseen, json, true);
+    }
+    check_deliverable(&preview)?;
+    if !arguments.yes {
+        request.confirm_serial = reimage::confirm(client, &path, &foreseen).await?;
+    }
+    request.dry_run = false;
+    let reply: ReimageReply = client.post(&format!("{path}/reimage"), &request).await?;
+    let ReimageReply::Job { job: Some(id), .. } = &reply else {
+        return reimage::show(&reply, json, false);
+    };
+    if arguments.no_watch {
+        return reimage::show(&reply, json, false);
+    }
+    if !json {
+        reimage::show(&reply, json, false)?;
+    }
+    let (view, ending) = job::follow(client, *id, json).await?;
+    let certificates = certificate::fetch_list(client, None, None, Some(*id)).await?;
+    if json {
+        print_json(&json!({ "job": view, "certificates": certificates }))?;
+    } else {
+        print(&job::describe(&view))?;
+        print(&format!("\n{}", certificate::list_in_words(&certificates)))?;
+        if !certificates.is_empty() {
+            print("to keep one: reprieve certificate export CERTIFICATE --format json, html or pdf")?;
+        }
+    }
+    Ok(ending)
+}
+
+/// A level that the disks are known not to reach is not asked for. A look from the running system sees
+/// less than the ramdisk will, so only a look from the ramdisk can say that.
+fn check_deliverable(preview: &ErasePreview) -> anyhow::Result<()> {
+    let refused = preview.disks.iter().find_map(|disk| disk.refusal.as_ref());
+    match refused {
+        Some(why) if preview.trust >= Trust::Ramdisk => {
+            Err(anyhow::anyhow!("{}", clean(why))).context("nothing was done")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What would be done to each disk.
+fn in_words(preview: &ErasePreview) -> String {
+    let from = if preview.trust >= Trust::Ramdisk { "the ramdisk" } else { "the running system" };
+    let mut text = format!(
+        "level: {}\nlast looked at: {}, from {from}; what is done is decided by the look in the ramdisk\n\n",
+        wording::level(preview.level),
+        time(preview.seen_at)
+    );
+    let mut rows = table(&["disk", "name", "serial", "size", "level", "technique", "the device says"]);
+    for disk in &preview.disks {
+        rows.add_row([
+            disk.disk.to_string(),
+            clean(&disk.kernel_name),
+            serial(disk),
+            bytes(disk.size_bytes),
+            disk.method.map_or("-", |_| wording::level(preview.level)).to_owned(),
+            disk.technique.as_deref().map_or_else(|| "none".to_owned(), clean),
+            estimate(disk),
+        ]);
+    }
+    text.push_str(&trimmed(&rows));
+    for disk in &preview.disks {
+        if let Some(refusal) = &disk.refusal {
+            text.push_str(&format!("\n{}", clean(refusal)));
+        }
+    }
+    text.push_str("\n\nnot covered:");
+    for (exclusion, disks) in exclusions(&preview.disks) {
+        text.push_str(&format!("\n- {} ({})", clean(exclusion), disks.join(", ")));
+    }
+    text
+}
+
+fn serial(disk: &DiskPreview) -> String {
+    match &disk.serial {
+        Outcome::Value(serial) => clean(serial),
+        Outcome::Absent => "none".to_owned(),
+        Outcome::Unreadable(_) => "unreadable".to_owned(),
+    }
+}
+
+/// How long it takes, as far as the device says.
+fn estimate(disk: &DiskPreview) -> String {
+    match (disk.method, disk.estimate_seconds) {
+        (None, _) => "-".to_owned(),
+        (Some(_), None) => "no estimate".to_owned(),
+        (Some(_), Some(seconds)) if seconds < 120 => format!("{seconds} s"),
+        (Some(_), Some(seconds)) => format!("{} min", seconds.div_ceil(60)),
+    }
+}
+
+/// Each exclusion once, with the disks that it holds for.
+fn exclusions(disks: &[DiskPreview]) -> Vec<(&str, Vec<String>)> {
+    let mut all: Vec<(&str, Vec<String>)> = Vec::new();
+    for disk in disks {
+        for exclusion in &disk.exclusions {
+            match all.iter_mut().find(|(text, _)| text == exclusion) {
+                Some((_, disks)) => disks.push(disk.disk.to_string()),
+                None => all.push((exclusion, vec![disk.disk.to_string()])),
+            }
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::certificate_api::{DiskPreview, ErasePreview};
+    use contract::decision::SanitizeLevel;
+    use contract::id::{NodeId, UnixMillis};
+    use contract::plan::EraseMethod;
+    use contract::reading::{Outcome, Trust};
+
+    use super::{check_deliverable, in_words};
+
+    fn disk(name: &str, method: Option<EraseMethod>, estimate_seconds: Option<u64>) -> DiskPreview {
+        DiskPreview {
+            disk: name.parse().unwrap(),
+            kernel_name: "nvme0n1\x1b[2J".to_owned(),
+            model: Outcome::Absent,
+            serial: Outcome::Value("S1".to_owned()),
+            size_bytes: 1 << 30,
+            method,
+            technique: method.map(|_| "NVMe Sanitize, block erase".to_owned()),
+            refusal: method.is_none().then(|| format!("disk {name} cannot be sanitized")),
+            estimate_seconds,
+            exclusions: vec!["retired blocks".to_owned()],
+        }
+    }
+
+    fn preview(trust: Trust, disks: Vec<DiskPreview>) -> ErasePreview {
+        let node = NodeId(uuid::Uuid::nil());
+        ErasePreview { node, level: SanitizeLevel::Purge, seen_at: UnixMillis(0), trust, disks }
+    }
+
+    #[test]
+    fn what_would_be_done_is_said_for_each_disk() {
+        let block = Some(EraseMethod::NvmeSanitizeBlock);
+        let disks = vec![disk("a", block, Some(90)), disk("b", block, Some(601)), disk("c", block, None)];
+        let text = in_words(&preview(Trust::Ramdisk, disks));
+        for shown in ["level: purge", "90 s", "11 min", "no estimate", "- retired blocks (a, b, c)"] {
+            assert!(text.contains(shown), "{shown}: {text}");
+        }
+        assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn a_level_that_cannot_be_delivered_is_not_asked_for() {
+        let disks = || vec![disk("a", None, None)];
+        assert!(check_deliverable(&preview(Trust::Ramdisk, disks())).is_err());
+        assert!(check_deliverable(&preview(Trust::Resident, disks())).is_ok(), "the ramdisk sees more");
+        assert!(in_words(&preview(Trust::Resident, disks())).contains("cannot be sanitized"));
+    }
+}
