@@ -152,6 +152,21 @@ fn another_key_and_another_form_are_refused() {
     assert!(matches!(signed.verify(&key().verifying_key()), Err(CertificateError::UnknownForm)));
 }
 
+/// Around the payload a change need not change the meaning: another case, another blank.
+#[test]
+fn no_other_spelling_is_accepted() {
+    let payload_ends = FILE.windows(15).position(|bytes| bytes == b"\"public_key\": \"").unwrap();
+    for at in (0..16).chain(payload_ends - 8..FILE.len()) {
+        for change in [0x01, 0x20, 0x80] {
+            let mut bytes = FILE.clone();
+            bytes[at] ^= change;
+            let accepted = SignedCertificate::from_bytes(&bytes)
+                .and_then(|signed| signed.verify(&key().verifying_key()));
+            assert!(accepted.is_err(), "byte {at} changed by {change:#x}");
+        }
+    }
+}
+
 #[test]
 fn the_chain_holds_and_breaks() {
     let first_signed = Known::good().signed();
