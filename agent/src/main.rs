@@ -4,6 +4,8 @@
 //! system. It starts no other program.
 
 mod act;
+#[cfg(feature = "bench")]
+mod bench;
 mod check;
 mod clock;
 mod image_check;
@@ -60,6 +62,9 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         sysroot: Option<PathBuf>,
     },
+    /// Write an image onto a loop device and say what it cost.
+    #[cfg(feature = "bench")]
+    BenchWrite(bench::Options),
     /// Say the version.
     Version,
 }
@@ -92,6 +97,8 @@ fn main() -> ExitCode {
         Command::Resident(options) => resident::run(&options),
         Command::Check { json, sysroot, state } => check::check(json, sysroot.as_deref(), &state),
         Command::Inventory { json, sysroot } => check::inventory(json, sysroot.as_deref()),
+        #[cfg(feature = "bench")]
+        Command::BenchWrite(options) => bench::write(&options),
         Command::Version => {
             println!("reprieve-agent {VERSION}");
             Ok(())

@@ -44,6 +44,19 @@ pub const LABORATORY: &[&str] = &[
     "xz-utils",
 ];
 
+/// The tools that ours are measured beside.
+pub const BENCH: &[&str] = &[
+    "b3sum",
+    "bmap-tools",
+    "curl",
+    "diffutils", // cmp
+    "fio",
+    "gdisk",
+    "qemu-utils",
+    "util-linux", // losetup, blkdiscard
+    "zstd",
+];
+
 /// Makes sure that the packages are installed; says which ones it installs.
 pub fn ensure(packages: &[&str]) -> Result<()> {
     let mut missing = Vec::new();

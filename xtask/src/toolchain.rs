@@ -51,6 +51,20 @@ pub fn build_static(package: &str, profile: &str) -> Result<PathBuf> {
 
 /// Builds one of a package's programs statically with a cargo profile; gives the program's file.
 pub fn build_static_program(package: &str, name: &str, profile: &str) -> Result<PathBuf> {
+    build_static_featured(package, name, profile, &[])
+}
+
+/// Builds the agent of the ramdisk with a feature that it is not shipped with. It gets a name of its
+/// own, so that nobody takes it for the one that is.
+pub fn build_agent_with(feature: &str) -> Result<PathBuf> {
+    let name = "reprieve-agent";
+    let program = build_static_featured(name, name, "ramdisk", &["--features", feature])?;
+    let named = program.with_file_name(format!("{name}-{feature}"));
+    std::fs::rename(&program, &named).with_context(|| format!("renaming {}", program.display()))?;
+    Ok(named)
+}
+
+fn build_static_featured(package: &str, name: &str, profile: &str, features: &[&str]) -> Result<PathBuf> {
     let target = static_target()?;
     println!("  building {name} for {} (profile {profile})", target.triple);
     let mut cargo = cargo();
@@ -67,6 +81,7 @@ pub fn build_static_program(package: &str, name: &str, profile: &str) -> Result<
         "--target",
         target.triple,
     ]);
+    cargo.args(features);
     cargo.env("CC_x86_64_unknown_linux_musl", "musl-gcc");
     // The TLS library would time the processor for a second source of randomness, which costs more than
     // a second at every start of the ramdisk. The kernel's own, waited for until it is seeded, is enough.

@@ -1,0 +1,256 @@
+//! Measuring: the code that writes images, on a loop device and from a real service, without a job.
+//! Only in builds with the feature `bench`, which no package has.
+//!
+//! Nothing is by-passed: the permit comes from an order, which is signed here by a key that no service
+//! has, for a plan that names this one device.
+
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use contract::agent_api::{ContextReply, FinishResult, Progress, ResidentIdentity};
+use contract::decision::Action;
+use contract::id::{ChunkDigest, Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, OrderId, UnixMillis};
+use contract::inventory::DiskFacts;
+use contract::order::{Order, SignedOrder};
+use contract::plan::{BootMethod, DiskTarget, Plan, Step};
+use contract::secret::Secret;
+use ed25519_dalek::SigningKey;
+use imaging::manifest::Manifest;
+use serde_json::json;
+use uuid::Uuid;
+use verdict::permit::{Expected, Permit, SpentOrders};
+
+use crate::act::carry_out::{World, carry_out};
+use crate::act::device::{BlockDevice, DiskResolver};
+use crate::act::disk::{DirectDisk, MachineDisks};
+use crate::act::service::{Answer, Service};
+use crate::service::client::Client;
+use crate::service::trust::Pin;
+
+/// Major number of loop devices (Linux `Documentation/admin-guide/devices.txt`).
+const LOOP_MAJOR: u64 = 7;
+/// When the order is issued, and one second later.
+const NOW: (UnixMillis, UnixMillis) = (UnixMillis(1000), UnixMillis(2000));
+
+/// What to write, and where to.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Loop device to overwrite
+    #[arg(long, value_name = "DEVICE")]
+    device: PathBuf,
+    /// Where images are, such as `http://127.0.0.1:8080`
+    #[arg(long, value_name = "URL")]
+    images: String,
+    /// Id of the image
+    #[arg(long)]
+    image: ImageId,
+    /// The service's `image.key`, which says who signs images
+    #[arg(long, value_name = "FILE")]
+    image_key: PathBuf,
+}
+
+/// Writes the image and prints what it cost, as JSON.
+///
+/// # Errors
+/// When the device is no loop device, or writing failed.
+pub fn write(options: &Options) -> anyhow::Result<()> {
+    require_loop_device(&options.device)?;
+    let open = DirectDisk::open_exclusive(&options.device)?;
+    let target = DiskTarget {
+        id: disk_id()?,
+        size_bytes: open.size_bytes(),
+        logical_sector_bytes: open.sector_bytes(),
+    };
+    drop(open);
+    let permit = permit(target, options.image)?;
+    let world = World {
+        service: Arc::new(Images::new(options)?),
+        disks: Arc::new(MachineDisks::new(Arc::new(Only(options.device.clone())))),
+        clock: Arc::new(|| NOW.0),
+    };
+    // As the ramdisk's.
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let started = Instant::now();
+    let finish = runtime.block_on(carry_out(permit, &world));
+    let seconds = started.elapsed().as_secs_f64();
+    if let FinishResult::Failed { error, .. } | FinishResult::Refused { error } = &finish.result {
+        bail!("could not write the image: {error}");
+    }
+    let step = finish.steps.first().context("nothing was done")?;
+    let said = json!({
+        "seconds": seconds,
+        "bytes_read": step.bytes_read,
+        "bytes_fetched": step.bytes_fetched,
+        "bytes_written": step.bytes_written,
+        "peak_memory_kibibytes": peak_memory_kibibytes()?,
+        "proof": step.proof,
+    });
+    println!("{said}");
+    Ok(())
+}
+
+/// What is measured is overwritten, so nothing but a loop device is taken.
+fn require_loop_device(device: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let looked =
+        std::fs::metadata(device).with_context(|| format!("could not look at {}", device.display()))?;
+    if !looked.file_type().is_block_device() || nix::sys::stat::major(looked.rdev()) != LOOP_MAJOR {
+        bail!("{} is not a loop device; only these are overwritten for measuring", device.display());
+    }
+    Ok(())
+}
+
+fn disk_id() -> anyhow::Result<DiskId> {
+    "loop-bench".parse().context("could not name the device")
+}
+
+/// A permit as it is granted in the ramdisk, for an order that is signed here.
+fn permit(target: DiskTarget, image: ImageId) -> anyhow::Result<Permit> {
+    let facts: DiskFacts = serde_json::from_value(json!({
+        "id": target.id,
+        "kernel_name": "loop",
+        "transport": "other",
+        "model": {"outcome": "absent"},
+        "serial": {"outcome": "absent"},
+        "firmware_revision": {"outcome": "absent"},
+        "size_bytes": target.size_bytes,
+        "logical_sector_bytes": target.logical_sector_bytes,
+        "rotational": {"outcome": "absent"},
+        "read_only": false,
+        "removable": false,
+        "nvme": {"outcome": "absent"},
+    }))
+    .context("could not describe the device")?;
+    let node = NodeId(Uuid::from_u128(1));
+    let step = Step::WriteImage {
+        disk: target,
+        image,
+        disk_guid: Uuid::from_u128(2),
+        node_partition_guid: Uuid::from_u128(3),
+    };
+    let plan = Plan {
+        node,
+        evidence: EvidenceId(Uuid::from_u128(4)),
+        action: Action::Reimage,
+        steps: vec![step],
+        boot: BootMethod::Reboot,
+    };
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let order = Order {
+        id: OrderId(Uuid::from_u128(5)),
+        job: JobId(Uuid::from_u128(6)),
+        node,
+        plan: plan.digest().context("could not encode the plan")?,
+        disks: plan.disks(),
+        nonce: Digest::of(b"bench"),
+        issued_at: NOW.0,
+        expires_at: NOW.1,
+    };
+    let signed = SignedOrder::sign(&order, &key).context("could not sign the order")?;
+    let expected = Expected {
+        order_key: key.verifying_key(),
+        node,
+        nonce: order.nonce,
+        now: NOW.0,
+        spent: &SpentOrders::new(),
+    };
+    Permit::grant(&signed, plan, &expected, &[facts]).context("the order was refused")
+}
+
+/// The public half of the key in this file, in hexadecimal.
+fn image_key(file: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()))?;
+    let mut seed = [0; 32];
+    hex::decode_to_slice(text.trim(), &mut seed)
+        .with_context(|| format!("{} is not 32 bytes in hexadecimal", file.display()))?;
+    Ok(hex::encode(SigningKey::from_bytes(&seed).verifying_key().as_bytes()))
+}
+
+struct Only(PathBuf);
+
+impl DiskResolver for Only {
+    fn device_path(&self, _disk: &DiskId) -> anyhow::Result<PathBuf> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Images from a real service, through the agent's own client; what belongs to a job is answered here.
+struct Images {
+    client: Client,
+    image: ImageId,
+}
+
+impl Images {
+    fn new(options: &Options) -> anyhow::Result<Self> {
+        // The API is never asked; nobody has this certificate.
+        let client = Client::new(vec!["https://127.0.0.1:1".to_owned()], Pin::Fingerprint([0; 32]), None)?;
+        let context: ContextReply = serde_json::from_value(json!({
+            "now": NOW.0,
+            "node": {
+                "node": Uuid::from_u128(1),
+                "assignment": {
+                    "pool": "bench",
+                    "image": options.image,
+                    "image_disk_bytes": null,
+                    "tenant": null,
+                    "os_disk": {"rule": "smallest"},
+                },
+                "data_owner": {"owner": "unknown"},
+                "floor": null,
+                "expected_hardware": null,
+                "protected": false,
+                "unfinished": null,
+                "history": [],
+            },
+            "policy": "",
+            "order_key": "",
+            "image_key": image_key(&options.image_key)?,
+            "image_base_url": options.images,
+        }))
+        .context("could not say where images are")?;
+        client.remember_images(&context);
+        Ok(Self { client, image: options.image })
+    }
+}
+
+impl Service for Images {
+    fn begin(&self, _order: OrderId, _step: u32) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn progress(&self, progress: Progress) -> Answer<'_, ()> {
+        tracing::debug!(?progress, "progress");
+        Box::pin(async { Ok(()) })
+    }
+
+    fn credential(&self) -> Answer<'_, ResidentIdentity> {
+        let identity = ResidentIdentity {
+            node: NodeId(Uuid::from_u128(1)),
+            service_urls: vec!["https://127.0.0.1:1".to_owned()],
+            ca_certificate: "none".to_owned(),
+            credential: Secret::new("none".to_owned()),
+            image: self.image,
+        };
+        Box::pin(async { Ok(identity) })
+    }
+
+    fn manifest(&self, image: ImageId) -> Answer<'_, Manifest> {
+        self.client.manifest(image)
+    }
+
+    fn chunk(&self, digest: ChunkDigest) -> Answer<'_, Vec<u8>> {
+        self.client.chunk(digest)
+    }
+}
+
+/// The most memory that this process ever had in use: `VmHWM` of `/proc/self/status`.
+fn peak_memory_kibibytes() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("could not read /proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    number.and_then(|number| number.trim().parse().ok()).context("/proc/self/status has no VmHWM")
+}

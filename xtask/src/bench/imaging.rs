@@ -1,0 +1,238 @@
+//! `cargo xtask bench imaging`: a whole image written, verified and imported, beside other tools.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use super::device::{Device, MEBIBYTE};
+use super::image::{self, Folder};
+use super::service::{Imported, Programs, Service};
+use super::table::{mebibytes, median, render};
+use super::{machine, tools};
+use crate::demo::aim_line;
+use crate::{packages, paths};
+
+/// Room behind the image for the node's partition and the backup table, in mebibytes.
+const ROOM_MEBIBYTES: u64 = 64;
+/// Aim for our memory, in mebibytes.
+const MEMORY_AIM_MEBIBYTES: f64 = 200.0;
+/// In the second version of the image one mebibyte of so many with content has changed.
+const SECOND_VERSION_STEP: usize = 20;
+
+/// How large, how often, and where.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Size of the image, in mebibytes; three fifths of it are zeros
+    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u64).range(64..=65536))]
+    pub size_mebibytes: u64,
+    /// How often each is measured; the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub runs: u8,
+    /// Folder of the device's file; its file system decides how fast the device is
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
+}
+
+/// Everything that measurements need.
+pub struct Stage {
+    /// Our programs.
+    pub programs: Programs,
+    /// Where the image and the service's files lie.
+    pub folder: Folder,
+    /// The raw image.
+    pub image: PathBuf,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// What is written to.
+    pub device: Device,
+}
+
+impl Stage {
+    /// Builds what is missing and says what is measured on what.
+    pub fn new(options: &Options) -> Result<Self> {
+        packages::ensure(packages::BUILD)?;
+        packages::ensure(packages::BENCH)?;
+        let programs = Programs::build()?;
+        let folder = Folder::new(paths::build("bench"))?;
+        let image = folder.file(&format!("image-{}.raw", options.size_mebibytes));
+        image::make(&image, options.size_mebibytes)?;
+        let place = Folder::new(options.folder.clone().unwrap_or_else(|| folder.path.clone()))?;
+        let device =
+            Device::new(&place.file("device.raw"), (options.size_mebibytes + ROOM_MEBIBYTES) * MEBIBYTE)?;
+        println!("\n{}", machine::words(&device, &place.path)?);
+        println!(
+            "image of {} MiB, three fifths zeros; median of {} runs; the device held other bytes before each\n",
+            options.size_mebibytes, options.runs
+        );
+        Ok(Self { programs, folder, image, size_bytes: options.size_mebibytes * MEBIBYTE, device })
+    }
+}
+
+/// One row of the table.
+struct Row {
+    what: &'static str,
+    by: String,
+    seconds: f64,
+    bytes: u64,
+    ours: Option<tools::Ours>,
+}
+
+impl Row {
+    fn rate(&self) -> f64 {
+        mebibytes(self.bytes) / self.seconds
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let ours = |figure: fn(&tools::Ours) -> f64| {
+            self.ours.as_ref().map_or_else(String::new, |ours| format!("{:.0}", figure(ours)))
+        };
+        vec![
+            self.what.to_owned(),
+            self.by.clone(),
+            format!("{:.2}", self.seconds),
+            format!("{:.0}", self.rate()),
+            ours(|ours| mebibytes(ours.bytes_read)),
+            ours(|ours| mebibytes(ours.bytes_fetched)),
+            ours(|ours| mebibytes(ours.bytes_written)),
+            ours(memory),
+        ]
+    }
+}
+
+/// The most memory that a run of ours used, in mebibytes.
+#[allow(clippy::cast_precision_loss)] // for people
+pub fn memory(ours: &tools::Ours) -> f64 {
+    ours.peak_memory_kibibytes as f64 / 1024.0
+}
+
+/// Measures and prints.
+pub fn run(options: &Options) -> Result<()> {
+    let stage = Stage::new(options)?;
+    let compressed = stage.folder.file("image.raw.zst");
+    let zstd = repeat(options.runs, || {
+        let script = format!("zstd -T0 -f -q {} -o {}", stage.image.display(), compressed.display());
+        tools::shell("compressing the image with zstd", &script)
+    })?;
+    let service = Service::start(&stage.programs, &stage.folder.file("service"), &compressed)?;
+    let (imported, again) = import(&stage, &service)?;
+    let mut rows = written(&stage, &service, &imported, options.runs)?;
+    rows.extend(verified(&stage, &service, &imported, options.runs)?);
+    let whole = stage.size_bytes;
+    let row =
+        |by: &str, seconds| Row { what: "import", by: by.to_owned(), seconds, bytes: whole, ours: None };
+    rows.push(row("zstd -T0 (compressing alone)", zstd));
+    rows.push(row("reprieve image import", imported.seconds));
+    rows.push(row("the same, second version with 5 % changed", again.seconds));
+    let head = ["what", "by", "seconds", "MiB/s", "read MiB", "fetched MiB", "written MiB", "memory MiB"];
+    let mut cells = vec![head.map(str::to_owned).to_vec()];
+    cells.extend(rows.iter().map(Row::cells));
+    print!("{}", render(&cells));
+    println!("\nload {} at the end\n", machine::load());
+    aims(&rows, &imported, &again);
+    Ok(())
+}
+
+fn repeat(runs: u8, mut measure: impl FnMut() -> Result<f64>) -> Result<f64> {
+    (0..runs).map(|_| measure()).collect::<Result<Vec<f64>>>().map(median)
+}
+
+fn import(stage: &Stage, service: &Service) -> Result<(Imported, Imported)> {
+    let imported = service.import(&stage.image, "bench")?;
+    let second = stage.folder.file("second.raw");
+    let changed = (0..stage.size_bytes / MEBIBYTE - 1)
+        .filter(|index| index % 10 < 4 && *index > 0)
+        .step_by(SECOND_VERSION_STEP);
+    image::changed_copy(&stage.image, &second, changed)?;
+    let again = service.import(&second, "bench-second")?;
+    std::fs::remove_file(&second)?;
+    Ok((imported, again))
+}
+
+fn written(stage: &Stage, service: &Service, image: &Imported, runs: u8) -> Result<Vec<Row>> {
+    let (device, whole) = (&stage.device, stage.size_bytes);
+    let row = |by: &str, seconds| Row { what: "write", by: by.to_owned(), seconds, bytes: whole, ours: None };
+    let fill = || device.fill_with_old_content();
+    let fio = repeat(runs, || fill().and_then(|()| tools::fio(device, "write", whole)))?;
+    let mut rows = vec![row("fio, sequential writes", mebibytes(whole) / (fio / 1_048_576.0))];
+    // So that the service has it in memory, as it has chunks.
+    tools::shell("warming up", &format!("curl --silent --fail {} > /dev/null", service.ramdisk_url()))?;
+    let dd = repeat(runs, || fill().and_then(|()| tools::dd_pipe(&service.ramdisk_url(), device)))?;
+    rows.push(row("curl, zstd -dc, dd oflag=direct", dd));
+    let qemu = repeat(runs, || fill().and_then(|()| tools::qemu_img(&stage.image, device)))?;
+    rows.push(row("qemu-img convert -n -t none (local file)", qemu));
+    let map = stage.folder.file("image.bmap");
+    tools::make_map(&stage.image, &map)?;
+    let bmap = repeat(runs, || fill().and_then(|()| tools::bmaptool(&stage.image, &map, device)))?;
+    rows.push(row("bmaptool copy (local file, leaves old bytes where zeros belong)", bmap));
+    rows.push(ours("write", "reprieve, read back, zeros made sure of", runs, whole, || {
+        fill()?;
+        tools::agent(&stage.programs, service, device, &image.id)
+    })?);
+    // The tables are in the first and last mebibyte and are our own.
+    let same = device.holds(&stage.image, MEBIBYTE, whole - MEBIBYTE)?;
+    ensure!(same, "the device does not hold the image after our agent said so");
+    rows.push(ours("write", "reprieve, on a blank device", runs, whole, || {
+        device.make_blank()?;
+        tools::agent(&stage.programs, service, device, &image.id)
+    })?);
+    Ok(rows)
+}
+
+fn verified(stage: &Stage, service: &Service, image: &Imported, runs: u8) -> Result<Vec<Row>> {
+    let (device, whole) = (&stage.device, stage.size_bytes);
+    device.fill_with_old_content()?;
+    tools::agent(&stage.programs, service, device, &image.id)?;
+    let device_bytes = whole + ROOM_MEBIBYTES * MEBIBYTE;
+    let row =
+        |by: &str, seconds, bytes| Row { what: "verify", by: by.to_owned(), seconds, bytes, ours: None };
+    let fio = repeat(runs, || tools::fio(device, "read", whole))?;
+    let mut rows = vec![row("fio, sequential reads", mebibytes(whole) / (fio / 1_048_576.0), whole)];
+    for program in ["b3sum", "sha256sum"] {
+        rows.push(row(program, repeat(runs, || tools::digest(program, device))?, device_bytes));
+    }
+    rows.push(ours("verify", "reprieve", runs, whole, || {
+        device.forget_cached()?;
+        tools::agent(&stage.programs, service, device, &image.id)
+    })?);
+    Ok(rows)
+}
+
+/// A row of ours: the run with the median time.
+fn ours(
+    what: &'static str,
+    by: &str,
+    runs: u8,
+    bytes: u64,
+    mut measure: impl FnMut() -> Result<tools::Ours>,
+) -> Result<Row> {
+    let mut all: Vec<tools::Ours> = (0..runs).map(|_| measure()).collect::<Result<_>>()?;
+    let memory = all.iter().map(|ours| ours.peak_memory_kibibytes).max().unwrap_or(0);
+    all.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let mut middle = all.swap_remove(all.len().saturating_sub(1) / 2);
+    middle.peak_memory_kibibytes = memory;
+    Ok(Row { what, by: by.to_owned(), seconds: middle.seconds, bytes, ours: Some(middle) })
+}
+
+fn aims(rows: &[Row], imported: &Imported, again: &Imported) {
+    let rate = |what: &str, by: &str| {
+        rows.iter().find(|row| row.what == what && row.by.starts_with(by)).map_or(f64::NAN, Row::rate)
+    };
+    let factor = rate("write", "reprieve, read") / rate("write", "curl");
+    say("whole image against curl, zstd, dd", factor, 2.0, "x");
+    let share = 100.0 * rate("write", "reprieve, read") / rate("write", "fio");
+    say("whole image against fio's writes", share, 90.0, " %");
+    say("verify against fio's reads", 100.0 * rate("verify", "reprieve") / rate("verify", "fio"), 90.0, " %");
+    say("import against zstd -T0", rate("import", "reprieve") / rate("import", "zstd"), 0.8, "x");
+    let peak = rows.iter().filter_map(|row| row.ours.as_ref()).map(memory).fold(0.0, f64::max);
+    let (figure, aim) = (format!("{peak:.0} MiB"), format!("{MEMORY_AIM_MEBIBYTES:.0} MiB"));
+    println!("{}", aim_line("memory", &figure, &aim, peak <= MEMORY_AIM_MEBIBYTES));
+    // A twentieth of the chunks with content, give or take how well each compresses.
+    let new = 100.0 * mebibytes(again.stored_bytes - again.shared_bytes) / mebibytes(imported.stored_bytes);
+    println!("{}", aim_line("second version stored anew", &format!("{new:.1} %"), "10 %", new <= 10.0));
+}
+
+/// One aim that is met by more.
+fn say(name: &str, figure: f64, aim: f64, unit: &str) {
+    println!("{}", aim_line(name, &format!("{figure:.2}{unit}"), &format!("{aim:.1}{unit}"), figure >= aim));
+}
