@@ -105,7 +105,7 @@ fn os_disk(context: &ContextReply, disks: &Outcome<Vec<FoundDisk>>) -> anyhow::R
     };
     let facts: Vec<DiskFacts> = disks.iter().map(|disk| disk.facts.clone()).collect();
     let bytes = assignment.image_disk_bytes.context("the size of the assigned image is not known")?;
-    let target = verdict::plan::os_disk(&assignment.os_disk, bytes, &facts)?;
+    let target = verdict::os_disk::os_disk(&assignment.os_disk, bytes, &facts)?;
     disks.iter().find(|disk| disk.facts.id == target.id).cloned().context("the disk of the system is gone")
 }
 
