@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use contract::id::DiskId;
 use contract::plan::DiskTarget;
@@ -113,6 +114,36 @@ pub trait BlockDevice: Send + Sync {
     fn reread_partitions(&self) -> io::Result<()>;
 }
 
+/// Waiting, and how long it took.
+pub trait Timer: Send + Sync {
+    /// Milliseconds on a clock that never goes back.
+    fn now_millis(&self) -> u64;
+
+    /// Returns after this many milliseconds.
+    fn wait_millis(&self, millis: u64);
+}
+
+/// The machine's own timer.
+pub struct MachineTimer {
+    started: Instant,
+}
+
+impl Default for MachineTimer {
+    fn default() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Timer for MachineTimer {
+    fn now_millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn wait_millis(&self, millis: u64) {
+        std::thread::sleep(Duration::from_millis(millis));
+    }
+}
+
 /// Finds disks by their stable identity.
 pub trait DiskResolver: Send + Sync {
     /// The device node that carries this disk now.
@@ -130,6 +161,11 @@ pub trait Disks: Send + Sync {
     /// # Errors
     /// When it is not there, is in use, or has another size or sector than the plan says.
     fn open(&self, target: &DiskTarget) -> anyhow::Result<Arc<dyn BlockDevice>>;
+
+    /// For waiting between two questions to a disk that erases itself.
+    fn timer(&self) -> Arc<dyn Timer> {
+        Arc::new(MachineTimer::default())
+    }
 
     /// The block device of one partition of a disk, for mounting. The disk must not be open.
     ///

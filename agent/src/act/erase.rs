@@ -5,8 +5,9 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use contract::id::UnixMillis;
 use contract::plan::{DiskTarget, EraseMethod, Step};
-use erasure::command::{CommandProgress, commands};
-use erasure::run::{DeviceReport, EraseTask, Next};
+use erasure::command::commands;
+use erasure::run::{DiskSeen, EraseTask, Next, Overwritten, Prepared};
+use erasure::sample::Span;
 use erasure::{EraseRecord, EraseRun, Erased};
 
 use super::begun::Begun;
@@ -35,64 +36,107 @@ pub struct Erase {
 /// # Errors
 /// Unless the device said that it was done and everything read back agrees.
 pub fn erase(begun: Begun, erase: &Erase) -> anyhow::Result<EraseRecord> {
-    let Step::Erase { disk, method, level, verify_seed, verify_samples, .. } = begun.step().clone() else {
+    let Step::Erase { disk, method, level, verify_seed, verify_samples, verify_depth } = begun.step().clone()
+    else {
         bail!("this is no erase");
     };
-    let task = EraseTask { disk: disk.clone(), method, level, seed: verify_seed, samples: verify_samples };
+    let task = EraseTask {
+        disk: disk.clone(),
+        method,
+        level,
+        seed: verify_seed,
+        samples: verify_samples,
+        depth: verify_depth,
+    };
     let mut run = EraseRun::new(task)?;
     let started_at = (erase.clock)();
-    erase.drive(&mut run, &disk)?;
+    erase.drive(&mut run, &disk, method)?;
     let erased: Erased = run.finish(started_at, (erase.clock)()).with_context(|| {
         format!("disk {} is not erased; treat it as if it still held all its data", disk.id)
     })?;
     Ok(erased.record().clone())
 }
 
+/// The disk, as long as it is open.
+struct Open {
+    device: Arc<dyn BlockDevice>,
+    verifying: bool,
+}
+
 impl Erase {
-    fn drive(&self, run: &mut EraseRun, target: &DiskTarget) -> anyhow::Result<()> {
-        let mut device = self.disks.open(target)?;
+    fn drive(&self, run: &mut EraseRun, target: &DiskTarget, method: EraseMethod) -> anyhow::Result<()> {
+        let mut open = Open { device: self.disks.open(target)?, verifying: false };
+        let timer = self.disks.timer();
         self.meter.begin("erasing", target.size_bytes);
-        let mut verifying = false;
         loop {
             match run.next() {
                 Next::Finished => return Ok(()),
+                Next::Prepare => {
+                    let prepared = prepare(&*open.device, method);
+                    run.prepared(timer.now_millis(), prepared);
+                }
                 Next::WriteMarkers { offsets } => {
-                    let written = self.write_markers(run, &*device, &offsets);
+                    let written = self.write_markers(run, &*open.device, &offsets);
                     run.markers_written(written.map_err(|error| error.to_string()));
                 }
-                Next::Read(span) => {
-                    if verifying && self.meter.progress().phase != "verifying" {
-                        self.meter.begin("verifying", run.bytes_to_read());
-                    }
-                    let mut buffer =
-                        AlignedBuffer::zeroed(usize::try_from(span.bytes).context("a span is too long")?);
-                    let read = device.read_at(span.offset, buffer.bytes_mut());
-                    self.meter.count_read(span.bytes);
-                    if verifying {
-                        self.meter.advance(span.bytes);
-                    }
-                    run.observed(
-                        span.offset,
-                        read.map(|()| buffer.bytes()).map_err(|error| error.to_string()),
-                    );
+                Next::Read(span) => self.read(run, &open, span)?,
+                Next::Command(command) => {
+                    tracing::info!(disk = %target.id, ?command, "the disk is told to erase itself");
+                    let given = open.device.start_erase(command).map_err(|error| error.to_string());
+                    run.command_given(timer.now_millis(), given);
                 }
-                Next::Execute(method) => {
-                    let executed = self.execute(&*device, method);
-                    drop(device);
-                    // Opened anew: by its identity, with its size and sector as they are now.
-                    device = self
-                        .disks
-                        .open(target)
-                        .context("the disk could not be opened again after the erase")?;
-                    device.drop_caches().context("could not drop the kernel's cache after the erase")?;
-                    verifying = true;
-                    run.executed(
-                        executed
-                            .map(|done| done.report(target, &*device))
-                            .map_err(|error| format!("{error:#}")),
-                    );
+                Next::Poll { command, after_millis } => {
+                    timer.wait_millis(after_millis);
+                    let progress = open.device.erase_progress(command).map_err(|error| error.to_string());
+                    run.polled(timer.now_millis(), progress);
+                    self.show_progress(run, target.size_bytes);
+                }
+                Next::Overwrite => {
+                    let done = self.overwrite(&*open.device).map_err(|error| format!("{error:#}"));
+                    run.overwritten(done);
+                }
+                Next::LookAgain => {
+                    open = self.look_again(run, open, target)?;
+                    self.meter.begin("verifying", run.bytes_to_read());
                 }
             }
+        }
+    }
+
+    /// Opened anew: by its identity, with its size and sector as they are now.
+    fn look_again(&self, run: &mut EraseRun, open: Open, target: &DiskTarget) -> anyhow::Result<Open> {
+        drop(open);
+        let device =
+            self.disks.open(target).context("the disk could not be opened again after the erase")?;
+        device.drop_caches().context("could not drop the kernel's cache after the erase")?;
+        run.looked_again(Ok(DiskSeen {
+            // It was found again under this identity, or it would not be open.
+            id: target.id.clone(),
+            size_bytes: device.size_bytes(),
+            logical_sector_bytes: device.sector_bytes(),
+            health: device.health(),
+        }));
+        Ok(Open { device, verifying: true })
+    }
+
+    fn read(&self, run: &mut EraseRun, open: &Open, span: Span) -> anyhow::Result<()> {
+        let mut buffer = AlignedBuffer::zeroed(usize::try_from(span.bytes).context("a span is too long")?);
+        let read = open.device.read_at(span.offset, buffer.bytes_mut());
+        self.meter.count_read(span.bytes);
+        if open.verifying {
+            self.meter.advance(span.bytes);
+        }
+        run.observed(span.offset, read.map(|()| buffer.bytes()).map_err(|error| error.to_string()));
+        Ok(())
+    }
+
+    /// What the device says of itself, in bytes of the disk: the console and the service know no other
+    /// unit.
+    fn show_progress(&self, run: &EraseRun, size_bytes: u64) {
+        if let Some(progress) = run.progress_65536() {
+            let share = u128::from(size_bytes) * u128::from(progress) / 65536;
+            self.meter.begin("erasing", size_bytes);
+            self.meter.advance(u64::try_from(share).unwrap_or(size_bytes));
         }
     }
 
@@ -111,22 +155,7 @@ impl Erase {
         device.drop_caches()
     }
 
-    fn execute(&self, device: &dyn BlockDevice, method: EraseMethod) -> anyhow::Result<Executed> {
-        if method == EraseMethod::Overwrite {
-            return self.overwrite(device);
-        }
-        let mut statuses = Vec::new();
-        for command in commands(method) {
-            device.start_erase(*command).with_context(|| format!("{command:?} failed"))?;
-            match device.erase_progress(*command).with_context(|| format!("{command:?} failed"))? {
-                CommandProgress::Done { status } => statuses.push(status),
-                other => bail!("this agent cannot wait for {command:?} yet: {other:?}"),
-            }
-        }
-        Ok(Executed { status: statuses.join("; "), bytes_written: 0 })
-    }
-
-    fn overwrite(&self, device: &dyn BlockDevice) -> anyhow::Result<Executed> {
+    fn overwrite(&self, device: &dyn BlockDevice) -> anyhow::Result<Overwritten> {
         let size = device.size_bytes();
         let zeros = AlignedBuffer::zeroed(WRITE_BYTES);
         let mut at = 0;
@@ -140,27 +169,14 @@ impl Erase {
             self.meter.advance(length as u64);
         }
         device.flush().context("could not flush after the overwrite")?;
-        Ok(Executed { status: "every write and the flush succeeded".to_owned(), bytes_written: at })
+        Ok(Overwritten { status: "every write and the flush succeeded".to_owned(), bytes_written: at })
     }
 }
 
-/// What the device answered.
-struct Executed {
-    status: String,
-    bytes_written: u64,
-}
-
-impl Executed {
-    fn report(self, target: &DiskTarget, device: &dyn BlockDevice) -> DeviceReport {
-        DeviceReport {
-            status: self.status,
-            // It was found again under this identity, or it would not be open.
-            id: target.id.clone(),
-            size_bytes: device.size_bytes(),
-            logical_sector_bytes: device.sector_bytes(),
-            bytes_written: self.bytes_written,
-        }
-    }
+fn prepare(device: &dyn BlockDevice, method: EraseMethod) -> Result<Prepared, String> {
+    device.prepare_erase().map_err(|error| error.to_string())?;
+    let estimates = commands(method).iter().map(|command| device.erase_estimate_seconds(*command));
+    Ok(Prepared { estimates_seconds: estimates.collect(), health: device.health() })
 }
 
 /// The proof in words.

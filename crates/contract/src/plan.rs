@@ -65,7 +65,7 @@ pub enum VerifyDepth {
     /// Nothing more.
     #[default]
     Sampling,
-    /// A tenth: two stretches in each of a thousand equal parts (NIST SP 800-88r1 section 4.7.2).
+    /// A tenth: two stretches in each of a thousand equal parts (NIST SP 800-88r1 section 4.7.3).
     TenPercent,
     /// Everything that is addressable.
     Full,
@@ -120,7 +120,7 @@ pub enum Step {
         /// Partition numbers, ordered.
         partitions: Vec<u32>,
     },
-    /// Put altered and missing immutable files back.
+    /// Put altered and missing immutable files back, and take foreign ones away.
     RepairFiles {
         /// On which disk.
         disk: DiskTarget,
@@ -128,6 +128,10 @@ pub enum Step {
         image: ImageId,
         /// Absolute paths, ordered.
         paths: Vec<String>,
+        /// Absolute paths of what the image does not have and what is taken away, ordered. A folder is
+        /// named together with everything in it, and goes only when it is empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        remove: Vec<String>,
     },
 }
 

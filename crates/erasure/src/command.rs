@@ -40,6 +40,18 @@ pub enum DeviceCommand {
     ScsiSanitize(SanitizeAction),
 }
 
+impl DeviceCommand {
+    /// Whether the device goes on with it after a reset or a power cut, and remembers how it ended
+    /// (sanitize commands do, whatever the interface).
+    #[must_use]
+    pub fn outlives_a_reset(self) -> bool {
+        match self {
+            Self::NvmeSanitize(_) | Self::AtaSanitize(_) | Self::ScsiSanitize(_) => true,
+            Self::NvmeFormat { .. } | Self::AtaSecurityErase { .. } => false,
+        }
+    }
+}
+
 /// What a device says of the last command of this kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandProgress {

@@ -1,5 +1,6 @@
 //! What a block that was read back looks like.
 
+use contract::plan::EraseMethod;
 use serde::{Deserialize, Serialize};
 
 /// What a block looks like.
@@ -14,6 +15,57 @@ pub enum Content {
     Noise,
     /// Anything else. Data, as long as nobody proves otherwise.
     Other,
+}
+
+/// Whether a block may look like this after a method, given that the tool asks for zeros wherever it can
+/// choose a pattern and lets sanitized blocks be deallocated. A read that fails is never expected then.
+///
+/// | method | leaves |
+/// |---|---|
+/// | overwrite by the tool, and sanitize by overwrite (the pattern is zeros) | zeros |
+/// | block erase, ATA SECURITY ERASE UNIT normal (ACS: zeros; flash: also FFh) | zeros or ones |
+/// | cryptographic erase, alone or before a block erase | zeros, ones or noise |
+/// | NVMe Format user data erase (the controller may do it by a cryptographic erase) | zeros, ones or noise |
+/// | ATA SECURITY ERASE UNIT enhanced (ACS: patterns of the vendor) | zeros, ones or noise |
+#[must_use]
+pub fn may_leave(method: EraseMethod, content: Content) -> bool {
+    match (method, content) {
+        (_, Content::Zeros) => true,
+        (_, Content::Other) => false,
+        (
+            EraseMethod::Overwrite
+            | EraseMethod::NvmeSanitizeOverwrite
+            | EraseMethod::AtaSanitizeOverwrite
+            | EraseMethod::ScsiSanitizeOverwrite,
+            Content::Ones | Content::Noise,
+        ) => false,
+        (
+            EraseMethod::NvmeSanitizeBlock
+            | EraseMethod::AtaSanitizeBlock
+            | EraseMethod::ScsiSanitizeBlock
+            | EraseMethod::AtaSecurityErase,
+            Content::Ones,
+        ) => true,
+        (
+            EraseMethod::NvmeSanitizeBlock
+            | EraseMethod::AtaSanitizeBlock
+            | EraseMethod::ScsiSanitizeBlock
+            | EraseMethod::AtaSecurityErase,
+            Content::Noise,
+        ) => false,
+        (
+            EraseMethod::NvmeFormatUserData
+            | EraseMethod::NvmeFormatCrypto
+            | EraseMethod::NvmeSanitizeCrypto
+            | EraseMethod::NvmeSanitizeCryptoBlock
+            | EraseMethod::AtaSanitizeCrypto
+            | EraseMethod::AtaSanitizeCryptoBlock
+            | EraseMethod::AtaSecurityEraseEnhanced
+            | EraseMethod::ScsiSanitizeCrypto
+            | EraseMethod::ScsiSanitizeCryptoBlock,
+            Content::Ones | Content::Noise,
+        ) => true,
+    }
 }
 
 /// The least length at which the count of byte values says anything, in bytes.

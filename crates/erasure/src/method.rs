@@ -2,24 +2,36 @@
 //!
 //! | disk | clear | purge |
 //! |---|---|---|
-//! | NVMe with Format, one namespace | Format SES 1 | Format SES 2 if the controller has it |
-//! | NVMe without Format, one namespace | overwrite | – |
-//! | ATA, SCSI, virtio | overwrite | – |
-//! | USB, removable, read-only, unknown | – | – |
+//! | NVMe, one namespace | Format SES 1, else sanitize, else overwrite | sanitize (crypto and block, block, crypto), else Format SES 2, else sanitize by overwrite |
+//! | ATA, flash | sanitize (block, crypto), else security erase, else overwrite | sanitize (crypto and block, block, crypto) |
+//! | ATA, magnetic | overwrite | sanitize (overwrite, crypto), else security erase, enhanced |
+//! | SCSI, flash | overwrite | sanitize (crypto and block, block, crypto) |
+//! | SCSI, magnetic | overwrite | sanitize (overwrite, crypto) |
+//! | virtio | overwrite | – |
+//! | USB, removable, read-only, RAID volume, one of several paths, unknown | – | – |
 //!
-//! Sources: NIST SP 800-88r1 Appendix A (tables: overwrite and Format SES 1 are clear,
-//! cryptographic erase by Format is purge), 800-88r2 section 3.1; NVM Express Base Specification,
-//! Format NVM and Identify Controller (OACS bit 1, FNA bits 0 to 2). The device's own sanitize
-//! commands are not used yet, so a purge of other media is refused rather than lowered.
+//! The rows with their sources are [`TABLE`]. A disk that does not say that it rotates counts as flash.
+
+mod obstacle;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use contract::decision::{Confidentiality, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
 use contract::id::DiskId;
-use contract::inventory::{DiskFacts, NvmeCapabilities, Transport};
+use contract::inventory::{
+    AtaCapabilities, Composition, DiskFacts, NvmeCapabilities, SanitizeCapabilities, SanitizeObstacle,
+    SanitizeState, Transport,
+};
 use contract::plan::EraseMethod;
 use contract::reading::Outcome;
+
+pub use self::obstacle::Obstacle;
+pub use self::table::{Medium, Row, TABLE, may_deliver};
+use crate::command::{DeviceCommand, SanitizeAction, commands};
 
 /// Why no method delivers the level on a disk. Nothing is written then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,77 +47,17 @@ pub struct CannotErase {
     pub remedy: &'static str,
 }
 
-/// What stands against sanitizing a disk.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Obstacle {
-    /// The kernel or the device refuses writes.
-    #[error("it is read-only")]
-    ReadOnly,
-    /// It can be taken out; whether it belongs to the machine is not known.
-    #[error("it is removable")]
-    Removable,
-    /// A bridge stands between us and the disk and may answer for it.
-    #[error("it is behind a USB bridge")]
-    UsbBridge,
-    /// How it is attached is not known, so nobody knows what a write does.
-    #[error("how it is attached is not known")]
-    UnknownTransport,
-    /// Its size or sector size makes no sense.
-    #[error("it says that it has {size_bytes} bytes in sectors of {logical_sector_bytes}")]
-    OddGeometry {
-        /// Its size in bytes.
-        size_bytes: u64,
-        /// Its sector size in bytes.
-        logical_sector_bytes: u32,
-    },
-    /// The controller's capabilities could not be read.
-    #[error("what its controller can do could not be read: {0}")]
-    CapabilitiesUnknown(String),
-    /// More than this namespace is on the subsystem, or nobody knows.
-    #[error("{0}")]
-    Namespaces(String),
-    /// The controller has no method of this level.
-    #[error("the controller has no cryptographic erase as part of a format")]
-    NoCryptoErase,
-    /// No method of ours delivers the level on this kind of disk.
-    #[error("an overwrite only clears, and other methods for this kind of disk are not built yet")]
-    OnlyOverwrite,
-}
-
 /// The method that delivers `level` on `disk`.
 ///
 /// # Errors
 /// [`CannotErase`] if none does. A level is never lowered.
 pub fn choose(disk: &DiskFacts, level: SanitizeLevel) -> Result<EraseMethod, CannotErase> {
-    let refuse = |why, remedy| CannotErase { disk: disk.id.clone(), level, why, remedy };
-    if disk.read_only {
-        return Err(refuse(Obstacle::ReadOnly, "replace and destroy it"));
-    }
-    if disk.removable {
-        return Err(refuse(Obstacle::Removable, "take it out if it is not part of the machine"));
-    }
-    let sector_bytes = disk.logical_sector_bytes;
-    let odd = !matches!(sector_bytes, 512 | 1024 | 2048 | 4096)
-        || disk.size_bytes == 0
-        || !disk.size_bytes.is_multiple_of(u64::from(sector_bytes));
-    if odd {
-        let why = Obstacle::OddGeometry { size_bytes: disk.size_bytes, logical_sector_bytes: sector_bytes };
-        return Err(refuse(why, "look at the disk; replace it if it stays so"));
-    }
-    match disk.transport {
-        Transport::Usb => Err(refuse(Obstacle::UsbBridge, "attach the disk directly, or take it out")),
-        Transport::Other => {
-            Err(refuse(Obstacle::UnknownTransport, "take it out, or sanitize it by other means"))
-        }
-        Transport::Nvme => nvme(disk, level).map_err(|(why, remedy)| refuse(why, remedy)),
-        Transport::Ata | Transport::Scsi | Transport::Virtio => match level {
-            SanitizeLevel::Clear => Ok(EraseMethod::Overwrite),
-            SanitizeLevel::Purge => Err(refuse(
-                Obstacle::OnlyOverwrite,
-                "set the policy's level to clear, or take the disk out and destroy it",
-            )),
-        },
-    }
+    method_for(disk, level).map_err(|why| CannotErase {
+        disk: disk.id.clone(),
+        level,
+        remedy: why.remedy(),
+        why,
+    })
 }
 
 /// How each disk of a machine can be sanitized as a decision demands, or why it cannot, in words.
@@ -127,40 +79,145 @@ pub fn choose_for(
     disks.iter().map(|disk| (disk.id.clone(), method(disk))).collect()
 }
 
-fn nvme(disk: &DiskFacts, level: SanitizeLevel) -> Result<EraseMethod, (Obstacle, &'static str)> {
-    let capabilities = match &disk.nvme {
-        Outcome::Value(capabilities) => capabilities,
-        Outcome::Absent => {
-            return Err((
-                Obstacle::CapabilitiesUnknown("not reported".to_owned()),
-                "look again from the ramdisk",
-            ));
-        }
-        Outcome::Unreadable(why) => {
-            return Err((Obstacle::CapabilitiesUnknown(why.clone()), "look again from the ramdisk"));
+/// How long the device says that a method takes, in seconds, all its commands together; none where it
+/// does not say of one of them, and for an overwrite by the agent.
+#[must_use]
+pub fn estimate_seconds(disk: &DiskFacts, method: EraseMethod) -> Option<u32> {
+    let seconds = |action| {
+        let sanitize = disk.sanitize.value()?;
+        match action {
+            SanitizeAction::Block => sanitize.block_estimate_seconds,
+            SanitizeAction::Crypto => sanitize.crypto_estimate_seconds,
+            SanitizeAction::Overwrite => sanitize.overwrite_estimate_seconds,
         }
     };
-    one_namespace(capabilities)?;
-    match (level, capabilities.format) {
-        (SanitizeLevel::Clear, true) => Ok(EraseMethod::NvmeFormatUserData),
-        (SanitizeLevel::Clear, false) => Ok(EraseMethod::Overwrite),
-        (SanitizeLevel::Purge, true) if capabilities.crypto_erase => Ok(EraseMethod::NvmeFormatCrypto),
-        (SanitizeLevel::Purge, true) => Err((
-            Obstacle::NoCryptoErase,
-            "set the policy's level to clear, or take the disk out and destroy it",
-        )),
-        (SanitizeLevel::Purge, false) => Err((
-            Obstacle::OnlyOverwrite,
-            "set the policy's level to clear, or take the disk out and destroy it",
-        )),
+    let commands = commands(method);
+    if commands.is_empty() {
+        return None;
+    }
+    commands.iter().try_fold(0_u32, |sum, command| {
+        let one = match command {
+            DeviceCommand::NvmeFormat { .. } => None,
+            DeviceCommand::NvmeSanitize(action)
+            | DeviceCommand::AtaSanitize(action)
+            | DeviceCommand::ScsiSanitize(action) => seconds(*action),
+            DeviceCommand::AtaSecurityErase { enhanced } => disk.ata.value().and_then(|ata| {
+                let minutes =
+                    if *enhanced { ata.enhanced_estimate_minutes } else { ata.erase_estimate_minutes };
+                minutes.map(|minutes| minutes.saturating_mul(60))
+            }),
+        };
+        one.map(|one| sum.saturating_add(one))
+    })
+}
+
+fn method_for(disk: &DiskFacts, level: SanitizeLevel) -> Result<EraseMethod, Obstacle> {
+    against_the_disk(disk)?;
+    let medium = Medium::of(disk).ok_or(Obstacle::UnknownTransport)?;
+    let mut first = None;
+    for row in rows(disk, medium, level) {
+        match against_the_method(disk, row.method) {
+            Ok(()) => return Ok(row.method),
+            // That a better method does not exist explains less than what stands against one that does.
+            Err(Obstacle::Unsupported(_)) => {}
+            Err(obstacle) => first = first.or(Some(obstacle)),
+        }
+    }
+    Err(first.unwrap_or(Obstacle::NoPurge))
+}
+
+/// The rows to try, best first. A disk whose sanitize is running or failed takes nothing but a
+/// sanitize, so a clear is done by what purges it.
+fn rows(disk: &DiskFacts, medium: Medium, level: SanitizeLevel) -> impl Iterator<Item = &'static Row> {
+    let of_level = move |wanted: SanitizeLevel| {
+        TABLE.iter().filter(move |row| row.medium == medium && row.level == wanted)
+    };
+    let stuck = sanitize_state(disk).is_some_and(|state| {
+        matches!(state, SanitizeState::Running { .. } | SanitizeState::Failed)
+    });
+    let stronger = (stuck && level == SanitizeLevel::Clear).then(|| of_level(SanitizeLevel::Purge));
+    of_level(level).chain(stronger.into_iter().flatten())
+}
+
+fn sanitize_state(disk: &DiskFacts) -> Option<SanitizeState> {
+    disk.sanitize.value().map(|sanitize| sanitize.state)
+}
+
+/// What stands against every method.
+fn against_the_disk(disk: &DiskFacts) -> Result<(), Obstacle> {
+    if disk.read_only {
+        return Err(Obstacle::ReadOnly);
+    }
+    if disk.removable {
+        return Err(Obstacle::Removable);
+    }
+    match disk.composition {
+        Composition::Single => {}
+        Composition::RaidVolume => return Err(Obstacle::RaidVolume),
+        Composition::MultipathMember => return Err(Obstacle::MultipathMember),
+    }
+    let sector_bytes = disk.logical_sector_bytes;
+    let odd = !matches!(sector_bytes, 512 | 1024 | 2048 | 4096)
+        || disk.size_bytes == 0
+        || !disk.size_bytes.is_multiple_of(u64::from(sector_bytes));
+    if odd {
+        return Err(Obstacle::OddGeometry {
+            size_bytes: disk.size_bytes,
+            logical_sector_bytes: sector_bytes,
+        });
+    }
+    match disk.transport {
+        Transport::Usb => Err(Obstacle::UsbBridge),
+        Transport::Other => Err(Obstacle::UnknownTransport),
+        Transport::Nvme => {
+            one_namespace(known(&disk.nvme)?)?;
+            not_write_protected(disk)
+        }
+        Transport::Ata => against_ata(known(&disk.ata)?),
+        Transport::Scsi | Transport::Virtio => Ok(()),
     }
 }
 
-/// With several namespaces a format may reach more than the plan names (FNA bits 0 and 1), or data may
-/// lie in one that is not attached and that nobody sees. Only one namespace is a disk that we know.
-fn one_namespace(capabilities: &NvmeCapabilities) -> Result<(), (Obstacle, &'static str)> {
+fn known<T>(outcome: &Outcome<T>) -> Result<&T, Obstacle> {
+    match outcome {
+        Outcome::Value(value) => Ok(value),
+        Outcome::Absent => Err(Obstacle::CapabilitiesUnknown("not reported".to_owned())),
+        Outcome::Unreadable(why) => Err(Obstacle::CapabilitiesUnknown(why.clone())),
+    }
+}
+
+fn not_write_protected(disk: &DiskFacts) -> Result<(), Obstacle> {
+    let protected = SanitizeObstacle::NamespaceWriteProtected;
+    match disk.sanitize.value() {
+        Some(sanitize) if sanitize.obstacles.contains(&protected) => Err(Obstacle::Sanitize(protected)),
+        _ => Ok(()),
+    }
+}
+
+/// A password alone is no obstacle: an erase of ours that was cut off leaves one, and the run removes
+/// it before anything else, or ends there if it is somebody else's.
+fn against_ata(ata: &AtaCapabilities) -> Result<(), Obstacle> {
+    match &ata.hidden_bytes {
+        Outcome::Value(0) | Outcome::Absent => {}
+        Outcome::Value(bytes) => return Err(Obstacle::HiddenBytes(*bytes)),
+        Outcome::Unreadable(why) => return Err(Obstacle::HiddenBytesUnknown(why.clone())),
+    }
+    let password = ata.security_enabled || ata.security_locked;
+    if password && ata.security_frozen {
+        return Err(Obstacle::SecurityLocked("a password is set and it is frozen"));
+    }
+    if password && ata.security_count_expired {
+        return Err(Obstacle::SecurityLocked("too many wrong passwords were tried"));
+    }
+    Ok(())
+}
+
+/// With several namespaces a format may reach more than the plan names (FNA bits 0 and 1), a sanitize
+/// always does, and data may lie in one that is not attached and that nobody sees. Only one namespace
+/// is a disk that we know.
+fn one_namespace(capabilities: &NvmeCapabilities) -> Result<(), Obstacle> {
     let covers_all = capabilities.format_covers_all_namespaces || capabilities.erase_covers_all_namespaces;
-    let why = match &capabilities.namespaces {
+    Err(Obstacle::Namespaces(match &capabilities.namespaces {
         Outcome::Value(1) => return Ok(()),
         Outcome::Value(count) if covers_all => {
             format!("the controller has {count} namespaces and a format would erase all of them")
@@ -172,94 +229,78 @@ fn one_namespace(capabilities: &NvmeCapabilities) -> Result<(), (Obstacle, &'sta
         Outcome::Unreadable(why) => {
             format!("how many namespaces the controller has could not be read: {why}")
         }
+    }))
+}
+
+/// What stands against one method: a command that the device has not, or would refuse now.
+fn against_the_method(disk: &DiskFacts, method: EraseMethod) -> Result<(), Obstacle> {
+    let commands = commands(method);
+    if commands.is_empty() {
+        return idle(disk);
+    }
+    commands.iter().try_for_each(|command| match command {
+        DeviceCommand::NvmeFormat { crypto } => {
+            let nvme = known(&disk.nvme)?;
+            supported(nvme.format, "Format NVM")?;
+            supported(!crypto || nvme.crypto_erase, "cryptographic erase as part of a format")?;
+            idle(disk)
+        }
+        DeviceCommand::NvmeSanitize(action)
+        | DeviceCommand::AtaSanitize(action)
+        | DeviceCommand::ScsiSanitize(action) => can_sanitize(&disk.sanitize, *action),
+        DeviceCommand::AtaSecurityErase { enhanced } => {
+            let ata = known(&disk.ata)?;
+            supported(ata.security_supported, "ATA security")?;
+            supported(!enhanced || ata.enhanced_erase, "enhanced security erase")?;
+            if ata.security_frozen {
+                return Err(Obstacle::SecurityFrozen);
+            }
+            if ata.security_count_expired {
+                return Err(Obstacle::SecurityLocked("too many wrong passwords were tried"));
+            }
+            idle(disk)
+        }
+    })
+}
+
+fn supported(yes: bool, what: &'static str) -> Result<(), Obstacle> {
+    if yes { Ok(()) } else { Err(Obstacle::Unsupported(what)) }
+}
+
+/// While a sanitize runs, and after one failed, a device takes no other command.
+fn idle(disk: &DiskFacts) -> Result<(), Obstacle> {
+    match sanitize_state(disk) {
+        Some(SanitizeState::Running { .. }) => Err(Obstacle::SanitizeRunning),
+        Some(SanitizeState::Failed) => Err(Obstacle::SanitizeFailed),
+        Some(SanitizeState::Never | SanitizeState::Done { .. }) | None => Ok(()),
+    }
+}
+
+/// A sanitize that is running already is no obstacle: the run waits for its end and starts its own.
+fn can_sanitize(
+    capabilities: &Outcome<SanitizeCapabilities>,
+    action: SanitizeAction,
+) -> Result<(), Obstacle> {
+    let sanitize = match capabilities {
+        Outcome::Absent => return Err(Obstacle::Unsupported("sanitize command")),
+        other => known(other)?,
     };
-    Err((
-        Obstacle::Namespaces(why),
-        "leave one namespace on the controller, or sanitize the whole subsystem by hand",
-    ))
+    match action {
+        SanitizeAction::Block => supported(sanitize.block, "sanitize by block erase")?,
+        SanitizeAction::Crypto => supported(sanitize.crypto, "sanitize by cryptographic erase")?,
+        SanitizeAction::Overwrite => supported(sanitize.overwrite, "sanitize by overwrite")?,
+    }
+    let running = matches!(sanitize.state, SanitizeState::Running { .. });
+    let waited_for = |obstacle: &SanitizeObstacle| running && *obstacle == SanitizeObstacle::SanitizeRunning;
+    match sanitize.obstacles.iter().find(|obstacle| !waited_for(obstacle)) {
+        Some(obstacle) => Err(Obstacle::Sanitize(*obstacle)),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn level_name(level: SanitizeLevel) -> &'static str {
     match level {
         SanitizeLevel::Clear => "clear",
         SanitizeLevel::Purge => "purge",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use contract::inventory::Composition;
-
-    fn disk(transport: Transport) -> DiskFacts {
-        DiskFacts {
-            id: "disk-1".parse().unwrap(),
-            kernel_name: "x".to_owned(),
-            transport,
-            model: Outcome::Absent,
-            serial: Outcome::Absent,
-            firmware_revision: Outcome::Absent,
-            size_bytes: 1 << 30,
-            logical_sector_bytes: 512,
-            rotational: Outcome::Absent,
-            read_only: false,
-            removable: false,
-            nvme: Outcome::Absent,
-            ata: Outcome::Absent,
-            sanitize: Outcome::Absent,
-            composition: Composition::Single,
-        }
-    }
-
-    fn nvme_disk(format: bool, crypto_erase: bool, namespaces: Outcome<u32>) -> DiskFacts {
-        let capabilities = NvmeCapabilities {
-            format,
-            format_covers_all_namespaces: false,
-            erase_covers_all_namespaces: true,
-            crypto_erase,
-            namespaces,
-        };
-        DiskFacts { nvme: Outcome::Value(capabilities), ..disk(Transport::Nvme) }
-    }
-
-    #[test]
-    fn the_table() {
-        let one = || Outcome::Value(1);
-        let broken = || Outcome::Unreadable("EIO".to_owned());
-        let unread = DiskFacts { nvme: Outcome::Unreadable("EIO".to_owned()), ..disk(Transport::Nvme) };
-        let cases = [
-            (nvme_disk(true, true, one()), "NvmeFormatUserData", "NvmeFormatCrypto"),
-            (nvme_disk(true, false, one()), "NvmeFormatUserData", "no cryptographic erase"),
-            (nvme_disk(false, true, one()), "Overwrite", "only clears"),
-            (nvme_disk(true, true, Outcome::Value(2)), "would erase all of them", "would erase all of them"),
-            (nvme_disk(true, true, Outcome::Value(0)), "0 namespaces", "0 namespaces"),
-            (nvme_disk(true, true, Outcome::Absent), "not reported", "not reported"),
-            (nvme_disk(false, false, broken()), "could not be read: EIO", "could not be read: EIO"),
-            (disk(Transport::Nvme), "not reported", "not reported"),
-            (unread, "could not be read: EIO", "could not be read: EIO"),
-            (disk(Transport::Virtio), "Overwrite", "only clears"),
-            (disk(Transport::Scsi), "Overwrite", "only clears"),
-            (disk(Transport::Ata), "Overwrite", "only clears"),
-            (disk(Transport::Usb), "USB bridge", "USB bridge"),
-            (disk(Transport::Other), "not known", "not known"),
-            (DiskFacts { read_only: true, ..disk(Transport::Ata) }, "read-only", "read-only"),
-            (DiskFacts { removable: true, ..disk(Transport::Ata) }, "removable", "removable"),
-            (DiskFacts { size_bytes: 0, ..disk(Transport::Ata) }, "0 bytes", "0 bytes"),
-            (DiskFacts { size_bytes: 1000, ..disk(Transport::Ata) }, "1000 bytes", "1000 bytes"),
-            (
-                DiskFacts { logical_sector_bytes: 520, ..disk(Transport::Scsi) },
-                "sectors of 520",
-                "sectors of 520",
-            ),
-        ];
-        for (disk, clear, purge) in cases {
-            for (level, expected) in [(SanitizeLevel::Clear, clear), (SanitizeLevel::Purge, purge)] {
-                let chosen = match choose(&disk, level) {
-                    Ok(method) => format!("{method:?}"),
-                    Err(error) => error.to_string(),
-                };
-                assert!(chosen.contains(expected), "{disk:?} {level:?}: {chosen}, not {expected}");
-            }
-        }
     }
 }

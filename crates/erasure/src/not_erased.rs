@@ -24,9 +24,34 @@ pub enum NotErased {
         /// Where.
         offset: u64,
     },
+    /// The disk could not be made ready; nothing was written.
+    #[error("the disk could not be made ready for the erase: {0}")]
+    NotPrepared(String),
     /// The device did not say that it was done.
     #[error("the device did not complete the erase: {0}")]
     Device(String),
+    /// The device did not say how far it is, several times in a row.
+    #[error("the device does not say how far the erase is: {0}; look again, and destroy it if it stays so")]
+    ProgressUnreadable(String),
+    /// The device stands still.
+    #[error(
+        "the device has made no progress for {seconds} seconds{at}; destroy it if it does not go on after a power cycle"
+    )]
+    NoProgress {
+        /// For how long.
+        seconds: u64,
+        /// Where it stands, in words.
+        at: String,
+    },
+    /// The device goes on without end.
+    #[error("the device has been at it for {seconds} seconds; destroy it")]
+    Endless {
+        /// For how long.
+        seconds: u64,
+    },
+    /// The disk could not be found or opened again afterwards.
+    #[error("the disk could not be looked at again after the erase: {0}")]
+    NotFoundAgain(String),
     /// Less was overwritten than the disk has.
     #[error("{written} of {size} bytes were overwritten")]
     NotAllWritten {

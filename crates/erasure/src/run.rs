@@ -1,81 +1,54 @@
-//! One erase, from the first marker to the last block read back.
+//! One erase, from the first look to the last block read back.
 //!
 //! ```text
-//!            WriteMarkers ─► ReadBefore ─► Execute ─► ReadBack ─► Finished
-//!                 │              │            │           │
-//!                 └──────────────┴─ anything unexpected ──┴──► Finished (not erased)
+//!  Prepare ─► Settle ──────────► WriteMarkers ─► ReadBefore ─► Start ─► Poll ─┐
+//!               │                     ▲                          ▲            │ more commands
+//!               └─► Start, Poll ──────┘                          └────────────┤
+//!                  (to get out of a failed sanitize)     Overwrite ──────► LookAgain ─► ReadBack ─► Done
+//!
+//!  anything unexpected, anywhere ─► Failed (not erased)
 //! ```
 //!
-//! The run does no input or output. Whoever drives it asks [`EraseRun::next`], does exactly that with
-//! direct reads and writes (no page cache), and hands in what the device answered. Only a run in which
-//! the device said that it was done *and* every block read back is as the method must leave it ends
-//! in [`Erased`]. Dropping a run, or handing in anything out of order, never does.
+//! The run does no input or output and has no clock. Whoever drives it asks [`EraseRun::next`], does
+//! exactly that with direct reads and writes (no page cache), and hands in what the device answered
+//! and, where time matters, a monotonic time. Only a run in which the device said that it was done
+//! *and* every block read back is as the method must leave it ends in [`Erased`]. Dropping a run, or
+//! handing in anything out of order, never does.
 //!
+//! - `Settle` asks a device with sanitize commands whether one is running, from before a power cut for
+//!   one. It is waited for and proves nothing. After one that failed the device takes nothing but
+//!   another one, so one is given, and proves nothing either.
 //! - `ReadBefore` proves that the markers are on the disk, so that their absence afterwards means
-//!   something, and for formats notes what the samples held, so that a device that did nothing shows.
-//! - After an overwrite every byte that is read back must be zero.
-//! - After a format every block must be zeros, ones or noise, and none may be as it was before,
-//!   unless it was already zeros or ones.
+//!   something, and notes what the samples held, so that a device that did nothing shows.
+//! - `Poll` ends in "not erased" where the device stands still, answers nothing, or goes on without
+//!   end. What it says of its progress is never believed: a device that is "done" at once is judged by
+//!   what is read back.
+//! - After an overwrite every byte that is read back must be zero; what other methods may leave is
+//!   [`crate::content::may_leave`]. No block may be as it was before, unless it was already zeros or
+//!   ones.
 
-use std::collections::{BTreeMap, VecDeque};
+mod proof;
+mod reading;
+mod task;
+mod watch;
 
-use contract::decision::SanitizeLevel;
-use contract::id::{Digest, DiskId, UnixMillis};
-use contract::plan::{DiskTarget, EraseMethod};
+use std::collections::BTreeMap;
 
-use crate::content::{Content, look};
+use contract::id::Digest;
+use contract::plan::EraseMethod;
+use contract::reading::Outcome;
+
+use self::reading::Reading;
+pub use self::task::{DiskSeen, EraseTask, Next, Overwritten, Prepared};
+use self::watch::Watch;
+use crate::command::{CommandProgress, DeviceCommand, commands};
 use crate::markers::{marker, marker_positions};
+use crate::method::may_deliver;
 pub use crate::not_erased::NotErased;
-use crate::record::{ContentCounts, EraseRecord, exclusions};
-use crate::sample::{BLOCK_BYTES, Span, edges, found_with_95_percent_ppm, positions};
-
-/// What to erase, how, and how to prove it: one erase step of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EraseTask {
-    /// Which disk.
-    pub disk: DiskTarget,
-    /// How.
-    pub method: EraseMethod,
-    /// To which level.
-    pub level: SanitizeLevel,
-    /// Seed of positions and markers.
-    pub seed: Digest,
-    /// How many blocks are read back, besides markers and both ends.
-    pub samples: u32,
-}
-
-/// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// Write these markers (content from [`EraseRun::marker`]) and flush the device, then call
-    /// [`EraseRun::markers_written`].
-    WriteMarkers {
-        /// Where, in bytes from the start.
-        offsets: Vec<u64>,
-    },
-    /// Read this span directly from the device and call [`EraseRun::observed`].
-    Read(Span),
-    /// Erase with this method, wait for its end, flush, look at the disk again, then call
-    /// [`EraseRun::executed`].
-    Execute(EraseMethod),
-    /// Nothing; call [`EraseRun::finish`].
-    Finished,
-}
-
-/// What the device answered to the erase, and what the disk is like afterwards.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceReport {
-    /// The device's completion status in words, such as `NVMe status 0x0`, for the record.
-    pub status: String,
-    /// Who the disk says it is now.
-    pub id: DiskId,
-    /// Its size in bytes now.
-    pub size_bytes: u64,
-    /// Its sector size in bytes now.
-    pub logical_sector_bytes: u32,
-    /// For an overwrite, how many bytes were written; for other methods 0.
-    pub bytes_written: u64,
-}
+use crate::record::{
+    CommandPurpose, CommandRecord, ContentCounts, EraseRecord, HEALTH_READINGS_MAX, HealthReading,
+};
+use crate::sample::{BLOCK_BYTES, positions};
 
 /// The proof that a disk is erased: the device said so, and what was read back agrees. Made only by
 /// [`EraseRun::finish`].
@@ -107,10 +80,17 @@ impl Erased {
 
 #[derive(Debug)]
 enum State {
+    Prepare,
+    /// The command under watch is the first of the method; it may be none of ours.
+    Settle(Watch),
     WriteMarkers,
-    ReadBefore(VecDeque<Span>),
-    Execute,
-    ReadBack(VecDeque<Span>),
+    ReadBefore(Reading),
+    /// The command with this index is to be given.
+    Start(usize, CommandPurpose),
+    Poll(usize, Watch),
+    Overwrite,
+    LookAgain,
+    ReadBack(Reading),
     Done,
     Failed(NotErased),
 }
@@ -123,9 +103,13 @@ pub struct EraseRun {
     markers: Vec<u64>,
     samples: Vec<u64>,
     state: State,
-    /// What the samples held before a format: digest, and whether they were already blank.
+    estimates_seconds: Vec<Option<u32>>,
+    /// What the samples held before: digest, and whether they were already blank.
     before: BTreeMap<u64, (Digest, bool)>,
-    device_status: String,
+    statuses: Vec<String>,
+    command_records: Vec<CommandRecord>,
+    health_before: Outcome<Vec<HealthReading>>,
+    health_after: Outcome<Vec<HealthReading>>,
     found: ContentCounts,
     bytes_read_back: u64,
 }
@@ -144,8 +128,8 @@ impl EraseRun {
         if task.disk.size_bytes < BLOCK_BYTES {
             return Err(refuse("it is smaller than one block"));
         }
-        if task.level == SanitizeLevel::Purge && task.method != EraseMethod::NvmeFormatCrypto {
-            return Err(refuse("the method does not deliver a purge"));
+        if !may_deliver(task.method, task.level) {
+            return Err(refuse("the method does not deliver the level"));
         }
         let markers = marker_positions(task.seed, task.disk.size_bytes);
         let samples = positions(task.seed, task.disk.size_bytes, task.samples);
@@ -153,22 +137,40 @@ impl EraseRun {
             task,
             markers,
             samples,
-            state: State::WriteMarkers,
+            state: State::Prepare,
+            estimates_seconds: Vec::new(),
             before: BTreeMap::new(),
-            device_status: String::new(),
+            statuses: Vec::new(),
+            command_records: Vec::new(),
+            health_before: Outcome::Absent,
+            health_after: Outcome::Absent,
             found: ContentCounts::default(),
             bytes_read_back: 0,
         })
+    }
+
+    fn command(&self, index: usize) -> Option<DeviceCommand> {
+        commands(self.task.method).get(index).copied()
+    }
+
+    fn estimate_seconds(&self, index: usize) -> Option<u32> {
+        self.estimates_seconds.get(index).copied().flatten()
     }
 
     /// What to do next.
     #[must_use]
     pub fn next(&self) -> Next {
         match &self.state {
+            State::Prepare => Next::Prepare,
+            State::Settle(watch) | State::Poll(_, watch) => {
+                Next::Poll { command: watch.command(), after_millis: watch.pause_millis() }
+            }
             State::WriteMarkers => Next::WriteMarkers { offsets: self.markers.clone() },
-            State::Execute => Next::Execute(self.task.method),
-            State::ReadBefore(spans) | State::ReadBack(spans) => {
-                spans.front().map_or(Next::Finished, |span| Next::Read(*span))
+            State::Start(index, _) => self.command(*index).map_or(Next::Finished, Next::Command),
+            State::Overwrite => Next::Overwrite,
+            State::LookAgain => Next::LookAgain,
+            State::ReadBefore(reading) | State::ReadBack(reading) => {
+                reading.front().map_or(Next::Finished, Next::Read)
             }
             State::Done | State::Failed(_) => Next::Finished,
         }
@@ -184,189 +186,218 @@ impl EraseRun {
     #[must_use]
     pub fn bytes_to_read(&self) -> u64 {
         match &self.state {
-            State::ReadBefore(spans) | State::ReadBack(spans) => spans.iter().map(|span| span.bytes).sum(),
-            State::WriteMarkers | State::Execute | State::Done | State::Failed(_) => 0,
+            State::ReadBefore(reading) | State::ReadBack(reading) => reading.bytes(),
+            _ => 0,
         }
+    }
+
+    /// How far the device says that it is with the command under way, in parts of 65536, for people.
+    #[must_use]
+    pub fn progress_65536(&self) -> Option<u16> {
+        match &self.state {
+            State::Settle(watch) | State::Poll(_, watch) => watch.progress_65536(),
+            _ => None,
+        }
+    }
+
+    /// The device was made ready, or could not be. `now_millis` is of any clock that never goes back.
+    pub fn prepared(&mut self, now_millis: u64, result: Result<Prepared, String>) {
+        self.step(|run, state| match (state, result) {
+            (State::Prepare, Ok(prepared)) => {
+                run.estimates_seconds = prepared.estimates_seconds;
+                run.health_before = bounded(prepared.health);
+                Ok(match run.command(0) {
+                    Some(first) if first.outlives_a_reset() => {
+                        let estimate = run.estimate_seconds(0);
+                        State::Settle(Watch::new(first, CommandPurpose::FoundRunning, estimate, now_millis))
+                    }
+                    _ => State::WriteMarkers,
+                })
+            }
+            (State::Prepare, Err(why)) => Err(NotErased::NotPrepared(why)),
+            _ => Err(NotErased::OutOfOrder("a device was made ready when none was to be")),
+        });
     }
 
     /// The markers were written and flushed, or could not be.
     pub fn markers_written(&mut self, result: Result<(), String>) {
-        self.state = match (&self.state, result) {
-            (State::Failed(_), _) => return,
+        self.step(|run, state| match (state, result) {
             (State::WriteMarkers, Ok(())) => {
-                let mut offsets = self.markers.clone();
-                if self.task.method != EraseMethod::Overwrite {
-                    offsets.extend(&self.samples);
+                let mut offsets = run.markers.clone();
+                if run.task.method != EraseMethod::Overwrite {
+                    offsets.extend(&run.samples);
                 }
-                State::ReadBefore(blocks(offsets))
+                Ok(State::ReadBefore(Reading::blocks(offsets)))
             }
-            (State::WriteMarkers, Err(why)) => State::Failed(NotErased::MarkersNotWritten(why)),
-            _ => State::Failed(NotErased::OutOfOrder("markers were written when none were asked for")),
-        };
+            (State::WriteMarkers, Err(why)) => Err(NotErased::MarkersNotWritten(why)),
+            _ => Err(NotErased::OutOfOrder("markers were written when none were asked for")),
+        });
     }
 
-    /// What the device answered to the erase.
-    pub fn executed(&mut self, result: Result<DeviceReport, String>) {
-        self.state = match (&self.state, result) {
-            (State::Failed(_), _) => return,
-            (State::Execute, Ok(report)) => match self.check_report(&report) {
-                Ok(()) => {
-                    self.device_status = report.status;
-                    State::ReadBack(self.read_back_spans())
-                }
-                Err(why) => State::Failed(why),
-            },
-            (State::Execute, Err(why)) => State::Failed(NotErased::Device(why)),
-            _ => State::Failed(NotErased::OutOfOrder("an erase was executed when none was asked for")),
+    /// The device took the command, or did not.
+    pub fn command_given(&mut self, now_millis: u64, result: Result<(), String>) {
+        self.step(|run, state| match (state, result) {
+            (State::Start(index, purpose), Ok(())) => {
+                let Some(command) = run.command(index) else {
+                    return Err(NotErased::OutOfOrder("a command was given that there is not"));
+                };
+                let estimate = run.estimate_seconds(index);
+                Ok(State::Poll(index, Watch::new(command, purpose, estimate, now_millis)))
+            }
+            (State::Start(..), Err(why)) => Err(NotErased::Device(why)),
+            _ => Err(NotErased::OutOfOrder("a command was given when none was asked for")),
+        });
+    }
+
+    /// What the device says of the command under way.
+    pub fn polled(&mut self, now_millis: u64, result: Result<CommandProgress, String>) {
+        self.step(|run, state| match (state, result) {
+            (State::Settle(mut watch), Ok(CommandProgress::Running { progress_65536 })) => {
+                watch.running(now_millis, progress_65536)?;
+                Ok(State::Settle(watch))
+            }
+            (State::Settle(mut watch), Err(why)) => {
+                watch.unanswered(now_millis, why)?;
+                Ok(State::Settle(watch))
+            }
+            (State::Settle(watch), Ok(ended)) => Ok(run.settled(watch, now_millis, ended)),
+            (State::Poll(index, mut watch), Ok(CommandProgress::Running { progress_65536 })) => {
+                watch.running(now_millis, progress_65536)?;
+                Ok(State::Poll(index, watch))
+            }
+            (State::Poll(index, mut watch), Err(why)) => {
+                watch.unanswered(now_millis, why)?;
+                Ok(State::Poll(index, watch))
+            }
+            (State::Poll(index, watch), Ok(CommandProgress::Done { status })) => {
+                Ok(run.completed(index, watch, now_millis, status))
+            }
+            (State::Poll(_, watch), Ok(CommandProgress::Failed { status })) => {
+                Err(NotErased::Device(format!("{:?}: {status}", watch.command())))
+            }
+            (State::Poll(_, watch), Ok(CommandProgress::Never { status })) => {
+                Err(NotErased::Device(format!("{:?} was never begun: {status}", watch.command())))
+            }
+            _ => Err(NotErased::OutOfOrder("a device was asked for progress when none was under way")),
+        });
+    }
+
+    /// Nothing runs any more.
+    fn settled(&mut self, watch: Watch, now_millis: u64, ended: CommandProgress) -> State {
+        let (status, failed) = match ended {
+            CommandProgress::Failed { status } => (status, true),
+            CommandProgress::Done { status } | CommandProgress::Never { status } => (status, false),
+            CommandProgress::Running { .. } => return State::Settle(watch),
         };
+        if watch.was_running() || failed {
+            self.command_records.push(watch.ended(now_millis, status));
+        }
+        if failed { State::Start(0, CommandPurpose::Recover) } else { State::WriteMarkers }
+    }
+
+    fn completed(&mut self, index: usize, watch: Watch, now_millis: u64, status: String) -> State {
+        let purpose = watch.purpose();
+        self.command_records.push(watch.ended(now_millis, status.clone()));
+        if purpose != CommandPurpose::Erase {
+            return State::WriteMarkers;
+        }
+        self.statuses.push(status);
+        match self.command(index + 1) {
+            Some(_) => State::Start(index + 1, CommandPurpose::Erase),
+            None => State::LookAgain,
+        }
+    }
+
+    /// Zeros were written to every byte and flushed, or could not be.
+    pub fn overwritten(&mut self, result: Result<Overwritten, String>) {
+        self.step(|run, state| match (state, result) {
+            (State::Overwrite, Ok(done)) => {
+                let size = run.task.disk.size_bytes;
+                if done.bytes_written != size {
+                    return Err(NotErased::NotAllWritten { written: done.bytes_written, size });
+                }
+                run.statuses.push(done.status);
+                Ok(State::LookAgain)
+            }
+            (State::Overwrite, Err(why)) => Err(NotErased::Device(why)),
+            _ => Err(NotErased::OutOfOrder("a disk was overwritten when that was not asked for")),
+        });
+    }
+
+    /// The disk was found and opened again after the last command, or could not be.
+    pub fn looked_again(&mut self, result: Result<DiskSeen, String>) {
+        self.step(|run, state| match (state, result) {
+            (State::LookAgain, Ok(seen)) => {
+                run.same_disk(&seen)?;
+                run.health_after = bounded(seen.health);
+                let mut offsets = run.markers.clone();
+                offsets.extend(&run.samples);
+                let task = &run.task;
+                Ok(State::ReadBack(Reading::back(offsets, task.seed, task.disk.size_bytes, task.depth)))
+            }
+            (State::LookAgain, Err(why)) => Err(NotErased::NotFoundAgain(why)),
+            _ => Err(NotErased::OutOfOrder("a disk was looked at again when that was not asked for")),
+        });
     }
 
     /// What reading the span that was asked for gave.
     pub fn observed(&mut self, offset: u64, result: Result<&[u8], String>) {
-        let (span, before) = match &mut self.state {
-            State::Failed(_) => return,
-            State::ReadBefore(spans) => (spans.pop_front(), true),
-            State::ReadBack(spans) => (spans.pop_front(), false),
-            State::WriteMarkers | State::Execute | State::Done => (None, false),
-        };
-        let Some(span) = span.filter(|span| span.offset == offset) else {
-            self.state = State::Failed(NotErased::OutOfOrder("a span was read that was not asked for"));
-            return;
-        };
-        let checked = match result {
-            Err(why) => Err(NotErased::NotReadable { offset, why }),
-            Ok(bytes) if bytes.len() as u64 != span.bytes => {
-                Err(NotErased::ShortRead { offset, got: bytes.len() as u64, wanted: span.bytes })
+        self.step(|run, state| {
+            let (reading, before) = match &state {
+                State::ReadBefore(reading) => (reading, true),
+                State::ReadBack(reading) => (reading, false),
+                _ => return Err(NotErased::OutOfOrder("a span was read that was not asked for")),
+            };
+            let span = reading.front().filter(|span| span.offset == offset);
+            let Some(span) = span else {
+                return Err(NotErased::OutOfOrder("a span was read that was not asked for"));
+            };
+            let bytes = result.map_err(|why| NotErased::NotReadable { offset, why })?;
+            if bytes.len() as u64 != span.bytes {
+                return Err(NotErased::ShortRead { offset, got: bytes.len() as u64, wanted: span.bytes });
             }
-            Ok(bytes) if before => self.look_before(offset, bytes),
-            Ok(bytes) => self.look_after(span, bytes),
+            if before {
+                run.look_before(offset, bytes)?;
+            } else {
+                run.look_after(span, bytes)?;
+            }
+            Ok(run.after_reading(state))
+        });
+    }
+
+    fn after_reading(&self, state: State) -> State {
+        match state {
+            State::ReadBefore(mut reading) => {
+                reading.advance();
+                match reading.front() {
+                    Some(_) => State::ReadBefore(reading),
+                    None if commands(self.task.method).is_empty() => State::Overwrite,
+                    None => State::Start(0, CommandPurpose::Erase),
+                }
+            }
+            State::ReadBack(mut reading) => {
+                reading.advance();
+                if reading.front().is_some() { State::ReadBack(reading) } else { State::Done }
+            }
+            other => other,
+        }
+    }
+
+    /// Goes on to another state. A run that failed stays failed, whatever is handed in later.
+    fn step(&mut self, change: impl FnOnce(&mut Self, State) -> Result<State, NotErased>) {
+        let unchanged = State::Failed(NotErased::OutOfOrder("a step was not ended"));
+        let state = std::mem::replace(&mut self.state, unchanged);
+        self.state = match state {
+            State::Failed(why) => State::Failed(why),
+            state => change(self, state).unwrap_or_else(State::Failed),
         };
-        match (checked, &self.state) {
-            (Err(why), _) => self.state = State::Failed(why),
-            (Ok(()), State::ReadBefore(spans)) if spans.is_empty() => self.state = State::Execute,
-            (Ok(()), State::ReadBack(spans)) if spans.is_empty() => self.state = State::Done,
-            (Ok(()), _) => {}
-        }
-    }
-
-    /// Ends the run. Times are the service's.
-    ///
-    /// # Errors
-    /// [`NotErased`] unless every step was done and agreed.
-    pub fn finish(self, started_at: UnixMillis, ended_at: UnixMillis) -> Result<Erased, NotErased> {
-        match self.state {
-            State::Done => {}
-            State::Failed(why) => return Err(why),
-            State::WriteMarkers => return Err(NotErased::Stopped("markers were to be written")),
-            State::ReadBefore(_) => return Err(NotErased::Stopped("markers were being confirmed")),
-            State::Execute => return Err(NotErased::Stopped("the device was to erase")),
-            State::ReadBack(_) => return Err(NotErased::Stopped("blocks were being read back")),
-        }
-        let mut hasher = blake3::Hasher::new();
-        for position in &self.samples {
-            hasher.update(&position.to_le_bytes());
-        }
-        let samples = self.samples.len() as u64;
-        let record = EraseRecord {
-            exclusions: exclusions(self.task.method),
-            disk: self.task.disk,
-            level: self.task.level,
-            method: self.task.method,
-            device_status: self.device_status,
-            seed: self.task.seed,
-            markers_gone: self.markers.len() as u64,
-            samples,
-            positions: Digest(*hasher.finalize().as_bytes()),
-            bytes_read_back: self.bytes_read_back,
-            found: self.found,
-            found_with_95_percent_ppm: found_with_95_percent_ppm(samples),
-            started_at,
-            ended_at,
-        };
-        Ok(Erased { record })
-    }
-
-    fn check_report(&self, report: &DeviceReport) -> Result<(), NotErased> {
-        let disk = &self.task.disk;
-        let changed =
-            |what, before: String, after: String| Err(NotErased::DiskChanged { what, before, after });
-        if report.id != disk.id {
-            return changed("identity", disk.id.to_string(), report.id.to_string());
-        }
-        if report.size_bytes != disk.size_bytes {
-            return changed("size", disk.size_bytes.to_string(), report.size_bytes.to_string());
-        }
-        if report.logical_sector_bytes != disk.logical_sector_bytes {
-            return changed(
-                "sector size",
-                disk.logical_sector_bytes.to_string(),
-                report.logical_sector_bytes.to_string(),
-            );
-        }
-        if self.task.method == EraseMethod::Overwrite && report.bytes_written != disk.size_bytes {
-            return Err(NotErased::NotAllWritten { written: report.bytes_written, size: disk.size_bytes });
-        }
-        Ok(())
-    }
-
-    fn read_back_spans(&self) -> VecDeque<Span> {
-        let mut offsets = self.markers.clone();
-        offsets.extend(&self.samples);
-        let mut spans = blocks(offsets);
-        spans.extend(edges(self.task.disk.size_bytes));
-        spans
-    }
-
-    fn is_marker(&self, offset: u64) -> bool {
-        self.markers.binary_search(&offset).is_ok()
-    }
-
-    fn look_before(&mut self, offset: u64, bytes: &[u8]) -> Result<(), NotErased> {
-        if self.is_marker(offset) && bytes != self.marker(offset) {
-            return Err(NotErased::MarkerNotStored { offset });
-        }
-        if self.task.method != EraseMethod::Overwrite {
-            let blank = matches!(look(bytes), Content::Zeros | Content::Ones);
-            self.before.insert(offset, (Digest::of(bytes), blank));
-        }
-        Ok(())
-    }
-
-    fn look_after(&mut self, span: Span, bytes: &[u8]) -> Result<(), NotErased> {
-        // An end of the disk is looked at block by block, as it may be partly one and partly the other.
-        let block_bytes = usize::try_from(BLOCK_BYTES).unwrap_or(4096);
-        for (block, offset) in bytes.chunks(block_bytes).zip((span.offset..).step_by(block_bytes)) {
-            self.look_at_block(offset, block)?;
-        }
-        self.bytes_read_back = self.bytes_read_back.saturating_add(span.bytes);
-        Ok(())
-    }
-
-    fn look_at_block(&mut self, offset: u64, bytes: &[u8]) -> Result<(), NotErased> {
-        if self.is_marker(offset) && bytes == self.marker(offset) {
-            return Err(NotErased::MarkerSurvived { offset });
-        }
-        if let Some((digest, blank)) = self.before.get(&offset)
-            && !blank
-            && *digest == Digest::of(bytes)
-        {
-            return Err(NotErased::Unchanged { offset });
-        }
-        let content = look(bytes);
-        let overwritten = self.task.method == EraseMethod::Overwrite;
-        match content {
-            Content::Zeros => self.found.zeros += 1,
-            Content::Ones if !overwritten => self.found.ones += 1,
-            Content::Noise if !overwritten => self.found.noise += 1,
-            Content::Ones | Content::Noise | Content::Other => return Err(NotErased::Leftover { offset }),
-        }
-        Ok(())
     }
 }
 
-/// Blocks to read, ascending, each once.
-fn blocks(mut offsets: Vec<u64>) -> VecDeque<Span> {
-    offsets.sort_unstable();
-    offsets.dedup();
-    offsets.into_iter().map(|offset| Span { offset, bytes: BLOCK_BYTES }).collect()
+/// A health log comes from a device and goes into a record: no more of it than fits.
+fn bounded(health: Outcome<Vec<HealthReading>>) -> Outcome<Vec<HealthReading>> {
+    health.map(|mut readings| {
+        readings.truncate(HEALTH_READINGS_MAX);
+        readings
+    })
 }

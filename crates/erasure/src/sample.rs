@@ -54,6 +54,38 @@ pub fn edges(size_bytes: u64) -> Vec<Span> {
     vec![Span { offset: 0, bytes: EDGE_BYTES }, Span { offset: last, bytes: size_bytes - last }]
 }
 
+/// How many equal parts a disk is cut into when a tenth of it is read (NIST SP 800-88r1 section 4.7.3:
+/// at least a thousand).
+const PARTS: u64 = 1000;
+
+/// The stretches that are read where a tenth of the disk has to be: two in each of a thousand equal
+/// parts, one in either half of the part, each at least a twentieth of the part (NIST SP 800-88r1
+/// section 4.7.3). The whole disk if it is too small for that.
+#[must_use]
+pub fn tenth(seed: Digest, size_bytes: u64) -> Vec<Span> {
+    let blocks = size_bytes / BLOCK_BYTES;
+    if blocks < PARTS * 20 {
+        return whole(size_bytes);
+    }
+    let mut random = Random::new(seed, "stretches of a tenth");
+    let mut spans = Vec::new();
+    // A twentieth of the longest part; with at least 20 blocks in each part it fits into either half.
+    let length = blocks.div_ceil(PARTS).div_ceil(20);
+    for half in 0..2 * PARTS {
+        let first = at_share(blocks, half, 2 * PARTS);
+        let end = at_share(blocks, half + 1, 2 * PARTS);
+        let start = first + random.below((end - first).saturating_sub(length) + 1);
+        spans.push(Span { offset: start * BLOCK_BYTES, bytes: length * BLOCK_BYTES });
+    }
+    spans
+}
+
+/// The whole disk, to its last byte.
+#[must_use]
+pub fn whole(size_bytes: u64) -> Vec<Span> {
+    vec![Span { offset: 0, bytes: size_bytes }]
+}
+
 /// The share of un-erased blocks, in parts per million and rounded up, that `count` samples find with
 /// a probability of 95 %.
 #[must_use]
@@ -93,7 +125,7 @@ impl Random {
 
     /// A number below `limit`; 0 if `limit` is 0. The bias of the multiplication is below 2^-64 times
     /// the limit and does not matter here.
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         let mut bytes = [0; 8];
         self.0.fill(&mut bytes);
         let scaled = (u128::from(u64::from_le_bytes(bytes)) * u128::from(limit)) >> 64;
@@ -128,6 +160,26 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_tenth_is_at_least_a_tenth_in_two_thousand_places(seed: [u8; 32], size in 1_u64 << 12..1 << 50) {
+            let spans = tenth(Digest(seed), size);
+            let read: u64 = spans.iter().map(|span| span.bytes).sum();
+            // Of the last block, which may not be whole, nothing is promised here; the ends are read anyway.
+            prop_assert!(read * 10 >= size / BLOCK_BYTES * BLOCK_BYTES);
+            prop_assert!(spans.windows(2).all(|pair| pair[0].offset + pair[0].bytes <= pair[1].offset));
+            prop_assert!(spans.iter().all(|span| span.offset % BLOCK_BYTES == 0 && span.offset + span.bytes <= size));
+            if size >= 20_000 * BLOCK_BYTES {
+                prop_assert!(spans.len() == 2000);
+                prop_assert!(read <= size / 10 + 2200 * BLOCK_BYTES);
+                for (at, span) in spans.iter().enumerate() {
+                    let part = size / BLOCK_BYTES / 1000;
+                    prop_assert!(span.bytes / BLOCK_BYTES * 20 >= part, "stretch {}", at);
+                }
+            } else {
+                prop_assert!(read == size);
+            }
+        }
+
         #[test]
         fn one_position_in_each_stratum(seed: [u8; 32], size: u64, count in 1_u32..3000) {
             let found = positions(Digest(seed), size, count);
