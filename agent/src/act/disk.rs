@@ -5,18 +5,20 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use contract::plan::DiskTarget;
+use contract::reading::Outcome;
 use erasure::command::{CommandProgress, DeviceCommand};
+use erasure::record::HealthReading;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 
 use super::device::{
     ALIGNMENT_BYTES, AlignedBuffer, BlockDevice, DiskResolver, Disks, PartitionPlace, is_aligned,
 };
-use super::nvme_format::{self, FormatErase};
+use super::device_commands::DeviceCommands;
 
 mod ioctl {
     //! Requests of `linux/fs.h`.
@@ -34,8 +36,7 @@ pub struct DirectDisk {
     file: File,
     size_bytes: u64,
     sector_bytes: u32,
-    /// The command that this handle gave and the device answered with success.
-    completed: Mutex<Option<DeviceCommand>>,
+    commands: DeviceCommands,
 }
 
 impl DirectDisk {
@@ -83,7 +84,8 @@ impl DirectDisk {
             .with_context(|| {
                 format!("{} has sectors of {sector_bytes} bytes, which we cannot handle", path.display())
             })?;
-        Ok(Self { file, size_bytes, sector_bytes, completed: Mutex::new(None) })
+        let commands = DeviceCommands::of(&file);
+        Ok(Self { file, size_bytes, sector_bytes, commands })
     }
 
     fn check_range(&self, offset_bytes: u64, length: usize) -> io::Result<()> {
@@ -119,10 +121,6 @@ fn write_zeroes_command(file: &File, offset_bytes: u64, length_bytes: u64) -> io
     let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
     fallocate(file, mode, offset, length)?;
     Ok(())
-}
-
-fn no_such_command(command: DeviceCommand) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, format!("{command:?} cannot be sent yet; nothing was erased"))
 }
 
 impl BlockDevice for DirectDisk {
@@ -177,23 +175,24 @@ impl BlockDevice for DirectDisk {
         drop_caches_of(self.file.as_raw_fd())
     }
 
+    fn prepare_erase(&self) -> io::Result<()> {
+        self.commands.prepare(&self.file)
+    }
+
+    fn erase_estimate_seconds(&self, command: DeviceCommand) -> Option<u32> {
+        self.commands.estimate_seconds(&self.file, command)
+    }
+
     fn start_erase(&self, command: DeviceCommand) -> io::Result<()> {
-        let DeviceCommand::NvmeFormat { crypto } = command else { return Err(no_such_command(command)) };
-        let settings = if crypto { FormatErase::Crypto } else { FormatErase::UserData };
-        *self.completed.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        nvme_format::format(&self.file, settings)?;
-        *self.completed.lock().unwrap_or_else(PoisonError::into_inner) = Some(command);
-        Ok(())
+        self.commands.start(&self.file, command)
     }
 
     fn erase_progress(&self, command: DeviceCommand) -> io::Result<CommandProgress> {
-        let DeviceCommand::NvmeFormat { crypto } = command else { return Err(no_such_command(command)) };
-        let completed = *self.completed.lock().unwrap_or_else(PoisonError::into_inner);
-        if completed != Some(command) {
-            return Ok(CommandProgress::Never { status: "this handle formatted nothing".to_owned() });
-        }
-        let name = if crypto { "cryptographic erase" } else { "user data erase" };
-        Ok(CommandProgress::Done { status: format!("NVMe Format NVM, {name}: status 0") })
+        self.commands.progress(&self.file, command)
+    }
+
+    fn health(&self) -> Outcome<Vec<HealthReading>> {
+        self.commands.health(&self.file)
     }
 
     fn reread_partitions(&self) -> io::Result<()> {

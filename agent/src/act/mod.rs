@@ -3,12 +3,12 @@
 pub mod begun;
 pub mod carry_out;
 pub mod device;
+mod device_commands;
 pub mod disk;
 pub mod erase;
 pub mod kexec;
 pub mod meter;
 pub mod mount;
-mod nvme_format;
 pub mod repair_files;
 pub mod repair_partitions;
 pub mod restore;

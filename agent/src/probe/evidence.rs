@@ -77,7 +77,10 @@ fn sum(one: Outcome<ReadingValue>, other: Outcome<ReadingValue>) -> Outcome<Read
 pub fn look(looking: &Looking, kernel_log: &mut KernelLog) -> Look {
     let source = &looking.source;
     let (boot_id, _) = kernel::boot_id(source);
-    let disks = disks::read(source);
+    let mut disks = disks::read(source);
+    if looking.trust >= Trust::Ramdisk && source.is_machine() {
+        disks::open_ours(&mut disks);
+    }
     let mut found = kernel::read(source);
     if let Outcome::Value(disks) = &disks {
         found.extend(look_at_disks(disks, looking));

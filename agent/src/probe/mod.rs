@@ -4,9 +4,14 @@
 //! into [`contract::reading::Outcome::Unreadable`] with the reason. Nothing is left out because it
 //! could not be read.
 
+pub mod ata_facts;
+pub mod ata_port;
+pub mod ata_security;
 pub mod ata_smart;
+pub mod composition;
 pub mod content_signatures;
 pub mod disk_id;
+pub mod disk_names;
 pub mod disks;
 pub mod evidence;
 pub mod file_systems;
@@ -15,7 +20,17 @@ pub mod kernel;
 pub mod kernel_log;
 pub mod nics;
 pub mod nvme_admin;
+pub mod nvme_facts;
 pub mod nvme_smart;
 pub mod raw_read;
+pub mod scsi_facts;
+pub mod scsi_generic;
 pub mod smbios;
 pub mod source;
+
+#[cfg(test)]
+pub mod fake_ata;
+#[cfg(test)]
+pub mod fake_nvme;
+#[cfg(test)]
+pub mod fake_scsi;

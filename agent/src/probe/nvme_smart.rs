@@ -5,12 +5,12 @@ use std::path::Path;
 
 use contract::reading::{Outcome, ReadingKey, ReadingValue};
 
-use super::nvme_admin::log_page;
+use super::nvme_admin::NvmePort;
 
 /// The log page (NVM Express Base Specification, "SMART / Health Information").
 const LOG_PAGE: u8 = 0x02;
 /// Its length in bytes.
-const LOG_BYTES: usize = 512;
+const LOG_BYTES: u16 = 512;
 
 /// What this probe reads.
 pub const KEYS: [ReadingKey; 5] = [
@@ -24,14 +24,23 @@ pub const KEYS: [ReadingKey; 5] = [
 /// The health of the disk at `device`; one outcome for each of [`KEYS`], in that order.
 #[must_use]
 pub fn read(device: &Path) -> Vec<(ReadingKey, Outcome<ReadingValue>)> {
-    let data = File::open(device).and_then(|file| log_page(&file, LOG_PAGE, LOG_BYTES));
-    match data {
-        Ok(data) => parse(&data),
-        Err(error) => {
-            let why = format!("cannot read the health log of {}: {error}", device.display());
-            KEYS.map(|key| (key, Outcome::Unreadable(why.clone()))).to_vec()
-        }
+    match File::open(device) {
+        Ok(file) => read_open(&file),
+        Err(error) => unread(&format!("cannot open {}: {error}", device.display())),
     }
+}
+
+/// The same of an open disk.
+#[must_use]
+pub fn read_open(file: &File) -> Vec<(ReadingKey, Outcome<ReadingValue>)> {
+    match file.log_page(LOG_PAGE, LOG_BYTES) {
+        Ok(data) => parse(&data),
+        Err(error) => unread(&format!("cannot read the health log: {error}")),
+    }
+}
+
+fn unread(why: &str) -> Vec<(ReadingKey, Outcome<ReadingValue>)> {
+    KEYS.map(|key| (key, Outcome::Unreadable(why.to_owned()))).to_vec()
 }
 
 /// The readings in a health log.
@@ -68,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_log_page_is_read() {
-        let mut data = vec![0; LOG_BYTES];
+        let mut data = vec![0; usize::from(LOG_BYTES)];
         data[0] = 0x04;
         data[3] = 99;
         data[4] = 10;
@@ -86,7 +95,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_give_all_keys(data in proptest::collection::vec(any::<u8>(), 0..LOG_BYTES)) {
+        fn any_bytes_give_all_keys(data in proptest::collection::vec(any::<u8>(), 0..usize::from(LOG_BYTES))) {
             prop_assert_eq!(parse(&data).len(), KEYS.len());
         }
     }

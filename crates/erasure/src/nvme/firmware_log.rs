@@ -1,7 +1,7 @@
 //! Log page 03h, Firmware Slot Information.
 
 /// Length of the log page in bytes.
-pub const LOG_BYTES: usize = 512;
+pub const LOG_BYTES: u16 = 512;
 
 /// Whether a firmware waits for a reset to become active, which makes a controller refuse a sanitize.
 /// AFI (byte 0): bits 2:0 are the active slot, bits 6:4 the slot of the next reset, 0 where the

@@ -6,7 +6,7 @@ use super::identify::Controller;
 use crate::command::{CommandProgress, SanitizeAction};
 
 /// Length of the log page in bytes.
-pub const LOG_BYTES: usize = 512;
+pub const LOG_BYTES: u16 = 512;
 /// "No time reported".
 const NOT_REPORTED: u32 = 0xffff_ffff;
 /// The estimate for an overwrite (ETO) is for this many passes, we do one.

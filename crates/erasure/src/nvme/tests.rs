@@ -26,7 +26,7 @@ fn log(progress: u16, status: u16, command: u32, estimates: [u32; 3]) -> Vec<u8>
     for seconds in estimates {
         data.extend(seconds.to_le_bytes());
     }
-    data.resize(super::sanitize_log::LOG_BYTES, 0);
+    data.resize(usize::from(super::sanitize_log::LOG_BYTES), 0);
     data
 }
 

@@ -1,0 +1,90 @@
+//! A SCSI disk in memory, as far as probing and erasing ask it anything.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+
+use super::scsi_generic::{Answer, Data, ScsiPort};
+
+/// Sense key, additional sense code and qualifier.
+type SenseCodes = (u8, u8, u8);
+
+/// The disk.
+pub struct FakeScsi {
+    opcodes: bool,
+    sanitizes: Vec<u8>,
+    /// What REQUEST SENSE says.
+    pub sense: Cell<SenseCodes>,
+    /// How TEST UNIT READY is refused.
+    pub unready: Cell<Option<SenseCodes>>,
+    /// How many commands are answered with a unit attention first.
+    pub attentions: Cell<usize>,
+    /// A sanitize is refused with this.
+    pub refuses: Cell<Option<SenseCodes>>,
+    /// The commands that came.
+    pub commands: RefCell<Vec<u8>>,
+    /// The sanitize commands that came, with their parameters.
+    pub erased: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
+}
+
+impl FakeScsi {
+    /// Like QEMU's: REPORT SUPPORTED OPERATION CODES is an invalid command.
+    pub fn without_opcodes() -> Self {
+        Self { opcodes: false, ..Self::with_sanitize(&[]) }
+    }
+
+    /// With these service actions of SANITIZE.
+    pub fn with_sanitize(service_actions: &[u8]) -> Self {
+        Self {
+            opcodes: true,
+            sanitizes: service_actions.to_vec(),
+            sense: Cell::new((0, 0, 0)),
+            unready: Cell::new(None),
+            attentions: Cell::new(0),
+            refuses: Cell::new(None),
+            commands: RefCell::default(),
+            erased: RefCell::default(),
+        }
+    }
+}
+
+fn sense_data((key, code, qualifier): SenseCodes) -> Vec<u8> {
+    vec![0x70, 0, key, 0, 0, 0, 0, 10, 0, 0, 0, 0, code, qualifier, 0, 0x80, 0x40, 0x00]
+}
+
+fn check_condition(codes: SenseCodes) -> Answer {
+    Answer { status: 2, sense: sense_data(codes), moved_bytes: 0 }
+}
+
+fn good(data: Data<'_>, content: &[u8]) -> Answer {
+    let mut moved_bytes = 0;
+    if let Data::In(buffer) = data {
+        moved_bytes = content.len().min(buffer.len());
+        buffer[..moved_bytes].copy_from_slice(&content[..moved_bytes]);
+    }
+    Answer { status: 0, sense: Vec::new(), moved_bytes }
+}
+
+impl ScsiPort for FakeScsi {
+    fn send(&self, command: &[u8], data: Data<'_>, _timeout_millis: u32) -> io::Result<Answer> {
+        self.commands.borrow_mut().push(command[0]);
+        if self.attentions.get() > 0 && command[0] != 0x03 {
+            self.attentions.set(self.attentions.get() - 1);
+            return Ok(check_condition((6, 0x29, 0)));
+        }
+        Ok(match command[0] {
+            0x00 => self.unready.get().map_or_else(|| good(data, &[]), check_condition),
+            0x03 => good(data, &sense_data(self.sense.get())),
+            0xa3 if self.opcodes => {
+                let support = if self.sanitizes.contains(&command[5]) { 3 } else { 1 };
+                good(data, &[0, support, 0, 10])
+            }
+            0x48 if self.refuses.get().is_none() && self.sanitizes.contains(&(command[1] & 0x1f)) => {
+                let list = if let Data::Out(list) = &data { list.to_vec() } else { Vec::new() };
+                self.erased.borrow_mut().push((command.to_vec(), list));
+                self.sense.set((2, 4, 0x1b));
+                good(data, &[])
+            }
+            _ => check_condition(self.refuses.get().unwrap_or((5, 0x20, 0))),
+        })
+    }
+}
