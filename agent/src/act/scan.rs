@@ -8,8 +8,11 @@ use std::thread;
 use super::device::{AlignedBuffer, BlockDevice};
 use super::meter::Meter;
 
+/// So many ranges are asked for at a time even where there are few cores: a disk is only fast when it
+/// has something to do while somebody looks at what it gave.
+const READERS_MIN: usize = 12;
 /// More readers do not make any disk faster, and each holds one range in memory.
-const READERS_MAX: usize = 16;
+const READERS_MAX: usize = 32;
 
 /// Reads these byte ranges, which need not be whole sectors, and gives what `inspect` makes of each,
 /// in their order. A range that cannot be read is an error of its own; the others are still read.
@@ -20,7 +23,7 @@ pub fn scan<T: Send>(
     inspect: impl Fn(usize, &[u8]) -> T + Sync,
 ) -> Vec<io::Result<T>> {
     let cores = thread::available_parallelism().map_or(2, usize::from);
-    let readers = (cores * 2).clamp(1, READERS_MAX).min(ranges.len().max(1));
+    let readers = (cores * 2).clamp(READERS_MIN, READERS_MAX).min(ranges.len().max(1));
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();

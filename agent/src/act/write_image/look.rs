@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use contract::id::ChunkDigest;
 use imaging::chunk::{CHUNK_BYTES, digest_of};
@@ -40,6 +41,18 @@ pub(super) fn chunk_range(manifest: &Manifest, index: u64) -> Range<u64> {
     start..start + manifest.chunk_length(index) as u64
 }
 
+/// The digest of what was read. Most of most disks is zeros, and these are compared faster than hashed.
+pub(super) fn digest_of_found(bytes: &[u8]) -> ChunkDigest {
+    static ZEROS: LazyLock<ChunkDigest> = LazyLock::new(|| digest_of(&vec![0; CHUNK_BYTES]));
+    if bytes.len() == CHUNK_BYTES && is_all_zeros(bytes) { *ZEROS } else { digest_of(bytes) }
+}
+
+/// Whether there is nothing but zeros.
+pub(super) fn is_all_zeros(bytes: &[u8]) -> bool {
+    static ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|piece| ZEROS.get(..piece.len()) == Some(piece))
+}
+
 /// Looks at the whole disk, unless a sample shows that it holds nothing of the image.
 ///
 /// # Errors
@@ -75,7 +88,7 @@ fn holds_something(work: &Work, manifest: &Manifest, places: &[u64]) -> bool {
 
 fn read_digests(work: &Work, manifest: &Manifest, places: impl Iterator<Item = u64>) -> Vec<OnDisk> {
     let ranges: Vec<Range<u64>> = places.map(|index| chunk_range(manifest, index)).collect();
-    scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of(bytes))
+    scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of_found(bytes))
         .into_iter()
         .map(|read| read.map_or(OnDisk::Unknown, OnDisk::Read))
         .collect()

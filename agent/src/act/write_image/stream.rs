@@ -16,7 +16,7 @@ use imaging::layout::DiskLayout;
 use imaging::manifest::Manifest;
 use tokio::task::JoinSet;
 
-use super::look::chunk_range;
+use super::look::{chunk_range, digest_of_found, is_all_zeros};
 use crate::act::device::AlignedBuffer;
 use crate::act::scan::scan;
 use crate::act::work::Work;
@@ -249,7 +249,7 @@ impl Stream {
             work.drop_caches()?;
             let manifest = &stream.manifest;
             let ranges: Vec<Range<u64>> = indexes.iter().map(|index| chunk_range(manifest, *index)).collect();
-            let found = scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of(bytes));
+            let found = scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of_found(bytes));
             for (index, found) in indexes.iter().zip(found) {
                 let found = found.with_context(|| {
                     format!("could not read back chunk {index} from disk {}; replace the disk", work.disk)
@@ -293,9 +293,4 @@ impl Stream {
 
 fn run_bytes(manifest: &Manifest, run: &Range<u64>) -> u64 {
     run.clone().map(|index| manifest.chunk_length(index) as u64).sum()
-}
-
-fn is_all_zeros(bytes: &[u8]) -> bool {
-    static ZEROS: [u8; 4096] = [0; 4096];
-    bytes.chunks(ZEROS.len()).all(|piece| ZEROS.get(..piece.len()) == Some(piece))
 }

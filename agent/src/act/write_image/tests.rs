@@ -8,6 +8,7 @@ use imaging::delta::{Copy, Placement, WritePlan};
 use imaging::layout::DiskLayout;
 use imaging::manifest::PartitionRole;
 
+use super::look::digest_of_found;
 use super::stream::Stream;
 use crate::act::device::BlockDevice;
 use crate::act::fake_device::{FakeDevice, Faults};
@@ -173,4 +174,16 @@ fn a_source_that_is_not_what_it_was_is_fetched_instead() {
     let written = runtime.block_on(stream.write(plan)).unwrap();
     assert_eq!((written.copied, written.fetched, service.chunks_fetched()), (0, 1, 1));
     assert!(is_complete(&disk.content(), &image));
+}
+
+#[test]
+fn zeros_have_the_digest_of_zeros_and_almost_zeros_do_not() {
+    for length in [CHUNK_BYTES, CHUNK_BYTES - 512, 512, 0] {
+        assert_eq!(digest_of_found(&vec![0; length]), digest_of(&vec![0; length]));
+    }
+    for at in [0, 4095, 4096, CHUNK_BYTES - 1] {
+        let mut bytes = vec![0; CHUNK_BYTES];
+        bytes[at] = 1;
+        assert_eq!(digest_of_found(&bytes), digest_of(&bytes));
+    }
 }
