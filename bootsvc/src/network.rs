@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::dhcp::{self, BoxFuture, Decider, DhcpConfig, LeaseStore, Seen};
+use crate::readiness::Listener;
 use crate::service::Service;
 use crate::store::{self, leases::LeaseRow};
 use crate::tftp::{self, TftpAddress, TftpConfig};
@@ -84,12 +85,16 @@ pub async fn serve(
             loaders: Arc::clone(&service.loaders),
             transfers_max: settings.tftp.transfers_max,
         };
-        servers.spawn(tftp::serve(config, Arc::clone(&service.counters), shutdown.clone()));
+        let (counters, ready) = (Arc::clone(&service.counters), Arc::clone(&service));
+        let listening = move || ready.readiness.listens(Listener::Tftp);
+        servers.spawn(tftp::serve(config, counters, shutdown.clone(), listening));
     }
     if !settings.dhcp.is_empty() {
         let config = DhcpConfig::from_settings(&settings.dhcp, http_port)?;
         let network = Arc::new(Network(Arc::clone(&service)));
-        servers.spawn(dhcp::serve(config, network.clone(), network, Arc::clone(&service.counters), shutdown));
+        let (counters, ready) = (Arc::clone(&service.counters), Arc::clone(&service));
+        let listening = move || ready.readiness.listens(Listener::Dhcp);
+        servers.spawn(dhcp::serve(config, network.clone(), network, counters, shutdown, listening));
     }
     while let Some(ended) = servers.join_next().await {
         ended.context("DHCP or TFTP failed")??;

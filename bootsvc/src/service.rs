@@ -15,6 +15,7 @@ use crate::http::endpoints::Endpoints;
 use crate::images::ImageStore;
 use crate::jobs::state;
 use crate::live::{Live, NodeLocks};
+use crate::readiness::Readiness;
 use crate::refusal::Refusal;
 use crate::store::jobs::JobRecord;
 use crate::store::nodes::NodeRecord;
@@ -46,6 +47,8 @@ pub struct Service {
     pub counters: Arc<Counters>,
     /// When the service started.
     pub started_at: UnixMillis,
+    /// What does not listen yet.
+    pub readiness: Readiness,
 }
 
 impl Service {
@@ -75,6 +78,7 @@ impl Service {
             locks: NodeLocks::default(),
             counters: Arc::default(),
             started_at: crate::clock::now(),
+            readiness: Readiness::of(&settings),
             loaders: Arc::new(loaders(&settings)?),
             settings,
         };

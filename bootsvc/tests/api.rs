@@ -284,3 +284,43 @@ async fn kernel_and_scripts_are_served() {
     }
     assert_eq!(bench.plain("/healthz").await.text().await.unwrap(), "ok\n");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_is_healthy_only_once_everything_listens() {
+    let bench = Bench::start_with("[tftp]\nlisten = [\"127.0.0.1:0\"]\n").await;
+    let early = bench.plain("/healthz").await;
+    assert_eq!(early.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(early.text().await.unwrap().contains("TFTP"));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let service = std::sync::Arc::clone(&bench.service);
+    let network = tokio::spawn(reprieve_bootsvc::network::serve(service, bench.http.port(), stopped));
+    while bench.plain("/healthz").await.status() != StatusCode::OK {
+        assert!(!network.is_finished(), "the network ended");
+        tokio::task::yield_now().await;
+    }
+    let over_tls = bench.raw(Method::GET, "/healthz", "none", Vec::new()).await;
+    assert_eq!(over_tls.status(), StatusCode::OK);
+    stop.send(true).unwrap();
+    network.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_os_disk_is_never_chosen_by_a_kernel_name() {
+    let bench = Bench::start().await;
+    let mut machine = Machine::new(1);
+    machine.come(&bench).await;
+    let path = format!("/v1/nodes/{}/assign", machine.node);
+    let assign = async |rule: Value| {
+        let request = json!({"image": null, "tenant": null, "pool": null, "os_disk": rule});
+        bench.operator::<NodeView>(Method::POST, &path, &request).await
+    };
+    for rule in [
+        json!({"rule": "disk", "disk": "/dev/sda"}),
+        json!({"rule": "disk", "disk": "nvme0n1"}),
+        json!({"rule": "match", "disk": {}}),
+    ] {
+        assert_eq!(kind_of(assign(rule).await), ErrorKind::BadRequest);
+    }
+    let rule = json!({"rule": "match", "disk": {"transport": "nvme", "pick": "smallest"}});
+    assert_eq!(assign(rule).await.unwrap().assignment.os_disk.to_string(), "nvme,smallest");
+}

@@ -62,6 +62,7 @@ pub trait LeaseStore: Send + Sync {
 }
 
 /// Serves until `shutdown` becomes true. Ends with an error if a listener can't start or ends by itself.
+/// `listening` is called once all of them listen.
 ///
 /// # Errors
 /// If leases can't be loaded or sockets can't be opened (port 67 needs CAP_NET_BIND_SERVICE and
@@ -72,6 +73,7 @@ pub async fn serve(
     leases: Arc<dyn LeaseStore>,
     counters: Arc<Counters>,
     shutdown: watch::Receiver<bool>,
+    listening: impl FnOnce(),
 ) -> anyhow::Result<()> {
     let mut listeners = JoinSet::new();
     for interface in config.interfaces {
@@ -85,6 +87,7 @@ pub async fn serve(
             listener.run(stopped).await.with_context(|| format!("DHCP on interface {name}"))
         });
     }
+    listening();
     while let Some(ended) = listeners.join_next().await {
         ended.context("run a DHCP listener")??;
     }

@@ -115,7 +115,7 @@ fn api_router(service: Arc<Service>) -> Router {
         .merge(agent::router())
         .merge(operator::router())
         .merge(imports::router())
-        .route("/healthz", axum::routing::get(|| async { "ok\n" }))
+        .route("/healthz", axum::routing::get(plain::health))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(service)

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
 use contract::id::{ChunkDigest, ImageId};
+use contract::operator_api::ErrorKind;
 use netboot::loader::{ServedFile, served};
 use serde::Deserialize;
 
@@ -28,7 +29,7 @@ const BOOT_FILE_BYTES_MAX: u64 = 1 << 30;
 /// The paths of plain HTTP.
 pub fn router(service: Arc<Service>) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .route("/boot/script", get(script))
         .route(netboot::script::SCRIPT_PATH, get(script))
         .route("/boot/kernel", get(kernel))
@@ -39,6 +40,14 @@ pub fn router(service: Arc<Service>) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .with_state(service)
         .layer(Extension(Arc::new(BootFiles::default())))
+}
+
+/// Whether everything that is configured to listen does.
+pub async fn health(State(service): State<Arc<Service>>) -> Response {
+    let Some(missing) = service.readiness.missing() else { return "ok\n".into_response() };
+    let message = format!("the service does not listen for {missing} yet");
+    let refusal = Refusal::new(ErrorKind::Internal, message, "ask again in a moment; its log says more");
+    (StatusCode::SERVICE_UNAVAILABLE, axum::Json(refusal.body())).into_response()
 }
 
 /// What iPXE says about a machine. Other parameters are ignored: iPXE may learn to send more.

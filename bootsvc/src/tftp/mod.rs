@@ -66,7 +66,8 @@ pub struct TftpAddress {
     pub http_base_url: String,
 }
 
-/// Serves until `shutdown` becomes true. Must run inside tokio.
+/// Serves until `shutdown` becomes true. Must run inside tokio. `listening` is called once all servers
+/// listen.
 ///
 /// # Errors
 /// If an address is a wildcard or can't be bound (port 69 needs CAP_NET_BIND_SERVICE), or a server
@@ -75,6 +76,7 @@ pub async fn serve(
     config: TftpConfig,
     counters: Arc<Counters>,
     shutdown: watch::Receiver<bool>,
+    listening: impl FnOnce(),
 ) -> anyhow::Result<()> {
     let transfers = Arc::new(Transfers::new(config.transfers_max));
     let mut servers = JoinSet::new();
@@ -90,6 +92,7 @@ pub async fn serve(
             }
         });
     }
+    listening();
     while let Some(ended) = servers.join_next().await {
         ended.context("run a TFTP server")??;
     }

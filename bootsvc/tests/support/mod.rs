@@ -35,9 +35,13 @@ pub struct Bench {
 }
 
 pub fn settings(state: &Path) -> Settings {
+    settings_with(state, "")
+}
+
+pub fn settings_with(state: &Path, more: &str) -> Settings {
     let text = format!(
         "state_directory = {state:?}\n[http]\nlisten = [\"127.0.0.1:0\"]\n[api]\nlisten = [\"127.0.0.1:0\"]\n\
-         [boot]\nkernel = \"{0}/vmlinuz\"\nramdisk = \"{0}/initrd\"\n",
+         [boot]\nkernel = \"{0}/vmlinuz\"\nramdisk = \"{0}/initrd\"\nloaders = \"{0}\"\n{more}",
         state.display()
     );
     Settings::try_from(Input::merge(Fragment::parse(&text).unwrap(), &Flags::default())).unwrap()
@@ -45,15 +49,21 @@ pub fn settings(state: &Path) -> Settings {
 
 impl Bench {
     pub async fn start() -> Self {
-        Self::start_in(tempfile::tempdir().unwrap()).await
+        Self::start_with("").await
     }
 
-    async fn start_in(folder: tempfile::TempDir) -> Self {
+    /// With more in its configuration.
+    pub async fn start_with(more: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), more).await
+    }
+
+    async fn start_in(folder: tempfile::TempDir, more: &str) -> Self {
         // A second test in the same process finds it installed already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let state = folder.path();
         std::fs::write(state.join("vmlinuz"), b"kernel").unwrap();
-        let service = Service::open(settings(state)).await.unwrap();
+        std::fs::write(state.join("undionly.kpxe"), b"loader").unwrap();
+        let service = Service::open(settings_with(state, more)).await.unwrap();
         let listeners = Listeners::bind(&service.settings.http, &service.settings.api).await.unwrap();
         let (http, api) = (listeners.http[0], listeners.api[0]);
         let serving = Arc::clone(&service);
@@ -69,7 +79,7 @@ impl Bench {
         self.task.abort();
         let _ = self.task.await;
         drop(self.service);
-        Self::start_in(self.folder).await
+        Self::start_in(self.folder, "").await
     }
 
     pub fn api_url(&self, path: &str) -> String {
