@@ -16,7 +16,7 @@ use super::begun::Begun;
 use super::device::Disks;
 use super::erase::{Clock, Erase, erase, proof};
 use super::meter::{Meter, Reporter};
-use super::repair_files::{FileRepair, entries_to_repair, repair_files};
+use super::repair_files::{FileChanges, FileRepair, check_changes, repair_files};
 use super::repair_partitions::repair_partitions;
 use super::service::Service;
 use super::work::Work;
@@ -117,9 +117,9 @@ async fn prepare_step(
         Step::RepairPartitions { image, .. } => {
             Ok(Prepared::RepairPartitions { manifest: manifest_of(*image, world, manifests).await? })
         }
-        Step::RepairFiles { image, paths, .. } => {
+        Step::RepairFiles { image, paths, remove, .. } => {
             let manifest = manifest_of(*image, world, manifests).await?;
-            entries_to_repair(&manifest, paths)?;
+            check_changes(&manifest, FileChanges { paths, remove })?;
             Ok(Prepared::RepairFiles { manifest })
         }
     }

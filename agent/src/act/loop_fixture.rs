@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use imaging::attributes::{ACCESS_LIST, CAPABILITY, DEFAULT_LIST};
 use imaging::manifest::PartitionRole;
 use imaging::root_files::{Selection, read_root};
 
@@ -66,12 +67,42 @@ pub fn must(program: &str, arguments: &[&str], path: &Path) {
     output(Command::new(program).args(arguments).arg(path));
 }
 
+/// `cap_net_raw+ep` as `setcap` writes it.
+pub const CAPABILITIES: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// `u::rwx,u:1000:r--,g::r-x,m::r-x,o::r-x` as `getxattr(2)` gives it.
+pub const ACCESS: [u8; 44] = [
+    2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 4, 0, 0xe8, 3, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255,
+    0x10, 0, 5, 0, 255, 255, 255, 255, 0x20, 0, 5, 0, 255, 255, 255, 255,
+];
+
+/// Sets an attribute; a symbolic link is not followed.
+pub fn set_attribute(path: &Path, name: &str, value: &[u8]) {
+    rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty())
+        .unwrap_or_else(|error| panic!("{name} of {}: {error} (needs root)", path.display()));
+}
+
+fn give_attributes(root: &Path) {
+    set_attribute(&root.join("usr/bin/ping"), CAPABILITY, &CAPABILITIES);
+    set_attribute(&root.join("usr/lib/library"), ACCESS_LIST, &ACCESS);
+    set_attribute(&root.join("usr/lib/library"), "user.long", &[7; 600]);
+    // What is made in this folder gets an access list unless somebody takes it away.
+    set_attribute(&root.join("usr/lib/deep"), DEFAULT_LIST, &ACCESS);
+    for path in ["usr/bin/tool", "usr/bin/link", "usr/bin"] {
+        set_attribute(&root.join(path), "security.selinux", b"system_u:object_r:bin_t:s0\0");
+    }
+}
+
 fn fill(root: &Path) {
     for folder in ["usr/bin", "usr/lib/deep/er", "boot/grub", "etc", "var/log"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
-    for (name, size) in [("usr/bin/tool", 2_500_000), ("usr/bin/sudo", 70_000), ("usr/lib/library", 300_000)]
-    {
+    for (name, size) in [
+        ("usr/bin/tool", 2_500_000),
+        ("usr/bin/sudo", 70_000),
+        ("usr/bin/ping", 30_000),
+        ("usr/lib/library", 300_000),
+    ] {
         fs::write(root.join(name), noise(size as u32, size)).unwrap();
     }
     for number in 0..50 {
@@ -83,6 +114,7 @@ fn fill(root: &Path) {
     fs::write(root.join("boot/vmlinuz"), "kernel").unwrap();
     fs::write(root.join("boot/grub/grubenv"), "changes").unwrap();
     fs::write(root.join("etc/hostname"), "of the image").unwrap();
+    give_attributes(root);
 }
 
 /// A disk image with an immutable first partition and an ext4 root.

@@ -1,14 +1,17 @@
 //! Acting: the only code of the agent that writes to disks. It starts from a permit.
 
+pub mod attributes;
 pub mod begun;
 pub mod carry_out;
 pub mod device;
 mod device_commands;
 pub mod disk;
 pub mod erase;
+mod file_system_check;
 pub mod kexec;
 pub mod meter;
 pub mod mount;
+mod put_back;
 pub mod repair_files;
 pub mod repair_partitions;
 pub mod restore;

@@ -49,7 +49,8 @@ impl Mount {
         let common = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
         let (flags, options) = match access {
             Access::ReadOnly => (common | MsFlags::MS_RDONLY, Some("noload")),
-            Access::ReadWrite => (common, None),
+            // A file system that turns out to be damaged is not changed further.
+            Access::ReadWrite => (common, Some("errors=remount-ro")),
         };
         nix::mount::mount(Some(device), &mount.point, Some("ext4"), flags, options)
             .with_context(|| format!("could not mount {} as ext4", device.display()))?;

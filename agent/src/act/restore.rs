@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use imaging::attributes::ExtendedAttribute;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
@@ -17,16 +18,17 @@ use nix::libc;
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat};
 
-use super::rooted::Root;
+use super::attributes::{Place, put_back};
+use super::rooted::{Root, means_absent};
 
 /// Folders nested deeper than this are not removed; no sane system has them.
 const DEPTH_MAX: usize = 256;
 
 /// The name under which new content is written until it is whole.
-const TEMPORARY_NAME: &str = ".reprieve-restoring";
+pub const TEMPORARY_NAME: &str = ".reprieve-restoring";
 
-/// Who owns a file and what its mode is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who owns a file and who may do what with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ownership {
     /// Permission bits with set-user-id, set-group-id and sticky, as in `st_mode & 0o7777`.
     pub mode: u32,
@@ -34,6 +36,21 @@ pub struct Ownership {
     pub user_id: u32,
     /// Group id.
     pub group_id: u32,
+    /// The image's extended attributes; none if nobody recorded them.
+    pub attributes: Option<Vec<ExtendedAttribute>>,
+}
+
+impl Ownership {
+    /// Gives all of it to an opened file or folder.
+    fn give(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        // The owner first: changing it takes set-user-id and capabilities away.
+        fchown(file, Some(Uid::from_raw(self.user_id)), Some(Gid::from_raw(self.group_id)))?;
+        fchmod(file, Mode::from_bits_truncate(self.mode))?;
+        match &self.attributes {
+            Some(attributes) => put_back(Place::Opened(file), attributes),
+            None => Ok(()),
+        }
+    }
 }
 
 mod ioctl {
@@ -112,14 +129,13 @@ impl PendingFile {
         self.file.write_all(bytes)
     }
 
-    /// Puts the file in place. Owner and mode are set, and all is durable, before it has its name.
+    /// Puts the file in place. Owner, mode and attributes are set, and all is durable, before it has its
+    /// name.
     ///
     /// # Errors
     /// When any of that fails; the old file is then still there.
-    pub fn commit(mut self, ownership: Ownership) -> io::Result<()> {
-        // The owner first: changing it takes set-user-id away.
-        fchown(&self.file, Some(Uid::from_raw(ownership.user_id)), Some(Gid::from_raw(ownership.group_id)))?;
-        fchmod(&self.file, Mode::from_bits_truncate(ownership.mode))?;
+    pub fn commit(mut self, ownership: &Ownership) -> io::Result<()> {
+        ownership.give(self.file.as_fd())?;
         self.file.sync_all()?;
         put_in_place(&self.folder, &self.name)?;
         self.committed = true;
@@ -139,19 +155,22 @@ impl Drop for PendingFile {
 ///
 /// # Errors
 /// When the folder cannot be reached without leaving the root, or cannot be written.
-pub fn symbolic_link(root: &Root, path: &Path, target: &OsStr, ownership: Ownership) -> io::Result<()> {
+pub fn symbolic_link(root: &Root, path: &Path, target: &OsStr, ownership: &Ownership) -> io::Result<()> {
     let (folder, name) = open_unlocked_parent(root, path)?;
     symlinkat(target, &folder, TEMPORARY_NAME)?;
     let (user, group) = (Uid::from_raw(ownership.user_id), Gid::from_raw(ownership.group_id));
     fchownat(&folder, TEMPORARY_NAME, Some(user), Some(group), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    if let Some(attributes) = ownership.attributes.as_ref().filter(|attributes| !attributes.is_empty()) {
+        put_back(Place::Named(folder.as_fd(), TEMPORARY_NAME), attributes)?;
+    }
     put_in_place(&folder, name)
 }
 
-/// Puts a folder back, or gives it its owner and mode again. What is in it stays.
+/// Puts a folder back, or gives it its owner, mode and attributes again. What is in it stays.
 ///
 /// # Errors
 /// When the folder above it cannot be reached without leaving the root, or cannot be written.
-pub fn folder(root: &Root, path: &Path, ownership: Ownership) -> io::Result<()> {
+pub fn folder(root: &Root, path: &Path, ownership: &Ownership) -> io::Result<()> {
     let (parent, name) = open_unlocked_parent(root, path)?;
     match kind_of(&parent, name)? {
         Some(SFlag::S_IFDIR) => {}
@@ -165,18 +184,61 @@ pub fn folder(root: &Root, path: &Path, ownership: Ownership) -> io::Result<()> 
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let made = openat(&parent, name, flags, Mode::empty())?;
     unlock(made.as_fd())?;
-    fchown(&made, Some(Uid::from_raw(ownership.user_id)), Some(Gid::from_raw(ownership.group_id)))?;
-    fchmod(&made, Mode::from_bits_truncate(ownership.mode))?;
+    ownership.give(made.as_fd())?;
     nix::unistd::fsync(&made)?;
     nix::unistd::fsync(&parent)?;
     Ok(())
+}
+
+/// Takes away one thing that the image does not have: a file or link, or a folder that is empty by now.
+/// That it is gone already is as good.
+///
+/// # Errors
+/// When the folder above cannot be reached without leaving the root, the folder is not empty, or the
+/// file system does not let it go.
+pub fn remove_foreign(root: &Root, path: &Path) -> io::Result<()> {
+    let (folder, name) = match root.open_parent(path) {
+        Err(error) if means_absent(&error) => return Ok(()),
+        opened => opened?,
+    };
+    let flag = match kind_of(&folder, name)? {
+        None => return Ok(()),
+        Some(SFlag::S_IFDIR) => UnlinkatFlags::RemoveDir,
+        Some(_) => UnlinkatFlags::NoRemoveDir,
+    };
+    unlock(folder.as_fd())?;
+    unlock_name(&folder, name)?;
+    unlinkat(&folder, name, flag)?;
+    Ok(nix::unistd::fsync(&folder)?)
+}
+
+/// Whether an interrupted repair left its unfinished work in this folder.
+///
+/// # Errors
+/// When that cannot be looked at.
+pub fn is_leftover_in(folder: &OwnedFd) -> io::Result<bool> {
+    Ok(kind_of(folder, OsStr::new(TEMPORARY_NAME))?.is_some())
+}
+
+/// Takes away what an interrupted repair left in this folder, if it did.
+///
+/// # Errors
+/// When the folder cannot be reached without leaving the root, or cannot be written.
+pub fn remove_leftover(root: &Root, folder: &Path) -> io::Result<()> {
+    let opened = root.open_folder(folder)?;
+    if !is_leftover_in(&opened)? {
+        return Ok(());
+    }
+    unlock(opened.as_fd())?;
+    remove(&opened, OsStr::new(TEMPORARY_NAME), 0)?;
+    Ok(nix::unistd::fsync(&opened)?)
 }
 
 fn open_unlocked_parent<'a>(root: &Root, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
     let (folder, name) = root.open_parent(path)?;
     unlock(folder.as_fd())?;
     // What an earlier, interrupted repair left.
-    if kind_of(&folder, OsStr::new(TEMPORARY_NAME))?.is_some() {
+    if is_leftover_in(&folder)? {
         remove(&folder, OsStr::new(TEMPORARY_NAME), 0)?;
     }
     Ok((folder, name))
@@ -214,17 +276,26 @@ fn remove(folder: &OwnedFd, name: &OsStr, depth: usize) -> io::Result<()> {
 /// # Errors
 /// When the folder cannot be listed to its end.
 pub fn names_in(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    each_name_in(folder, |name| names.push(OsStr::from_bytes(name).to_owned()))?;
+    Ok(names)
+}
+
+/// Hands over every name in a folder, without `.` and `..`.
+///
+/// # Errors
+/// When the folder cannot be listed to its end.
+pub fn each_name_in(folder: &OwnedFd, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let again = openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     let mut listing = Dir::from_fd(again)?;
-    let mut names = Vec::new();
     for entry in listing.iter() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
+            take(name);
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -236,13 +307,13 @@ mod tests {
     fn ownership(mode: u32) -> Ownership {
         let me = tempfile::tempdir().unwrap();
         let me = fs::metadata(me.path()).unwrap();
-        Ownership { mode, user_id: me.uid(), group_id: me.gid() }
+        Ownership { mode, user_id: me.uid(), group_id: me.gid(), attributes: Some(Vec::new()) }
     }
 
     fn restore(root: &Root, path: &str, content: &[u8], mode: u32) -> io::Result<()> {
         let mut file = PendingFile::create(root, Path::new(path))?;
         file.append(content)?;
-        file.commit(ownership(mode))
+        file.commit(&ownership(mode))
     }
 
     #[test]
@@ -274,10 +345,10 @@ mod tests {
         symlink(victim.path(), place.path().join("usr")).unwrap();
         let root = Root::open(place.path()).unwrap();
         assert!(restore(&root, "/usr/file", b"x", 0o644).is_err());
-        folder(&root, Path::new("/usr"), ownership(0o755)).unwrap();
+        folder(&root, Path::new("/usr"), &ownership(0o755)).unwrap();
         restore(&root, "/usr/file", b"x", 0o644).unwrap();
-        symbolic_link(&root, Path::new("/usr/link"), OsStr::new("/etc/passwd"), ownership(0o777)).unwrap();
-        symbolic_link(&root, Path::new("/usr/link"), OsStr::new("file"), ownership(0o777)).unwrap();
+        symbolic_link(&root, Path::new("/usr/link"), OsStr::new("/etc/passwd"), &ownership(0o777)).unwrap();
+        symbolic_link(&root, Path::new("/usr/link"), OsStr::new("file"), &ownership(0o777)).unwrap();
         assert_eq!(fs::read_link(place.path().join("usr/link")).unwrap(), Path::new("file"));
         assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 0);
     }

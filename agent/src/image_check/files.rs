@@ -1,17 +1,18 @@
 //! All immutable files of a mounted root, on all cores.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
-use imaging::manifest::{EntryKind, ImmutableEntry, RootManifest};
+use imaging::manifest::{ImmutableEntry, RootManifest};
+use nix::sys::stat::fstat;
 
 use super::Measured;
 use super::cache::FileCache;
-use super::compare::{Difference, compare_entry, join};
-use crate::act::restore::names_in;
+use super::compare::{Comparison, Difference};
+use super::folders::{Folder, Piece, folders, pieces};
+use super::foreign::Foreign;
 use crate::act::rooted::{Root, means_absent};
 
 /// The keys of all readings that are about files.
@@ -31,7 +32,7 @@ pub(super) struct FileFindings {
     checked: u64,
     /// Entries that could not be looked at.
     unreadable: Vec<String>,
-    /// Folders that could not be listed.
+    /// Folders that could not be listed, so that foreign files in them could hide.
     unlisted: Vec<String>,
     /// How often the device answered with an unrecoverable error.
     pub(super) device_errors: u64,
@@ -44,11 +45,14 @@ pub(super) fn all_files(outcome: &Outcome<ReadingValue>) -> Vec<Measured> {
 
 /// Compares every entry and looks for what the image does not know.
 pub(super) fn compare_all(root: &Root, manifest: &RootManifest, cache: Option<&FileCache>) -> FileFindings {
+    let folders = folders(manifest);
+    let pieces = pieces(&folders);
+    let comparison = Comparison { manifest, root_device: root_device(root), cache };
     let next = AtomicUsize::new(0);
     let work = || {
         let mut findings = FileFindings::default();
-        while let Some(entry) = manifest.entries.get(next.fetch_add(1, Ordering::Relaxed)) {
-            findings.compare(root, manifest, entry, cache);
+        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            findings.compare(root, &comparison, &folders[piece.folder], *piece);
         }
         findings
     };
@@ -64,25 +68,52 @@ pub(super) fn compare_all(root: &Root, manifest: &RootManifest, cache: Option<&F
             }
         }
     });
-    all.look_for_foreign_roots(root, manifest);
+    let mut roots = Foreign::default();
+    roots.look_for_roots(root, manifest);
+    all.add_foreign(roots);
     all.sort();
     all
 }
 
+/// Without it every mounted file system is taken for a part of the root.
+fn root_device(root: &Root) -> Option<u64> {
+    root.status(Path::new("/")).ok().map(|status| status.st_dev)
+}
+
 impl FileFindings {
-    fn compare(
-        &mut self,
-        root: &Root,
-        manifest: &RootManifest,
-        entry: &ImmutableEntry,
-        cache: Option<&FileCache>,
-    ) {
-        let difference = compare_entry(root, entry, cache);
-        if matches!(entry.kind, EntryKind::Directory)
-            && matches!(difference, Difference::Same | Difference::Altered)
-        {
-            self.look_for_foreign(root, manifest, &entry.path);
+    fn compare(&mut self, root: &Root, comparison: &Comparison<'_>, folder: &Folder<'_>, piece: Piece) {
+        let entries = folder.entries.get(piece.from..piece.until).unwrap_or_default();
+        let opened = match root.open_folder(Path::new(folder.path)) {
+            Ok(opened) => opened,
+            // It is a folder in the image and something else here: its own entry tells.
+            Err(error) if means_absent(&error) => {
+                entries.iter().for_each(|entry| self.count(entry, Difference::Missing));
+                return;
+            }
+            Err(error) => {
+                for entry in entries {
+                    self.count(entry, Difference::unreadable("look at", &entry.path, &error));
+                }
+                if folder.entry.is_some() {
+                    self.unlisted.push(format!("could not list {}: {error}", folder.path));
+                }
+                return;
+            }
+        };
+        for entry in entries {
+            self.count(entry, comparison.entry_in(&opened, entry));
         }
+        if let Some(entry) = folder.entry.filter(|_| piece.from == 0) {
+            let status = fstat(&opened);
+            if !status.is_ok_and(|status| comparison.is_empty_mount_point(&status, entry)) {
+                let mut foreign = Foreign::default();
+                foreign.look_in(comparison.manifest, folder, &opened);
+                self.add_foreign(foreign);
+            }
+        }
+    }
+
+    fn count(&mut self, entry: &ImmutableEntry, difference: Difference) {
         match difference {
             Difference::Same => self.checked += 1,
             Difference::Altered => {
@@ -100,38 +131,10 @@ impl FileFindings {
         }
     }
 
-    /// Names in a folder that the image does not know. What is below a foreign folder is not listed.
-    fn look_for_foreign(&mut self, root: &Root, manifest: &RootManifest, folder: &str) {
-        let listed = root.open_folder(Path::new(folder)).and_then(|opened| names_in(&opened));
-        let names = match listed {
-            Ok(names) => names,
-            // It is a folder in the image and something else here: reported as altered already.
-            Err(error) if means_absent(&error) => return,
-            Err(error) => {
-                self.device_errors += u64::from(error.raw_os_error() == Some(nix::libc::EIO));
-                self.unlisted.push(format!("could not list {folder}: {error}"));
-                return;
-            }
-        };
-        for name in names {
-            let path = join(folder, &name);
-            let known = std::str::from_utf8(name.as_bytes()).is_ok() && manifest.entry(&path).is_some();
-            if !known && manifest.covers(&path) {
-                self.foreign.push(path);
-            }
-        }
-    }
-
-    /// An immutable path that the image does not have at all must not be there either.
-    fn look_for_foreign_roots(&mut self, root: &Root, manifest: &RootManifest) {
-        for path in manifest.immutable_paths.iter().filter(|path| manifest.entry(path).is_none()) {
-            match root.status(Path::new(path)) {
-                Ok(_) if manifest.covers(path) => self.foreign.push(path.clone()),
-                Ok(_) => {}
-                Err(error) if means_absent(&error) => {}
-                Err(error) => self.unlisted.push(format!("could not look at {path}: {error}")),
-            }
-        }
+    fn add_foreign(&mut self, foreign: Foreign) {
+        self.foreign.extend(foreign.paths);
+        self.unlisted.extend(foreign.unlisted);
+        self.device_errors += foreign.device_errors;
     }
 
     fn add(&mut self, other: Self) {

@@ -4,6 +4,8 @@
 mod cache;
 mod compare;
 mod files;
+mod folders;
+mod foreign;
 mod in_place;
 mod partitions;
 mod ramdisk;

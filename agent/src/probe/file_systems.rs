@@ -10,17 +10,27 @@ use super::raw_read::RawDisk;
 use super::source::{self, Source};
 
 /// Where the superblock stands.
-const SUPERBLOCK_OFFSET: usize = 1024;
+pub const SUPERBLOCK_OFFSET: usize = 1024;
+/// Its length.
+pub const SUPERBLOCK_BYTES: usize = 1024;
+/// `COMPAT_HAS_JOURNAL`.
+const COMPAT_HAS_JOURNAL: u32 = 0x4;
 /// `INCOMPAT_RECOVER`: the journal is not replayed.
 const INCOMPAT_RECOVER: u32 = 0x4;
+/// `s_state`: cleanly unmounted. With a journal it says nothing more than the journal does.
+const STATE_VALID: u16 = 0x1;
+/// `s_state`: errors were found. It stays until the file system is checked, whatever the count says.
+const STATE_ERROR: u16 = 0x2;
 
 /// What an ext2, ext3 or ext4 superblock says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Superblock {
-    /// `s_error_count`.
+    /// `s_error_count`; at least 1 if `s_state` says that there are errors.
     pub errors: u32,
     /// The journal holds what is not yet in place.
     pub needs_recovery: bool,
+    /// There is no journal, and it was not unmounted cleanly: what stands there may contradict itself.
+    pub unclean: bool,
 }
 
 /// Reads a superblock; none if there is no ext file system here.
@@ -30,7 +40,12 @@ pub fn parse(superblock: &[u8]) -> Option<Superblock> {
         return None;
     }
     let u32_at = |at: usize| Some(u32::from_le_bytes(superblock.get(at..at + 4)?.try_into().ok()?));
-    Some(Superblock { errors: u32_at(404)?, needs_recovery: u32_at(96)? & INCOMPAT_RECOVER != 0 })
+    let state = u16::from_le_bytes(superblock.get(58..60)?.try_into().ok()?);
+    Some(Superblock {
+        errors: u32_at(404)?.max(u32::from(state & STATE_ERROR != 0)),
+        needs_recovery: u32_at(96)? & INCOMPAT_RECOVER != 0,
+        unclean: state & STATE_VALID == 0 && u32_at(92)? & COMPAT_HAS_JOURNAL == 0,
+    })
 }
 
 /// How much of a file system's start is looked at: superblock and signatures.
@@ -73,12 +88,13 @@ pub fn read(
     readings
 }
 
-/// A mounted file system's journal is in use, which is not damage; its error count is in sysfs.
+/// A mounted file system's journal is in use, which is not damage, nor is that it is not unmounted; its
+/// error count is in sysfs.
 fn mounted_view(found: Superblock, name: &str, source: &Source) -> Superblock {
     match source::number(&source.path(&format!("sys/fs/ext4/{name}/errors_count"))) {
         Outcome::Value(errors) => {
             let live = u32::try_from(errors).unwrap_or(u32::MAX);
-            Superblock { errors: found.errors.max(live), needs_recovery: false }
+            Superblock { errors: found.errors.max(live), needs_recovery: false, unclean: false }
         }
         Outcome::Absent | Outcome::Unreadable(_) => found,
     }
@@ -86,7 +102,8 @@ fn mounted_view(found: Superblock, name: &str, source: &Source) -> Superblock {
 
 fn about(name: &str, outcome: &Outcome<Superblock>) -> Vec<(Subject, ReadingKey, Outcome<ReadingValue>)> {
     let subject = Subject::FileSystem(name.to_owned());
-    let errors = outcome.clone().map(|found| ReadingValue::Count(u64::from(found.errors)));
+    let errors =
+        outcome.clone().map(|found| ReadingValue::Count(u64::from(found.errors.max(found.unclean.into()))));
     let recovery = outcome.clone().map(|found| ReadingValue::Flag(found.needs_recovery));
     vec![
         (subject.clone(), ReadingKey::FileSystemErrors, errors),
@@ -110,6 +127,7 @@ mod tests {
     fn superblock(errors: u32, incompat: u32) -> Vec<u8> {
         let mut bytes = vec![0; 1024];
         bytes[56..58].copy_from_slice(&[0x53, 0xef]);
+        bytes[58] = 1;
         bytes[96..100].copy_from_slice(&incompat.to_le_bytes());
         bytes[404..408].copy_from_slice(&errors.to_le_bytes());
         bytes
@@ -117,10 +135,32 @@ mod tests {
 
     #[test]
     fn errors_and_recovery_are_read() {
-        let expected = Superblock { errors: 3, needs_recovery: true };
+        let expected = Superblock { errors: 3, needs_recovery: true, unclean: false };
         assert_eq!(parse(&superblock(3, 0x2c6)), Some(expected));
         assert_eq!(parse(&superblock(0, 0x2c2)).map(|found| found.needs_recovery), Some(false));
         assert_eq!(parse(&[0; 1024]), None);
+    }
+
+    #[test]
+    fn the_state_counts_where_no_error_was_counted() {
+        let with_state = |state: u8, compat: u8| {
+            let mut bytes = superblock(0, 0x2c2);
+            (bytes[58], bytes[92]) = (state, compat);
+            parse(&bytes).map(|found| (found.errors, found.unclean))
+        };
+        assert_eq!(with_state(1, 0x3c), Some((0, false)));
+        assert_eq!(with_state(2 | 1, 0x3c), Some((1, false)));
+        assert_eq!(with_state(0, 0x3c), Some((0, false)), "the journal brings it in order");
+        assert_eq!(with_state(0, 0x38), Some((0, true)));
+        let root = tempfile::tempdir().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(8 << 20).unwrap();
+        let mut unclean = superblock(0, 0x2c2);
+        unclean[58] = 0;
+        file.as_file().write_all_at(&unclean, 1024).unwrap();
+        let disk = RawDisk::open(file.path(), 8 << 20).unwrap();
+        let found = read(&disk, "vda", &Source::recorded(root.path()));
+        assert_eq!(found[0].2, Outcome::Value(ReadingValue::Count(1)));
     }
 
     #[test]

@@ -289,7 +289,7 @@ mod tests {
         let step = if writes {
             Step::WriteImage { disk, image, disk_guid: Uuid::nil(), node_partition_guid: Uuid::nil() }
         } else {
-            Step::RepairFiles { disk, image, paths: vec!["/usr/bin/x".into()] }
+            Step::RepairFiles { disk, image, paths: vec!["/usr/bin/x".into()], remove: Vec::new() }
         };
         Plan {
             node: NodeId(Uuid::nil()),

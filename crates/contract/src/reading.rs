@@ -149,11 +149,12 @@ pub enum ReadingKey {
     ImageUnfinished,
     /// Immutable partitions whose bytes differ from the image. List of partition numbers.
     ImagePartitionsAltered,
-    /// Immutable files whose content, mode or owner differs. List of paths, bounded; more are counted.
+    /// Immutable files whose content, mode, owner or extended attributes differ. List of paths, bounded; more are counted.
     ImageFilesAltered,
     /// Immutable files that are gone. List of paths, bounded.
     ImageFilesMissing,
-    /// Files under immutable paths that the image does not know. List of paths, bounded.
+    /// Files and folders under immutable paths that the image does not know, each by itself. List of
+    /// paths, bounded.
     ImageFilesForeign,
     /// How many immutable files were compared. Count.
     ImageFilesChecked,

@@ -191,6 +191,21 @@ impl RootManifest {
         covers(&self.immutable_paths, &self.excluded_paths, path)
     }
 
+    /// Whether something at this path would be foreign: it is a plain path into the immutable area, and
+    /// the image has nothing there.
+    #[must_use]
+    pub fn is_foreign(&self, path: &str) -> bool {
+        is_path(path) && self.covers(path) && self.entry(path).is_none()
+    }
+
+    /// Whether there is anything of the image below this path.
+    #[must_use]
+    pub fn has_below(&self, path: &str) -> bool {
+        let below = format!("{path}/");
+        let from = self.entries.partition_point(|entry| entry.path < below);
+        self.entries.get(from).is_some_and(|entry| entry.path.starts_with(&below))
+    }
+
     /// The entry with this path.
     #[must_use]
     pub fn entry(&self, path: &str) -> Option<&ImmutableEntry> {

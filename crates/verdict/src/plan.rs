@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::facts::Facts;
 use crate::os_disk::{disk_target, os_disk};
-use crate::policy::Policy;
+use crate::policy::{ForeignFiles, Policy};
 
 /// Why no plan could be made although the decision demands one. Nothing is written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -278,11 +278,18 @@ fn repair_steps(
     let mut paths = altered(facts, ReadingKey::ImageFilesAltered)?;
     paths.extend(altered(facts, ReadingKey::ImageFilesMissing)?);
     let paths = file_paths(&paths).map_err(refuse)?;
-    if !paths.is_empty() {
-        steps.push(Step::RepairFiles { disk: os_disk.clone(), image, paths });
+    let foreign = match facts.thresholds().integrity.foreign_files {
+        ForeignFiles::Remove => altered(facts, ReadingKey::ImageFilesForeign)?,
+        ForeignFiles::Ignore | ForeignFiles::Watch | ForeignFiles::Reimage => Vec::new(),
+    };
+    let remove = file_paths(&foreign).map_err(refuse)?;
+    if !paths.is_empty() || !remove.is_empty() {
+        steps.push(Step::RepairFiles { disk: os_disk.clone(), image, paths, remove });
     }
     if steps.is_empty() {
-        return Err(PlanRefusal::NotNameable { why: "nothing was found altered or missing".to_owned() });
+        return Err(PlanRefusal::NotNameable {
+            why: "nothing was found altered, missing or foreign".to_owned(),
+        });
     }
     Ok(())
 }
@@ -318,7 +325,9 @@ pub(crate) fn file_paths(items: &[String]) -> Result<Vec<String>, String> {
     let mut paths = Vec::with_capacity(items.len());
     for item in items {
         let detour = item.split('/').skip(1).any(|part| part.is_empty() || part == "." || part == "..");
-        if !item.starts_with('/') || detour || item.contains('\0') || item.len() > 4096 {
+        // The replacement character stands for a name that is not UTF-8, which it does not name.
+        let plain = item.starts_with('/') && !item.contains(['\0', '\u{fffd}']) && item.len() <= 4096;
+        if !plain || detour {
             return Err(format!(
                 "{:?} is not an absolute path without detours",
                 item.chars().take(80).collect::<String>()

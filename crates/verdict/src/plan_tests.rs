@@ -23,7 +23,10 @@ fn words(step: &Step) -> String {
         }
         Step::WriteImage { disk, .. } => format!("write {}", disk.id),
         Step::RepairPartitions { disk, partitions, .. } => format!("partitions {} {partitions:?}", disk.id),
-        Step::RepairFiles { disk, paths, .. } => format!("files {} {}", disk.id, paths.join(" ")),
+        Step::RepairFiles { disk, paths, remove, .. } => {
+            let removed: Vec<String> = remove.iter().map(|path| format!("-{path}")).collect();
+            format!("files {} {}", disk.id, [paths.as_slice(), &removed].concat().join(" "))
+        }
     }
 }
 
@@ -45,7 +48,17 @@ fn each_action_has_its_steps() {
         ReadingKey::DiskContentSignatures,
         &["ext4"],
     );
-    let cases: [(Case, &[&str]); 8] = [
+    let foreign = || {
+        Case::healthy()
+            .list(image(), ReadingKey::ImageFilesForeign, &["/usr/x/y", "/usr/x"])
+            .policy("[integrity]\nforeign_files = \"remove\"")
+    };
+    let both = foreign().list(image(), ReadingKey::ImageFilesMissing, &["/usr/a"]);
+    let not_named = foreign().list(image(), ReadingKey::ImageFilesForeign, &["/usr/\u{fffd}"]);
+    let cases: [(Case, &[&str]); 11] = [
+        (foreign(), &["files virtio-os -/usr/x -/usr/x/y"]),
+        (both, &["files virtio-os /usr/a -/usr/x -/usr/x/y"]),
+        (not_named, &["write virtio-os"]),
         (Case::healthy(), &[]),
         (broken, &["partitions virtio-os [1, 3]", "files virtio-os /boot/c /usr/a /usr/b"]),
         (Case::blank(), &["write virtio-os"]),

@@ -26,6 +26,7 @@ pub struct PolicyError {
 pub(crate) enum ForeignFiles {
     Ignore,
     Watch,
+    Remove,
     Reimage,
 }
 

@@ -114,6 +114,12 @@ fn same_tenant() -> Vec<(&'static str, Case)> {
         ),
         ("foreign files", healthy().list(image(), Key::ImageFilesForeign, &["/usr/bin/rootkit"])),
         (
+            "foreign files, policy remove",
+            healthy()
+                .list(image(), Key::ImageFilesForeign, &["/usr/x"])
+                .policy("[integrity]\nforeign_files = \"remove\""),
+        ),
+        (
             "foreign files, policy reimage",
             healthy()
                 .list(image(), Key::ImageFilesForeign, &["/usr/x"])
@@ -144,6 +150,13 @@ fn same_tenant() -> Vec<(&'static str, Case)> {
         ("nothing at all compared", nothing_compared),
         ("file system errors", healthy().count(file_system(), Key::FileSystemErrors, 2)),
         ("file system errors on the data disk", healthy().count(data_system(), Key::FileSystemErrors, 2)),
+        (
+            "a file altered and file system errors within the policy",
+            healthy()
+                .count(file_system(), Key::FileSystemErrors, 2)
+                .list(image(), Key::ImageFilesAltered, &["/usr/a"])
+                .policy("[integrity]\nfile_system_errors_reimage_above = 5"),
+        ),
         (
             "no file system looked at, resident",
             healthy().resident().untried(&file_system(), Key::FileSystemErrors),

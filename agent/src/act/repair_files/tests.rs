@@ -1,5 +1,8 @@
 //! Repairs of a real ext4 file system that somebody has been at.
 
+mod attributes;
+mod foreign;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
@@ -42,8 +45,19 @@ fn altered_and_missing(device: &Path, image: &Image) -> Vec<String> {
 }
 
 fn repair(root: &Loop, image: &Image, service: &Arc<FakeService>, paths: Vec<String>) -> Finish {
+    repair_and_remove(root, image, service, paths, Vec::new())
+}
+
+fn repair_and_remove(
+    root: &Loop,
+    image: &Image,
+    service: &Arc<FakeService>,
+    paths: Vec<String>,
+    remove: Vec<String>,
+) -> Finish {
     let device = Arc::new(FakeDevice::new(vec![0; 1 << 20], Faults::default()));
-    let step = Step::RepairFiles { disk: target(&device), image: image.manifest.id().unwrap(), paths };
+    let step =
+        Step::RepairFiles { disk: target(&device), image: image.manifest.id().unwrap(), paths, remove };
     run_on(FakeDisks { device, root_partition: Some(root.device.clone()) }, service, vec![step])
 }
 

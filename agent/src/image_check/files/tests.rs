@@ -54,7 +54,14 @@ fn entry(root: &Path, path: String) -> ImmutableEntry {
             extents: Vec::new(),
         }
     };
-    ImmutableEntry { path, mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid(), attributes: Vec::new(), kind }
+    ImmutableEntry {
+        path,
+        mode: found.mode() & 0o7777,
+        uid: found.uid(),
+        gid: found.gid(),
+        attributes: Vec::new(),
+        kind,
+    }
 }
 
 struct Seen {
@@ -119,7 +126,7 @@ fn every_kind_of_difference_is_found_and_named() {
     let named = ["00", "01", "02", "04", "06", "07", "link"].map(|name| format!("/usr/bin/{name}"));
     assert_eq!(seen.altered, named);
     assert_eq!(seen.missing, ["/usr/bin/03"]);
-    assert_eq!(seen.foreign, ["/boot", "/usr/bin/folder", "/usr/bin/foreign"]);
+    assert_eq!(seen.foreign, ["/boot", "/usr/bin/folder", "/usr/bin/folder/below", "/usr/bin/foreign"]);
 }
 
 #[test]

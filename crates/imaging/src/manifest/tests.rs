@@ -110,6 +110,17 @@ fn a_manifest_of_before_attributes_were_recorded_keeps_its_bytes() {
 }
 
 #[test]
+fn what_is_below_a_path_is_found_among_its_neighbours() {
+    let mut manifest = sample();
+    root(&mut manifest).entries = ["/usr", "/usr/a", "/usr/a-b", "/usr/a.c", "/usr/a/x", "/usr/ab"]
+        .map(|path| file(path, 0, &[]))
+        .to_vec();
+    let below = |path: &str| manifest.root.as_ref().unwrap().has_below(path);
+    assert!(below("/usr") && below("/usr/a"));
+    assert!(!below("/usr/a-b") && !below("/usr/ab") && !below("/us") && !below("/zzz") && !below("/a"));
+}
+
+#[test]
 fn attributes_that_make_no_sense_are_refused() {
     let give = |name: &'static str, recorded: bool| {
         move |m: &mut Manifest| {

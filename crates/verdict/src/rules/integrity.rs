@@ -248,8 +248,7 @@ fn differing_files(key: ReadingKey, word: &str, list: &Listed, checked: u64) -> 
             format!("None of {checked} immutable files is {word}."),
         );
     }
-    // A list that was cut cannot be put back file by file; nor can a path that is not one.
-    let nameable = list.items.len() as u64 == list.total && plan::file_paths(&list.items).is_ok();
+    let nameable = nameable(list);
     let demand = if nameable { Demand::Repair } else { Demand::Reimage };
     let verb = if list.total == 1 { "file is" } else { "files are" };
     let rest =
@@ -259,6 +258,11 @@ fn differing_files(key: ReadingKey, word: &str, list: &Listed, checked: u64) -> 
         image_reading(key, list.total, 0),
         format!("{} immutable {verb} {word}: {}.{rest}", list.total, some_of(list)),
     )
+}
+
+/// A list that was cut cannot be put back file by file; nor can a path that is not one.
+fn nameable(list: &Listed) -> bool {
+    list.items.len() as u64 == list.total && plan::file_paths(&list.items).is_ok()
 }
 
 fn some_of(list: &Listed) -> String {
@@ -274,6 +278,7 @@ fn foreign(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
     let (demand, unknown) = match facts.thresholds().integrity.foreign_files {
         ForeignFiles::Ignore => return,
         ForeignFiles::Watch => (Demand::Watch, Demand::Watch),
+        ForeignFiles::Remove => (Demand::Repair, cautious(facts)),
         ForeignFiles::Reimage => (Demand::Reimage, cautious(facts)),
     };
     ruled.push(match facts.list(&Subject::Image, key) {
@@ -283,7 +288,8 @@ fn foreign(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
             "No file under immutable paths is unknown to the image.",
         ),
         Outcome::Value(list) => FOREIGN.found(
-            demand,
+            // What cannot be named exactly cannot be taken away either.
+            if demand == Demand::Repair && !nameable(&list) { Demand::Reimage } else { demand },
             image_reading(key, list.total, 0),
             format!(
                 "Files under immutable paths are unknown to the image ({}): {}.",
@@ -323,6 +329,10 @@ fn file_systems(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
             "No file system was looked at for recorded errors.",
         ));
     }
+    // The policy may allow a few errors; nothing is put back on a file system that has any.
+    let repairs_files = ruled.iter().any(|one| {
+        one.demand == Demand::Repair && [FILES.id, FOREIGN.id].contains(&one.finding.rule.as_str())
+    });
     for device in devices {
         let subject = Subject::FileSystem(device.clone());
         let seen =
@@ -334,6 +344,11 @@ fn file_systems(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
                 watched(Demand::Reimage),
                 seen(count.to_string()),
                 format!("The file system on {device} recorded {count} errors."),
+            ),
+            Outcome::Value(count) if count > 0 && repairs_files => FILE_SYSTEMS.found(
+                watched(Demand::Reimage),
+                seen(count.to_string()),
+                format!("The file system on {device} recorded {count} errors; files are not put back on it."),
             ),
             Outcome::Value(count) => FILE_SYSTEMS.found(
                 Demand::Nothing,
