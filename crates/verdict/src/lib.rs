@@ -12,6 +12,7 @@
 
 mod combine;
 mod counterfactual;
+mod delivers;
 pub mod explain;
 mod facts;
 pub mod judge;

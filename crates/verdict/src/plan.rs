@@ -10,6 +10,7 @@ use contract::plan::{DiskTarget, EraseMethod, Plan, Step};
 use contract::reading::{LIST_ITEMS_MAX, Outcome, ReadingKey, Subject};
 use uuid::Uuid;
 
+use crate::delivers::delivers;
 use crate::facts::Facts;
 use crate::os_disk::{disk_target, os_disk};
 use crate::policy::{ForeignFiles, Policy};
@@ -219,9 +220,7 @@ fn erase_steps(
             Some(Err(why)) => return Err(refused(why)),
             None => return Err(refused("no method was chosen for it")),
         };
-        if !delivers(method, level) {
-            return Err(refused("the chosen method does not deliver it"));
-        }
+        delivers(disk, method, level).map_err(|why| refused(&why))?;
         steps.push(Step::Erase {
             disk: disk_target(disk),
             method,
@@ -232,15 +231,6 @@ fn erase_steps(
         });
     }
     Ok(())
-}
-
-/// A second look at what `erasure` chose: an overwrite reaches only what is addressable (NIST SP
-/// 800-88r2 section 3.1.1), and a format of user data may be one.
-fn delivers(method: EraseMethod, level: SanitizeLevel) -> bool {
-    match level {
-        SanitizeLevel::Clear => true,
-        SanitizeLevel::Purge => method == EraseMethod::NvmeFormatCrypto,
-    }
 }
 
 fn write_step(image: ImageId, disk: DiskTarget, seed: Digest) -> Step {

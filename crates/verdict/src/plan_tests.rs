@@ -111,8 +111,17 @@ fn a_disk_that_cannot_be_sanitized_is_refused_by_name() {
         refused.to_string(),
         "disk nvme-eui.data cannot be sanitized to the level Clear: it is behind a USB bridge; attach it directly"
     );
-    let refused = other_tenant().plan_with(&BTreeMap::from([os])).unwrap_err();
+    let refused = other_tenant().plan_with(&BTreeMap::from([os.clone()])).unwrap_err();
     assert!(refused.to_string().contains("no method was chosen"), "{refused}");
+    // So is a method that erases more or less than the disk, whoever chose it.
+    let two = other_tenant().evidence(|evidence| {
+        if let contract::reading::Outcome::Value(disks) = &mut evidence.inventory.disks {
+            disks[0].nvme = contract::reading::Outcome::Value(crate::testing::nvme(2));
+        }
+    });
+    let format = (DATA_DISK.parse().unwrap(), Ok(EraseMethod::NvmeFormatUserData));
+    let refused = two.plan_with(&BTreeMap::from([os, format])).unwrap_err();
+    assert!(refused.to_string().contains("more or less than this one namespace"), "{refused}");
     // A method that does not deliver the level is refused here too, whoever chose it.
     let purge = other_tenant().policy("[confidentiality]\ntenant_change_level = \"purge\"");
     let refused = purge.plan().unwrap_err();

@@ -6,7 +6,7 @@ use contract::assignment::{
 use contract::decision::{Action, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
 use contract::id::{BootId, Digest, DiskId, EvidenceId, ImageId, JobId, MacAddress, NodeId, UnixMillis};
-use contract::inventory::{Composition, DiskFacts, Firmware, Inventory, NicFacts, Transport};
+use contract::inventory::{Composition, DiskFacts, Firmware, Inventory, NicFacts, NvmeCapabilities, Transport};
 use contract::plan::{BootMethod, DiskTarget, EraseMethod, Plan, Step, VerifyDepth};
 use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier, Trust};
 use uuid::Uuid;
@@ -55,6 +55,17 @@ pub(crate) fn disk(id: &str, kernel_name: &str, transport: Transport, size_bytes
     }
 }
 
+/// A controller that can format its namespaces, of which there are this many.
+pub(crate) fn nvme(namespaces: u32) -> NvmeCapabilities {
+    NvmeCapabilities {
+        format: true,
+        format_covers_all_namespaces: false,
+        erase_covers_all_namespaces: false,
+        crypto_erase: false,
+        namespaces: Outcome::Value(namespaces),
+    }
+}
+
 fn inventory() -> Inventory {
     let nic = |last| NicFacts {
         mac: mac(last),
@@ -74,7 +85,10 @@ fn inventory() -> Inventory {
         cpu_count: Outcome::Value(2),
         memory_bytes: Outcome::Value(4 << 30),
         disks: Outcome::Value(vec![
-            disk(DATA_DISK, "nvme0n1", Transport::Nvme, 64 << 30),
+            DiskFacts {
+                nvme: Outcome::Value(nvme(1)),
+                ..disk(DATA_DISK, "nvme0n1", Transport::Nvme, 64 << 30)
+            },
             disk(OS_DISK, "vda", Transport::Virtio, 8 << 30),
         ]),
         nics: Outcome::Value(vec![nic(0), nic(1)]),
