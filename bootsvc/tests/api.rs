@@ -11,6 +11,7 @@ use reprieve_bootsvc::bearer;
 use reprieve_bootsvc::store;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use support::flow::{discovered, job_of};
 use support::machine::Machine;
 use support::{Bench, kind_of};
 use uuid::Uuid;
@@ -323,4 +324,24 @@ async fn the_os_disk_is_never_chosen_by_a_kernel_name() {
     }
     let rule = json!({"rule": "match", "disk": {"transport": "nvme", "pick": "smallest"}});
     assert_eq!(assign(rule).await.unwrap().assignment.os_disk.to_string(), "nvme,smallest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_nodes_says_of_each_what_it_says_alone() {
+    let bench = Bench::start().await;
+    let mut machine = discovered(&bench).await;
+    for last in 2..5 {
+        Machine::new(last).come(&bench).await;
+    }
+    job_of(&bench, &machine, json!({"image": "debian", "tenant": "a", "confirmed": true})).await;
+    // A second address of the same machine.
+    machine.mac = MacAddress([0x52, 0x54, 0, 0, 1, 1]);
+    machine.report(&bench).await;
+    let nodes: Vec<NodeView> = bench.operator(Method::GET, "/v1/nodes", &()).await.unwrap();
+    assert_eq!(nodes.len(), 4);
+    for node in &nodes {
+        assert_eq!(*node, bench.node(&node.id.to_string()).await);
+    }
+    let with_job: Vec<_> = nodes.iter().filter(|node| node.job.is_some()).collect();
+    assert_eq!((with_job.len(), with_job[0].macs.len()), (1, 2));
 }

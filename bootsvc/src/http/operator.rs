@@ -89,7 +89,7 @@ async fn status(
     }))
 }
 
-fn view(service: &Service, node: NodeRecord, job: Option<&JobRecord>) -> NodeView {
+fn view(service: &Service, node: NodeRecord, job: Option<JobId>) -> NodeView {
     let node_state = match (&node.hold_reason, node.approved, job) {
         (Some(_), _, _) => NodeState::Held,
         (None, false, _) => NodeState::Discovered,
@@ -112,7 +112,7 @@ fn view(service: &Service, node: NodeRecord, job: Option<&JobRecord>) -> NodeVie
         agent_online: service.live.resident_online(node.id),
         last_action: node.last_action,
         last_decided_at: node.last_decided_at,
-        job: job.map(|job| job.id),
+        job,
         inventory: node.inventory,
         images: node.images,
     }
@@ -124,12 +124,14 @@ async fn nodes(
 ) -> Result<Answer<Vec<NodeView>>, Refusal> {
     authorize(&service, &headers)?;
     let mut reading = service.store.read().await?;
-    let mut views = Vec::new();
-    for node in store::nodes::all(&mut reading).await? {
-        let job = store::jobs::open_of(&mut reading, node.id).await?;
-        views.push(view(&service, node, job.as_ref()));
-    }
-    Ok(Answer(views))
+    let nodes = store::nodes::all(&mut reading).await?;
+    let jobs = store::jobs::open_of_all(&mut reading).await?;
+    drop(reading);
+    let views = nodes.into_iter().map(|node| {
+        let job = jobs.get(&node.id).copied();
+        view(&service, node, job)
+    });
+    Ok(Answer(views.collect()))
 }
 
 async fn node(
@@ -142,7 +144,7 @@ async fn node(
     let mut reading = service.store.read().await?;
     let node = crate::service::node_by_id(&mut reading, id).await?;
     let job = store::jobs::open_of(&mut reading, id).await?;
-    Ok(Answer(view(&service, node, job.as_ref())))
+    Ok(Answer(view(&service, node, job.map(|job| job.id))))
 }
 
 async fn approve(
@@ -185,7 +187,7 @@ async fn approve(
     };
     let (node, job) = change.commit().await?;
     tracing::info!(node = %node.id, owner = ?node.data_owner, "node was approved");
-    Ok(Answer(view(&service, node, job.as_ref())))
+    Ok(Answer(view(&service, node, job.map(|job| job.id))))
 }
 
 /// What the node has now is what it is expected to have from here on. It must have been seen.
@@ -246,7 +248,7 @@ async fn assign(
         change.node.assignment.os_disk = os_disk;
     }
     let (node, job) = change.commit().await?;
-    Ok(Answer(view(&service, node, job.as_ref())))
+    Ok(Answer(view(&service, node, job.map(|job| job.id))))
 }
 
 async fn protect(
@@ -267,7 +269,7 @@ async fn protect(
         });
     }
     let (node, job) = change.commit().await?;
-    Ok(Answer(view(&service, node, job.as_ref())))
+    Ok(Answer(view(&service, node, job.map(|job| job.id))))
 }
 
 async fn release_hold(
@@ -290,7 +292,7 @@ async fn release_hold(
         change.note("the hold was released");
     }
     let (node, job) = change.commit().await?;
-    Ok(Answer(view(&service, node, job.as_ref())))
+    Ok(Answer(view(&service, node, job.map(|job| job.id))))
 }
 
 async fn reimage(

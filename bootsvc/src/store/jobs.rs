@@ -1,5 +1,7 @@
 //! Jobs and what happened in them.
 
+use std::collections::HashMap;
+
 use contract::agent_api::StepResult;
 use contract::assignment::Floor;
 use contract::decision::{Action, SanitizeLevel};
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, Row};
 
 use crate::jobs::state::is_open;
-use crate::store::{Doing, StoreError, from_db, from_json, to_db, to_json};
+use crate::store::{Doing, StoreError, from_db, from_json, from_text, to_db, to_json};
 
 /// How many events one job keeps; what comes later is dropped, the first ones explain most.
 pub const EVENTS_MAX: i64 = 500;
@@ -143,6 +145,21 @@ pub async fn open_of(connection: &mut AnyConnection, node: NodeId) -> Result<Opt
         .await
         .doing("read a job")?;
     row.as_ref().map(read_row).transpose()
+}
+
+/// The open job of each node that has one.
+///
+/// # Errors
+/// If the database fails.
+pub async fn open_of_all(connection: &mut AnyConnection) -> Result<HashMap<NodeId, JobId>, StoreError> {
+    let rows = sqlx::query("SELECT node, id FROM jobs WHERE is_open = 1")
+        .fetch_all(connection)
+        .await
+        .doing("list jobs")?;
+    let text = |row: &sqlx::any::AnyRow, column: &str| row.try_get::<String, _>(column).doing("list jobs");
+    rows.iter()
+        .map(|row| Ok((from_text("node id", &text(row, "node")?)?, from_text("job id", &text(row, "id")?)?)))
+        .collect()
 }
 
 /// The newest jobs, newest first.

@@ -1,5 +1,7 @@
 //! Nodes and their addresses.
 
+use std::collections::HashMap;
+
 use contract::assignment::{Assignment, DataOwner, ExpectedHardware, OsDiskRule, UnfinishedWork};
 use contract::decision::Action;
 use contract::history::PastImage;
@@ -170,10 +172,16 @@ pub async fn add_macs(
     Ok(())
 }
 
-async fn read_row(connection: &mut AnyConnection, row: sqlx::any::AnyRow) -> Result<NodeRecord, StoreError> {
+/// A node without its addresses.
+fn read_record(row: &sqlx::any::AnyRow) -> Result<NodeRecord, StoreError> {
     let body: String = row.try_get("body").doing("read a node")?;
     let mut node: NodeRecord = from_json("node", &body)?;
     node.version = row.try_get("version").doing("read a node")?;
+    Ok(node)
+}
+
+async fn read_row(connection: &mut AnyConnection, row: sqlx::any::AnyRow) -> Result<NodeRecord, StoreError> {
+    let mut node = read_record(&row)?;
     let rows = sqlx::query("SELECT mac FROM macs WHERE node = $1 ORDER BY mac")
         .bind(node.id.to_string())
         .fetch_all(connection)
@@ -250,7 +258,7 @@ pub async fn matching(connection: &mut AnyConnection, reference: &str) -> Result
         .collect()
 }
 
-/// All nodes, oldest first.
+/// All nodes, oldest first, in two questions however many they are.
 ///
 /// # Errors
 /// If the database fails.
@@ -259,9 +267,19 @@ pub async fn all(connection: &mut AnyConnection) -> Result<Vec<NodeRecord>, Stor
         .fetch_all(&mut *connection)
         .await
         .doing("list nodes")?;
-    let mut nodes = Vec::with_capacity(rows.len());
+    let mut nodes = rows.iter().map(read_record).collect::<Result<Vec<_>, _>>()?;
+    let rows = sqlx::query("SELECT mac, node FROM macs ORDER BY mac")
+        .fetch_all(connection)
+        .await
+        .doing("read addresses")?;
+    let mut macs: HashMap<NodeId, Vec<MacAddress>> = HashMap::with_capacity(nodes.len());
     for row in rows {
-        nodes.push(read_row(connection, row).await?);
+        let mac: String = row.try_get("mac").doing("read addresses")?;
+        let node: String = row.try_get("node").doing("read addresses")?;
+        macs.entry(from_text("node id", &node)?).or_default().push(from_text("address", &mac)?);
+    }
+    for node in &mut nodes {
+        node.macs = macs.remove(&node.id).unwrap_or_default();
     }
     Ok(nodes)
 }
