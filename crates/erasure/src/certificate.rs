@@ -24,7 +24,7 @@ use contract::id::{
     CertificateId, Digest, DiskId, EvidenceId, JobId, NodeId, OrderId, PlanDigest, PolicyDigest, UnixMillis,
 };
 use contract::inventory::Transport;
-use contract::plan::EraseMethod;
+use contract::plan::{EraseMethod, VerifyDepth};
 use contract::reading::Outcome;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -149,6 +149,8 @@ pub struct Sanitization {
     pub technique_name: String,
     /// By which standard's technique, and what is not claimed.
     pub technique_standard: String,
+    /// Where it stands that this technique delivers the method on this medium.
+    pub technique_source: String,
     /// What did it.
     pub tool: String,
     /// Its version.
@@ -169,6 +171,8 @@ pub struct Sanitization {
 pub struct Verification {
     /// In words and figures.
     pub method: String,
+    /// How much of the disk was read back.
+    pub depth: VerifyDepth,
     /// Seed of the positions that were read back and of the markers.
     pub seed: Digest,
     /// BLAKE3 of the positions, each as 8 bytes little-endian.

@@ -117,6 +117,7 @@ fn sanitization(certificate: &Certificate) -> Vec<(String, String)> {
         row("method", wording::level(done.method)),
         row("technique", &done.technique_name),
         row("technique standard", &done.technique_standard),
+        row("technique source", &done.technique_source),
         row("tool", format!("{} {}", done.tool, done.tool_version)),
         known("device status", done.device_status.as_ref()),
         row("started at", utc(done.started_at)),
@@ -129,6 +130,7 @@ fn verification(certificate: &Certificate) -> Vec<(String, String)> {
     let proof = &certificate.verification;
     vec![
         row("verification method", &proof.method),
+        row("depth", wording::depth(proof.depth)),
         row("seed", proof.seed),
         known("digest of the positions", proof.positions.as_ref()),
         row("blocks read back", proof.samples),

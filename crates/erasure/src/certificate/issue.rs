@@ -14,6 +14,7 @@ use super::{
     Authority, Certificate, Chain, Device, FORM, Issuer, Machine, Media, People, Person, Sanitization,
     Verification, wording,
 };
+use crate::method::{Medium, TABLE};
 use crate::record::exclusions;
 use crate::sample::BLOCK_BYTES;
 
@@ -91,11 +92,13 @@ pub enum NotCertified {
         /// Bytes ordered.
         ordered: u64,
     },
-    /// The technique cannot deliver the level that it would be certified for.
-    #[error("{technique} does not purge")]
-    DoesNotPurge {
+    /// The technique does not deliver the level on this medium, whatever was ordered.
+    #[error("{technique} does not deliver the level {level} on this medium")]
+    DoesNotDeliver {
         /// The technique in words.
         technique: &'static str,
+        /// The level in a word.
+        level: &'static str,
     },
     /// The record's times contradict each other.
     #[error("the erase record ends before it starts")]
@@ -137,6 +140,7 @@ pub fn certify(facts: Facts<'_>) -> Result<Certificate, NotCertified> {
         serde_json::from_str(facts.record).map_err(|error| NotCertified::Record(error.to_string()))?;
     ordered.check(&record)?;
     let disk = disk_of(facts.evidence, ordered.disk)?;
+    let technique_source = technique_source(disk, &record)?;
     let device_evidence =
         serde_json::to_value(disk).map_err(|error| NotCertified::Record(error.to_string()))?;
     let inventory = &facts.evidence.inventory;
@@ -164,7 +168,8 @@ pub fn certify(facts: Facts<'_>) -> Result<Certificate, NotCertified> {
             category_after: None,
         },
         verification: Verification {
-            method: verification_in_words(&record),
+            method: verification_in_words(&record, ordered.depth),
+            depth: ordered.depth,
             seed: record.seed,
             positions: record.positions,
             samples: record.samples,
@@ -178,6 +183,7 @@ pub fn certify(facts: Facts<'_>) -> Result<Certificate, NotCertified> {
             technique: record.method,
             technique_name: wording::technique(record.method).to_owned(),
             technique_standard: wording::technique_standard(record.method).to_owned(),
+            technique_source: technique_source.to_owned(),
             tool: tool.clone(),
             tool_version: facts.evidence.agent_version.clone(),
             device_status: record.device_status,
@@ -254,9 +260,6 @@ impl<'a> Ordered<'a> {
         )?;
         differs("the level", wording::level(record.level).to_owned(), wording::level(self.level).to_owned())?;
         differs("the seed", record.seed.to_string(), self.seed.to_string())?;
-        if record.level == SanitizeLevel::Purge && !wording::can_purge(record.method) {
-            return Err(NotCertified::DoesNotPurge { technique: wording::technique(record.method) });
-        }
         let least = u64::from(self.samples).min(self.disk.size_bytes / BLOCK_BYTES).max(1);
         if record.samples < least {
             return Err(NotCertified::TooFewReadBack { read: record.samples, ordered: least });
@@ -283,6 +286,19 @@ impl Ordered<'_> {
             VerifyDepth::Full => size,
         }
     }
+}
+
+/// Where it stands that the technique delivers the level on this medium: a look at the table that is
+/// taken again, after the plan's.
+fn technique_source(disk: &DiskFacts, record: &Record) -> Result<&'static str, NotCertified> {
+    let medium = Medium::of(disk);
+    let row = TABLE
+        .iter()
+        .find(|row| medium == Some(row.medium) && row.method == record.method && row.level >= record.level);
+    row.map(|row| row.source).ok_or(NotCertified::DoesNotDeliver {
+        technique: wording::technique(record.method),
+        level: wording::level(record.level),
+    })
 }
 
 fn disk_of<'a>(evidence: &'a Evidence, ordered: &DiskTarget) -> Result<&'a DiskFacts, NotCertified> {
@@ -343,26 +359,32 @@ fn statement(record: &Record) -> String {
     )
 }
 
-fn verification_in_words(record: &Record) -> String {
-    let mut words = format!(
-        "{} blocks of 4 KiB were read back from the medium at positions that follow from the seed",
-        record.samples
-    );
+fn verification_in_words(record: &Record, depth: VerifyDepth) -> String {
+    let mut words = match depth {
+        VerifyDepth::Sampling => "Sampling".to_owned(),
+        VerifyDepth::TenPercent => {
+            "A tenth of the medium, two stretches in each of a thousand equal parts, and sampling".to_owned()
+        }
+        VerifyDepth::Full => "Every addressable byte".to_owned(),
+    };
+    words.push_str(&format!(": {} blocks of 4 KiB at positions that follow from the seed", record.samples));
     if let Some(bytes) = record.bytes_read_back {
-        words.push_str(&format!(", {bytes} bytes in all with both ends of the disk and the markers"));
+        words.push_str(&format!(", {bytes} bytes in all, were read back from the medium"));
     }
     if let Some(markers) = record.markers_gone {
         words.push_str(&format!(
             "; {markers} markers were written before the erase, read back, and found gone afterwards"
         ));
     }
-    if let Some(ppm) = record.found_with_95_percent_ppm {
-        words.push_str(&format!(
+    match record.found_with_95_percent_ppm {
+        None => {}
+        Some(0) => words.push_str("; nothing that was not erased could pass for erased"),
+        Some(ppm) => words.push_str(&format!(
             "; if {}.{:04} % of the blocks or more had not been erased, this finds it with a probability of \
              at least 95 %",
             ppm / 10_000,
             ppm % 10_000
-        ));
+        )),
     }
     words
 }

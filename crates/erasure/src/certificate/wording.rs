@@ -3,7 +3,7 @@
 
 use contract::decision::SanitizeLevel;
 use contract::inventory::Transport;
-use contract::plan::EraseMethod;
+use contract::plan::{EraseMethod, VerifyDepth};
 use contract::reading::Outcome;
 
 /// Techniques of the device itself.
@@ -20,6 +20,16 @@ pub fn technique_standard(method: EraseMethod) -> &'static str {
     match method {
         EraseMethod::Overwrite => OVERWRITE_STANDARD,
         _ => DEVICE_STANDARD,
+    }
+}
+
+/// How much was read back, in words.
+#[must_use]
+pub fn depth(depth: VerifyDepth) -> &'static str {
+    match depth {
+        VerifyDepth::Sampling => "sampling",
+        VerifyDepth::TenPercent => "a tenth",
+        VerifyDepth::Full => "full",
     }
 }
 
@@ -70,13 +80,4 @@ pub fn medium(transport: Transport, rotational: &Outcome<bool>) -> String {
         Outcome::Absent | Outcome::Unreadable(_) => "whether it rotates is not known",
     };
     format!("{attached}; {rotates}")
-}
-
-/// Whether a technique can deliver a purge at all. A certificate never says more than its technique.
-#[must_use]
-pub(crate) fn can_purge(method: EraseMethod) -> bool {
-    !matches!(
-        method,
-        EraseMethod::Overwrite | EraseMethod::NvmeFormatUserData | EraseMethod::AtaSecurityErase
-    )
 }
