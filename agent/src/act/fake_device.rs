@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use erasure::command::{CommandProgress, DeviceCommand};
 
-use super::device::BlockDevice;
+use super::device::{BlockDevice, Timer};
 
 /// What goes wrong, and when. Writes are counted from 0.
 #[derive(Debug, Clone, Default)]
@@ -22,10 +23,33 @@ pub struct Faults {
     pub write_blocked_from: Option<usize>,
     /// Reading any of these bytes fails.
     pub unreadable: Option<Range<u64>>,
-    /// A format is answered with success and does nothing.
-    pub format_does_nothing: bool,
-    /// A format is answered with an error.
-    pub format_fails: bool,
+    /// A command that erases is answered with success and does nothing.
+    pub erase_does_nothing: bool,
+    /// A command that erases is refused.
+    pub erase_refused: bool,
+    /// A sanitize never gets further than one percent.
+    pub sanitize_stands_still: bool,
+    /// A sanitize fails halfway.
+    pub sanitize_fails: bool,
+    /// An ATA password that is not ours is set.
+    pub foreign_password: bool,
+}
+
+/// How often an honest sanitize says that it is at work.
+const SANITIZE_POLLS: u16 = 5;
+
+/// A timer on which waiting takes no time.
+#[derive(Debug, Default)]
+pub struct FakeTimer(AtomicU64);
+
+impl Timer for FakeTimer {
+    fn now_millis(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn wait_millis(&self, millis: u64) {
+        self.0.fetch_add(millis, Ordering::Relaxed);
+    }
 }
 
 /// One write, for those who want to know what was touched.
@@ -50,7 +74,19 @@ struct State {
     writes: Vec<WriteSeen>,
     powered: bool,
     bytes_read: u64,
-    given: Option<DeviceCommand>,
+    /// Commands that erase, in the order in which they were given.
+    commands: Vec<DeviceCommand>,
+    /// How often it said that the last of them, a sanitize, is at work; none when none is.
+    polls: Option<u16>,
+}
+
+impl State {
+    fn erase(&mut self) {
+        if !self.faults.erase_does_nothing {
+            self.content.fill(0);
+        }
+        self.unflushed.clear();
+    }
 }
 
 /// A disk in memory.
@@ -58,6 +94,7 @@ pub struct FakeDevice {
     state: Mutex<State>,
     size_bytes: u64,
     sector_bytes: u32,
+    timer: Arc<FakeTimer>,
 }
 
 fn power_is_off() -> io::Error {
@@ -75,9 +112,10 @@ impl FakeDevice {
             writes: Vec::new(),
             powered: true,
             bytes_read: 0,
-            given: None,
+            commands: Vec::new(),
+            polls: None,
         };
-        Self { state: Mutex::new(state), size_bytes, sector_bytes: 512 }
+        Self { state: Mutex::new(state), size_bytes, sector_bytes: 512, timer: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,6 +146,16 @@ impl FakeDevice {
     /// All writes so far.
     pub fn writes(&self) -> Vec<WriteSeen> {
         self.state().writes.clone()
+    }
+
+    /// The commands that erase which it was given.
+    pub fn commands(&self) -> Vec<DeviceCommand> {
+        self.state().commands.clone()
+    }
+
+    /// The timer of its waits.
+    pub fn timer(&self) -> Arc<FakeTimer> {
+        Arc::clone(&self.timer)
     }
 
     /// How many bytes were read so far.
@@ -193,25 +241,52 @@ impl BlockDevice for FakeDevice {
         Ok(())
     }
 
+    fn prepare_erase(&self) -> io::Result<()> {
+        if self.state().faults.foreign_password {
+            return Err(io::Error::other("the password is not ours"));
+        }
+        Ok(())
+    }
+
+    fn erase_estimate_seconds(&self, _command: DeviceCommand) -> Option<u32> {
+        Some(600)
+    }
+
     fn start_erase(&self, command: DeviceCommand) -> io::Result<()> {
         let mut state = self.state();
-        if !state.powered || state.faults.format_fails {
-            return Err(io::Error::other("the controller answered NVMe Format NVM with status 0x0006"));
+        if !state.powered || state.faults.erase_refused {
+            return Err(io::Error::other("the controller answered with status 0x0006"));
         }
-        if !state.faults.format_does_nothing {
-            state.content.fill(0);
+        state.commands.push(command);
+        if command.outlives_a_reset() {
+            state.polls = Some(0);
+        } else {
+            state.erase();
         }
-        state.unflushed.clear();
-        state.given = Some(command);
         Ok(())
     }
 
     fn erase_progress(&self, command: DeviceCommand) -> io::Result<CommandProgress> {
-        let status = "completed".to_owned();
-        Ok(match self.state().given {
-            Some(given) if given == command => CommandProgress::Done { status },
-            _ => CommandProgress::Never { status: "idle".to_owned() },
-        })
+        let mut state = self.state();
+        if state.commands.last() != Some(&command) {
+            return Ok(CommandProgress::Never { status: "idle".to_owned() });
+        }
+        let Some(polls) = state.polls else {
+            return Ok(CommandProgress::Done { status: "completed".to_owned() });
+        };
+        if state.faults.sanitize_stands_still {
+            return Ok(CommandProgress::Running { progress_65536: Some(655) });
+        }
+        if polls < SANITIZE_POLLS {
+            state.polls = Some(polls + 1);
+            return Ok(CommandProgress::Running { progress_65536: Some(polls * 13_000) });
+        }
+        state.polls = None;
+        if state.faults.sanitize_fails {
+            return Ok(CommandProgress::Failed { status: "SSTAT 3".to_owned() });
+        }
+        state.erase();
+        Ok(CommandProgress::Done { status: "completed".to_owned() })
     }
 
     fn reread_partitions(&self) -> io::Result<()> {

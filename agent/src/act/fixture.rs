@@ -20,7 +20,7 @@ use uuid::Uuid;
 use verdict::permit::{Expected, Permit, SpentOrders};
 
 use super::carry_out::{World, carry_out};
-use super::device::{BlockDevice, Disks, PartitionPlace};
+use super::device::{BlockDevice, Disks, PartitionPlace, Timer};
 use super::fake_device::FakeDevice;
 use super::service::{Answer, Service};
 
@@ -215,6 +215,10 @@ impl Disks for FakeDisks {
             bail!("another disk");
         }
         Ok(Arc::clone(&self.device) as Arc<dyn BlockDevice>)
+    }
+
+    fn timer(&self) -> Arc<dyn Timer> {
+        self.device.timer()
     }
 
     fn partition(&self, _target: &DiskTarget, _partition: PartitionPlace) -> anyhow::Result<PathBuf> {

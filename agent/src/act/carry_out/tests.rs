@@ -6,11 +6,12 @@ use contract::agent_api::{Finish, FinishResult};
 use contract::decision::SanitizeLevel;
 use contract::id::Digest;
 use contract::plan::{EraseMethod, Step, VerifyDepth};
+use erasure::command::commands;
 use imaging::chunk::{CHUNK_BYTES, digest_of};
 use imaging::layout::DiskLayout;
 use imaging::node_record::{NodeRecord, RECORD_BYTES, decode_newest};
 
-use crate::act::device::BlockDevice;
+use crate::act::device::{BlockDevice, Timer};
 use crate::act::fake_device::{FakeDevice, Faults};
 use crate::act::fixture::{
     FIRST_PARTITION_END, FakeService, GUIDS, Image, identity, image, noise, run, target, write_step,
@@ -231,7 +232,11 @@ fn erase_step(disk: &FakeDevice, method: EraseMethod) -> Step {
     Step::Erase {
         disk: target(disk),
         method,
-        level: SanitizeLevel::Clear,
+        level: if method == EraseMethod::NvmeSanitizeCryptoBlock {
+            SanitizeLevel::Purge
+        } else {
+            SanitizeLevel::Clear
+        },
         verify_seed: Digest::of(b"seed"),
         verify_samples: 200,
         verify_depth: VerifyDepth::Sampling,
@@ -241,7 +246,14 @@ fn erase_step(disk: &FakeDevice, method: EraseMethod) -> Step {
 #[test]
 fn a_wipe_leaves_nothing_of_the_old_disk_and_proves_it() {
     let image = image();
-    for method in [EraseMethod::Overwrite, EraseMethod::NvmeFormatUserData] {
+    let methods = [
+        EraseMethod::Overwrite,
+        EraseMethod::NvmeFormatUserData,
+        EraseMethod::NvmeSanitizeCryptoBlock,
+        EraseMethod::ScsiSanitizeOverwrite,
+        EraseMethod::AtaSecurityErase,
+    ];
+    for method in methods {
         let disk = device(drifted(&image), Faults::default());
         let finish = run(&disk, &service(&image), vec![erase_step(&disk, method), write_step(&disk, &image)]);
         assert_eq!(finish.result, FinishResult::Done);
@@ -262,6 +274,9 @@ fn a_wipe_leaves_nothing_of_the_old_disk_and_proves_it() {
         let record: erasure::EraseRecord =
             serde_json::from_str(finish.steps[0].erase_record.as_deref().unwrap()).unwrap();
         assert_eq!((record.method, record.samples), (method, 200));
+        assert_eq!(disk.commands(), commands(method));
+        assert_eq!(record.commands.len(), commands(method).len());
+        assert_eq!(disk.timer().now_millis() > 0, commands(method).iter().any(|c| c.outlives_a_reset()));
         assert_eq!(finish.steps[1].erase_record, None);
     }
 }
@@ -271,9 +286,15 @@ fn an_erase_that_did_not_happen_is_not_erased_and_no_image_follows() {
     let image = image();
     let before = drifted(&image);
     let format = EraseMethod::NvmeFormatUserData;
+    let sanitize = EraseMethod::NvmeSanitizeCryptoBlock;
     let cases = [
-        (format, Faults { format_does_nothing: true, ..Faults::default() }),
-        (format, Faults { format_fails: true, ..Faults::default() }),
+        (format, Faults { erase_does_nothing: true, ..Faults::default() }),
+        (format, Faults { erase_refused: true, ..Faults::default() }),
+        (sanitize, Faults { erase_does_nothing: true, ..Faults::default() }),
+        (sanitize, Faults { erase_refused: true, ..Faults::default() }),
+        (sanitize, Faults { sanitize_fails: true, ..Faults::default() }),
+        (sanitize, Faults { sanitize_stands_still: true, ..Faults::default() }),
+        (EraseMethod::AtaSecurityErase, Faults { foreign_password: true, ..Faults::default() }),
         (EraseMethod::Overwrite, Faults { write_blocked_from: Some(0), ..Faults::default() }),
         (EraseMethod::Overwrite, Faults { write_blocked_from: Some(512), ..Faults::default() }),
         (EraseMethod::Overwrite, Faults { dropped_writes: [515].into(), ..Faults::default() }),

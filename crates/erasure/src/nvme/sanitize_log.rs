@@ -69,9 +69,10 @@ impl SanitizeLog {
         })
     }
 
-    /// What the log says of a sanitize with this action. A log about another action (an older one, or
-    /// somebody else's) says nothing of ours; only a sanitize that runs is waited for whatever it is,
-    /// because nothing else can be done meanwhile.
+    /// What the log says of a sanitize with this action. That another action (an older one, or somebody
+    /// else's) was done says nothing of ours. One that runs is waited for whatever it is, because nothing
+    /// else can be done meanwhile, and one that failed counts whatever it was, because the controller
+    /// takes nothing but another sanitize until one succeeds.
     #[must_use]
     pub fn progress_of(&self, action: SanitizeAction) -> CommandProgress {
         let status = format!(
@@ -84,7 +85,7 @@ impl SanitizeLog {
                 CommandProgress::Running { progress_65536: Some(progress_65536) }
             }
             SanitizeState::Never => CommandProgress::Never { status },
-            SanitizeState::Done { .. } | SanitizeState::Failed if !ours => CommandProgress::Never { status },
+            SanitizeState::Done { .. } if !ours => CommandProgress::Never { status },
             SanitizeState::Done { .. } => CommandProgress::Done { status },
             SanitizeState::Failed => CommandProgress::Failed { status },
         }

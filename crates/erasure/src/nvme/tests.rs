@@ -137,7 +137,7 @@ fn a_log_about_another_sanitize_says_nothing_of_ours() {
     assert!(matches!(of(1, 2, Block), CommandProgress::Done { .. }));
     assert!(matches!(of(1, 4, Block), CommandProgress::Never { .. }));
     assert!(matches!(of(3, 4, Crypto), CommandProgress::Failed { .. }));
-    assert!(matches!(of(3, 2, Crypto), CommandProgress::Never { .. }));
+    assert!(matches!(of(3, 2, Crypto), CommandProgress::Failed { .. }));
     assert!(matches!(of(1, 3 | (1 << 4), Overwrite), CommandProgress::Done { .. }));
     assert!(matches!(of(0, 0, Block), CommandProgress::Never { .. }));
     assert_eq!(of(2, 2, Crypto), CommandProgress::Running { progress_65536: Some(7) });
