@@ -42,3 +42,26 @@ pub fn run(options: &Options) -> Result<()> {
         Some(What::Repair(options)) => repair::run(options),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn each_measurement_has_its_own_options() {
+        Arguments::command().debug_assert();
+        let parse = |words: &str| Arguments::try_parse_from(words.split(' ')).map(|found| found.options.what);
+        assert!(matches!(parse("bench --runs 2"), Ok(None)));
+        assert!(matches!(parse("bench imaging --runs 2 --size-mebibytes 64"), Ok(Some(What::Imaging(_)))));
+        assert!(matches!(parse("bench repair --folder /x"), Ok(Some(What::Repair(_)))));
+        assert!(parse("bench --runs 2 imaging").is_err());
+    }
+}

@@ -25,6 +25,8 @@ const CONTACT: &str = "first contact ";
 
 /// What to measure.
 #[derive(Debug, Clone, Args)]
+// Its name would be that of the options that it is part of.
+#[group(skip)]
 pub struct Options {
     /// How often each firmware boots the ramdisk; the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]

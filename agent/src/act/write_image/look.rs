@@ -16,6 +16,9 @@ use crate::act::work::Work;
 /// So many chunks decide whether it is worth while to read the whole disk first.
 const SAMPLE_CHUNKS: usize = 64;
 
+/// So many chunks are handed to the readers at a time, which bounds the memory of their bookkeeping.
+const SCANNED_AT_A_TIME: usize = 1 << 14;
+
 /// What was found and what has to be done about it.
 pub(super) struct Looked {
     /// The chunks that differ, without the first, which is made anew whenever anything is.
@@ -87,9 +90,13 @@ fn holds_something(work: &Work, manifest: &Manifest, places: &[u64]) -> bool {
 }
 
 fn read_digests(work: &Work, manifest: &Manifest, places: impl Iterator<Item = u64>) -> Vec<OnDisk> {
-    let ranges: Vec<Range<u64>> = places.map(|index| chunk_range(manifest, index)).collect();
-    scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of_found(bytes))
-        .into_iter()
-        .map(|read| read.map_or(OnDisk::Unknown, OnDisk::Read))
-        .collect()
+    let mut places = places.peekable();
+    let mut found = Vec::new();
+    while places.peek().is_some() {
+        let ranges: Vec<Range<u64>> =
+            places.by_ref().take(SCANNED_AT_A_TIME).map(|index| chunk_range(manifest, index)).collect();
+        let read = scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of_found(bytes));
+        found.extend(read.into_iter().map(|read| read.map_or(OnDisk::Unknown, OnDisk::Read)));
+    }
+    found
 }
