@@ -9,7 +9,7 @@ use erasure::ata::identify::Identify;
 use erasure::ata::sanitize::{self, SanitizeStatus};
 
 use super::ata_port::AtaPort;
-use super::scsi_generic::{Data, READ_TIMEOUT_MILLIS};
+use super::scsi_generic::READ_TIMEOUT_MILLIS;
 
 /// What the disk can do. One that does not answer IDENTIFY DEVICE is asked nothing else.
 #[must_use]
@@ -39,7 +39,7 @@ fn hidden_bytes(disk: &AtaPort<'_>, identify: &Identify) -> Result<u64, String> 
         };
     let native_sectors = native
         .map(|command| {
-            let registers = disk.complete(&command, Data::None, READ_TIMEOUT_MILLIS).map_err(in_words)?;
+            let registers = disk.complete(&command, READ_TIMEOUT_MILLIS).map_err(in_words)?;
             hidden::native_sectors(registers)
         })
         .transpose()?;
@@ -65,7 +65,7 @@ fn sanitize(disk: &AtaPort<'_>, identify: &Identify) -> Outcome<SanitizeCapabili
 /// # Errors
 /// When it did not get through or the disk answers what makes no sense.
 pub fn sanitize_status(disk: &AtaPort<'_>) -> io::Result<SanitizeStatus> {
-    let registers = disk.send(&sanitize::status_command(), Data::None, READ_TIMEOUT_MILLIS)?;
+    let registers = disk.send(&sanitize::status_command(), READ_TIMEOUT_MILLIS)?;
     SanitizeStatus::parse(registers).map_err(io::Error::other)
 }
 

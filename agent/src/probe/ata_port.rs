@@ -6,7 +6,7 @@
 use std::io;
 
 use erasure::ata::identify::{IDENTIFY_BYTES, Identify};
-use erasure::ata::pass_through::{self, Command, Registers};
+use erasure::ata::pass_through::{Command, Registers};
 
 use super::scsi_generic::{Answer, Data, READ_TIMEOUT_MILLIS, ScsiPort};
 
@@ -25,22 +25,21 @@ impl<'a> AtaPort<'a> {
         Self { port }
     }
 
-    /// Sends a command; the answer is the registers, whatever they say.
+    /// Sends a command without data; the answer is the registers, whatever they say.
     ///
     /// # Errors
     /// When it did not get through, or no registers came back.
-    pub fn send(&self, command: &Command, data: Data<'_>, timeout_millis: u32) -> io::Result<Registers> {
-        let answer = self.answer(command, data, timeout_millis)?;
-        Registers::from_sense(&answer.sense)
-            .ok_or_else(|| io::Error::other(without_registers(command, &answer)))
+    pub fn send(&self, command: &Command, timeout_millis: u32) -> io::Result<Registers> {
+        let answer = self.answer(command, Data::None, timeout_millis)?;
+        Registers::from_sense(&answer.sense).ok_or_else(|| io::Error::other(refusal(command, &answer)))
     }
 
-    /// Sends a command and makes sure that the disk completed it.
+    /// Sends a command without data and makes sure that the disk completed it.
     ///
     /// # Errors
     /// As [`AtaPort::send`], and when the registers hold an error.
-    pub fn complete(&self, command: &Command, data: Data<'_>, timeout_millis: u32) -> io::Result<Registers> {
-        self.send(command, data, timeout_millis)?.completed(command).map_err(io::Error::other)
+    pub fn complete(&self, command: &Command, timeout_millis: u32) -> io::Result<Registers> {
+        self.send(command, timeout_millis)?.completed(command).map_err(io::Error::other)
     }
 
     /// Sends a command that reads one sector.
@@ -50,18 +49,22 @@ impl<'a> AtaPort<'a> {
     pub fn read_sector(&self, command: &Command) -> io::Result<Vec<u8>> {
         let mut data = vec![0; IDENTIFY_BYTES];
         let answer = self.answer(command, Data::In(&mut data), READ_TIMEOUT_MILLIS)?;
-        // Some translators give no registers back with data; data and a good status are an answer too.
-        match answer.status {
-            0 if answer.sense.is_empty() => {}
-            _ => {
-                pass_through::completed(command, &answer.sense).map_err(io::Error::other)?;
-            }
-        }
+        transferred(command, &answer)?;
         if answer.moved_bytes < data.len() {
             let got = answer.moved_bytes;
             return Err(io::Error::other(format!("{} gave {got} of {} bytes", command.name, data.len())));
         }
         Ok(data)
+    }
+
+    /// Sends a command that writes one sector. That the transfer went well is all that is known then;
+    /// what the disk made of it must be asked for.
+    ///
+    /// # Errors
+    /// When it did not get through, or the disk refused it.
+    pub fn write_sector(&self, command: &Command, sector: &[u8], timeout_millis: u32) -> io::Result<()> {
+        let answer = self.answer(command, Data::Out(sector), timeout_millis)?;
+        transferred(command, &answer)
     }
 
     /// What the disk says of itself now.
@@ -88,7 +91,17 @@ impl<'a> AtaPort<'a> {
     }
 }
 
-fn without_registers(command: &Command, answer: &Answer) -> String {
+/// Whether a transfer went well: a good status and no sense data, or registers that say so.
+fn transferred(command: &Command, answer: &Answer) -> io::Result<()> {
+    match Registers::from_sense(&answer.sense) {
+        None if answer.status == 0 && answer.sense.is_empty() => Ok(()),
+        None => Err(io::Error::other(refusal(command, answer))),
+        Some(registers) => registers.completed(command).map(drop).map_err(io::Error::other),
+    }
+}
+
+/// An answer without registers, in words.
+fn refusal(command: &Command, answer: &Answer) -> String {
     format!(
         "{} gave no registers back, so nobody knows what the disk did (SCSI status {:#x}, sense {})",
         command.name,

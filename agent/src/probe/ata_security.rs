@@ -6,11 +6,9 @@
 use std::io;
 
 use erasure::ata::identify::Identify;
-use erasure::ata::pass_through::Command;
 use erasure::ata::security::{self, Next};
 
 use super::ata_port::AtaPort;
-use super::scsi_generic::Data;
 
 /// A password is taken in no time; disks that wake up first need some, in milliseconds.
 pub const PASSWORD_TIMEOUT_MILLIS: u32 = 60_000;
@@ -30,7 +28,7 @@ pub fn open(disk: &AtaPort<'_>) -> io::Result<Identify> {
             Next::Unlock => security::unlock(),
             Next::Disable => security::disable_password(),
         };
-        send_password(disk, &command, &security::password_block()).map_err(|error| {
+        disk.write_sector(&command, &security::password_block(), PASSWORD_TIMEOUT_MILLIS).map_err(|error| {
             io::Error::other(format!(
                 "the disk has a password and does not take ours: {error}; remove the password with the program that set it"
             ))
@@ -43,14 +41,6 @@ pub fn open(disk: &AtaPort<'_>) -> io::Result<Identify> {
             "the disk took our password and still has one; power the machine off and on, then try again",
         )),
     }
-}
-
-/// Sends a security command with its sector.
-///
-/// # Errors
-/// When the disk did not complete it.
-pub fn send_password(disk: &AtaPort<'_>, command: &Command, sector: &[u8]) -> io::Result<()> {
-    disk.complete(command, Data::Out(sector), PASSWORD_TIMEOUT_MILLIS).map(drop)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use contract::reading::{Outcome, ReadingKey, ReadingValue};
 use erasure::ata::pass_through::{Command, Registers, Transfer};
 
 use super::ata_port::AtaPort;
-use super::scsi_generic::{Data, READ_TIMEOUT_MILLIS};
+use super::scsi_generic::READ_TIMEOUT_MILLIS;
 
 /// What this probe reads.
 pub const KEYS: [ReadingKey; 5] = [
@@ -60,7 +60,7 @@ pub fn read_open(file: &File) -> Vec<(ReadingKey, Outcome<ReadingValue>)> {
             ATTRIBUTES.map(|_| Outcome::Unreadable(why.clone()))
         }
     };
-    let threshold = match disk.complete(&return_status(), Data::None, READ_TIMEOUT_MILLIS) {
+    let threshold = match disk.complete(&return_status(), READ_TIMEOUT_MILLIS) {
         Ok(registers) => parse_return_status(registers),
         Err(error) => Outcome::Unreadable(failed(error)),
     };
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn commands_byte_by_byte() {
-        let data = [0x85, 8, 0x2e, 0, 0xd0, 0, 1, 0, 0, 0, 0x4f, 0, 0xc2, 0x40, 0xb0, 0];
+        let data = [0x85, 8, 0x0e, 0, 0xd0, 0, 1, 0, 0, 0, 0x4f, 0, 0xc2, 0x40, 0xb0, 0];
         let status = [0x85, 6, 0x20, 0, 0xda, 0, 0, 0, 0, 0, 0x4f, 0, 0xc2, 0x40, 0xb0, 0];
         assert_eq!((read_data().block(), return_status().block()), (data, status));
     }

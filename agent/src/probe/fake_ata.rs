@@ -31,6 +31,8 @@ pub struct FakeAta {
     pub aborts: Vec<u8>,
     /// A translator that says "good" to everything and gives no registers back.
     pub good_without_registers: bool,
+    /// A translator that says "good" to everything with data and passes on IDENTIFY DEVICE alone.
+    pub swallows_data: bool,
     /// The power fails when this command arrives, before it does anything.
     pub power_fails_at: Cell<Option<u8>>,
     /// Says that the erase is done and keeps its password.
@@ -64,6 +66,7 @@ impl FakeAta {
             overlay_sectors: None,
             aborts: Vec::new(),
             good_without_registers: false,
+            swallows_data: false,
             power_fails_at: Cell::new(None),
             keeps_password: false,
             commands: RefCell::default(),
@@ -174,14 +177,19 @@ impl ScsiPort for FakeAta {
         self.commands.borrow_mut().push(command);
         let feature = u16::from_be_bytes([block[3], block[4]]);
         let sector = if let Data::Out(sector) = &data { sector.to_vec() } else { Vec::new() };
-        let returned =
-            if self.aborts.contains(&command) { None } else { self.execute(command, feature, &sector) };
+        let returned = match &data {
+            _ if self.aborts.contains(&command) => None,
+            Data::Out(_) if self.swallows_data => Some((0, 0, 0, GOOD)),
+            _ => self.execute(command, feature, &sector),
+        };
         let mut moved_bytes = sector.len();
         if let (Data::In(buffer), Some(_)) = (data, returned) {
             buffer.copy_from_slice(&if command == 0xec { self.identify_data() } else { self.overlay_data() });
             moved_bytes = buffer.len();
         }
-        if self.good_without_registers {
+        // Without CK_COND there is sense only with an error.
+        let silent = block[2] & 0x20 == 0 && returned.is_some();
+        if self.good_without_registers || silent {
             return Ok(Answer { status: 0, sense: Vec::new(), moved_bytes });
         }
         let (error, count, lba, status) = returned.unwrap_or((ABORTED, 0, 0, ERROR));

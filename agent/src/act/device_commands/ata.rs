@@ -7,8 +7,7 @@ use erasure::command::{CommandProgress, SanitizeAction};
 
 use crate::probe::ata_facts::sanitize_status;
 use crate::probe::ata_port::AtaPort;
-use crate::probe::ata_security::{self, PASSWORD_TIMEOUT_MILLIS, send_password};
-use crate::probe::scsi_generic::Data;
+use crate::probe::ata_security::{self, PASSWORD_TIMEOUT_MILLIS};
 
 /// A sanitize is answered when it has begun, in milliseconds.
 const SANITIZE_TIMEOUT_MILLIS: u32 = 2 * 60 * 1000;
@@ -19,7 +18,7 @@ const SANITIZE_TIMEOUT_MILLIS: u32 = 2 * 60 * 1000;
 /// When the disk refuses, for one because it is frozen.
 pub fn start_sanitize(disk: &AtaPort<'_>, action: SanitizeAction) -> io::Result<String> {
     let command = sanitize::start_command(action);
-    let registers = disk.complete(&command, Data::None, SANITIZE_TIMEOUT_MILLIS)?;
+    let registers = disk.complete(&command, SANITIZE_TIMEOUT_MILLIS)?;
     Ok(format!("ATA {}: status {:#04x}", command.name, registers.status))
 }
 
@@ -41,7 +40,8 @@ pub fn estimate_seconds(disk: &AtaPort<'_>, enhanced: bool) -> Option<u32> {
 /// Erases by the security feature set: our password is set, the disk erases itself, and the password is
 /// gone again, which the disk does itself where it succeeded and we do where it did not. The disk is asked
 /// before each step and after the last, so that a password that was left by a power cut is found and
-/// taken away first.
+/// taken away first. A disk that says that it erased and still has the password did not: ACS-4 has the
+/// erase end the security.
 ///
 /// # Errors
 /// When any step is not completed. If the password could not be removed, the error says so first.
@@ -50,19 +50,13 @@ pub fn security_erase(disk: &AtaPort<'_>, enhanced: bool) -> io::Result<String> 
     security::can_erase(&identify, enhanced).map_err(io::Error::other)?;
     let timeout_minutes = security::timeout_minutes(&identify, enhanced);
     let erased = set_and_erase(disk, enhanced, timeout_minutes);
-    // Whatever came of it. A disk that was erased has no password any more, so nothing is sent then.
-    let left = match disk.identify() {
-        Ok(identify) if !identify.security_enabled => Ok(identify),
-        _ => ata_security::open(disk),
-    };
-    match (erased, left) {
-        (Ok(status), Ok(_)) => Ok(status),
-        (Err(error), Ok(_)) => Err(error),
+    // Whatever came of it, no password stays.
+    match (erased, ata_security::open(disk)) {
+        (erased, Ok(_)) => erased,
         (erased, Err(left)) => {
-            let outcome =
-                erased.map_or_else(|error| error.to_string(), |_| "the disk says that it erased".to_owned());
+            let outcome = erased.unwrap_or_else(|error| error.to_string());
             Err(io::Error::other(format!(
-                "the password \"{}\" is still set ({left}); the next erase removes it; {outcome}",
+                "the password \"{}\" may still be set ({left}); the next erase removes it; {outcome}",
                 String::from_utf8_lossy(security::PASSWORD)
             )))
         }
@@ -70,16 +64,23 @@ pub fn security_erase(disk: &AtaPort<'_>, enhanced: bool) -> io::Result<String> 
 }
 
 fn set_and_erase(disk: &AtaPort<'_>, enhanced: bool, timeout_minutes: u32) -> io::Result<String> {
-    send_password(disk, &security::set_password(), &security::password_block())?;
+    let password = security::password_block();
+    disk.write_sector(&security::set_password(), &password, PASSWORD_TIMEOUT_MILLIS)?;
     if !disk.identify()?.security_enabled {
         return Err(io::Error::other(
             "the disk took a password and says that it has none; nothing was erased",
         ));
     }
-    disk.complete(&security::erase_prepare(), Data::None, PASSWORD_TIMEOUT_MILLIS)?;
+    disk.complete(&security::erase_prepare(), PASSWORD_TIMEOUT_MILLIS)?;
     let command = security::erase_unit();
     let timeout_millis = timeout_minutes.saturating_mul(60_000);
-    let registers = disk.complete(&command, Data::Out(&security::erase_block(enhanced)), timeout_millis)?;
+    disk.write_sector(&command, &security::erase_block(enhanced), timeout_millis)?;
+    if disk.identify()?.security_enabled {
+        return Err(io::Error::other(format!(
+            "the disk says that {} is done and still has the password; it is not erased",
+            command.name
+        )));
+    }
     let kind = if enhanced { "enhanced" } else { "normal" };
-    Ok(format!("ATA {}, {kind}: status {:#04x}", command.name, registers.status))
+    Ok(format!("ATA {}, {kind}: completed, and the password is gone", command.name))
 }

@@ -64,8 +64,12 @@ impl Command {
         Self::short("IDENTIFY DEVICE", 0xec, 0, Transfer::In)
     }
 
-    /// The command as a CDB. The registers are always wanted back (CK_COND): without them a refusal
-    /// cannot be told from a success everywhere.
+    /// The command as a CDB.
+    ///
+    /// A command without data wants the registers back (CK_COND): without them a refusal cannot be told
+    /// from a success everywhere. A command with data does not: with many host adapters the registers
+    /// after a transfer are those of its middle ("data request" still set), and the kernel then makes an
+    /// error of a success. What it did is asked for afterwards, with IDENTIFY DEVICE.
     #[must_use]
     pub fn block(&self) -> [u8; 16] {
         // Byte 1: protocol in bits 4:1 (3 no data, 4 PIO in, 5 PIO out), EXTEND in bit 0.
@@ -73,8 +77,8 @@ impl Command {
         // T_LENGTH bits 1:0 (2: the count register).
         let (protocol, flags) = match self.transfer {
             Transfer::None => (3, 0x20),
-            Transfer::In => (4, 0x20 | 0x08 | 0x04 | 0x02),
-            Transfer::Out => (5, 0x20 | 0x04 | 0x02),
+            Transfer::In => (4, 0x08 | 0x04 | 0x02),
+            Transfer::Out => (5, 0x04 | 0x02),
         };
         let [feature_high, feature_low] = self.feature.to_be_bytes();
         let [count_high, count_low] = self.count.to_be_bytes();

@@ -113,7 +113,7 @@ fn identify_data_that_are_none_are_refused() {
 #[test]
 fn commands_byte_by_byte() {
     let cases: [(Command, [u8; 16]); 10] = [
-        (Command::identify(), [0x85, 8, 0x2e, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0xec, 0]),
+        (Command::identify(), [0x85, 8, 0x0e, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0xec, 0]),
         (sanitize::status_command(), [0x85, 7, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0xb4, 0]),
         (
             sanitize::start_command(SanitizeAction::Crypto),
@@ -127,11 +127,11 @@ fn commands_byte_by_byte() {
             sanitize::start_command(SanitizeAction::Overwrite),
             [0x85, 7, 0x20, 0, 0x14, 0, 1, 0, 0, 0x57, 0, 0x4f, 0, 0x40, 0xb4, 0],
         ),
-        (security::set_password(), [0x85, 10, 0x26, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0xf1, 0]),
+        (security::set_password(), [0x85, 10, 0x06, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0xf1, 0]),
         (security::erase_prepare(), [0x85, 6, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0xf3, 0]),
-        (security::erase_unit(), [0x85, 10, 0x26, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0xf4, 0]),
+        (security::erase_unit(), [0x85, 10, 0x06, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0xf4, 0]),
         (hidden::read_native_max(), [0x85, 7, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0x27, 0]),
-        (hidden::configuration_identify(), [0x85, 8, 0x2e, 0, 0xc2, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0xb1, 0]),
+        (hidden::configuration_identify(), [0x85, 8, 0x0e, 0, 0xc2, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0xb1, 0]),
     ];
     for (command, expected) in cases {
         assert_eq!(command.block(), expected, "{}", command.name);
