@@ -106,8 +106,7 @@ impl Erase {
     /// Opened anew: by its identity, with its size and sector as they are now.
     fn look_again(&self, run: &mut EraseRun, open: Open, target: &DiskTarget) -> anyhow::Result<Open> {
         drop(open);
-        let device =
-            self.disks.open(target).context("the disk could not be opened again after the erase")?;
+        let device = self.disks.open(target).context("the disk could not be opened again after the erase")?;
         device.drop_caches().context("could not drop the kernel's cache after the erase")?;
         run.looked_again(Ok(DiskSeen {
             // It was found again under this identity, or it would not be open.

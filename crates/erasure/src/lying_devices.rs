@@ -2,6 +2,7 @@
 //! still holds data be called erased.
 
 mod device;
+mod lie;
 mod lies;
 mod order;
 mod power_cuts;

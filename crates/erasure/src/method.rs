@@ -132,9 +132,8 @@ fn rows(disk: &DiskFacts, medium: Medium, level: SanitizeLevel) -> impl Iterator
     let of_level = move |wanted: SanitizeLevel| {
         TABLE.iter().filter(move |row| row.medium == medium && row.level == wanted)
     };
-    let stuck = sanitize_state(disk).is_some_and(|state| {
-        matches!(state, SanitizeState::Running { .. } | SanitizeState::Failed)
-    });
+    let stuck = sanitize_state(disk)
+        .is_some_and(|state| matches!(state, SanitizeState::Running { .. } | SanitizeState::Failed));
     let stronger = (stuck && level == SanitizeLevel::Clear).then(|| of_level(SanitizeLevel::Purge));
     of_level(level).chain(stronger.into_iter().flatten())
 }

@@ -124,6 +124,14 @@ pub struct EraseRecord {
     pub exclusions: Vec<String>,
 }
 
+/// A health log comes from a device and goes into a record: no more of it than fits.
+pub(crate) fn bounded_health(health: Outcome<Vec<HealthReading>>) -> Outcome<Vec<HealthReading>> {
+    health.map(|mut readings| {
+        readings.truncate(HEALTH_READINGS_MAX);
+        readings
+    })
+}
+
 fn absent<T>() -> Outcome<T> {
     Outcome::Absent
 }
@@ -138,9 +146,7 @@ pub fn exclusions(method: EraseMethod) -> Vec<String> {
         "conformance to IEEE 2883 was not independently assessed",
     ];
     match method {
-        EraseMethod::Overwrite => texts.extend([
-            "a device may store zeros without programming them",
-        ]),
+        EraseMethod::Overwrite => texts.extend(["a device may store zeros without programming them"]),
         _ => {
             texts.push("that a key was destroyed, or every copy erased, is the device's word; read-back is by samples");
         }

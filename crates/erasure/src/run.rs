@@ -46,7 +46,7 @@ use crate::markers::{marker, marker_positions};
 use crate::method::may_deliver;
 pub use crate::not_erased::NotErased;
 use crate::record::{
-    CommandPurpose, CommandRecord, ContentCounts, EraseRecord, HEALTH_READINGS_MAX, HealthReading,
+    CommandPurpose, CommandRecord, ContentCounts, EraseRecord, HealthReading, bounded_health,
 };
 use crate::sample::{BLOCK_BYTES, positions};
 
@@ -205,7 +205,7 @@ impl EraseRun {
         self.step(|run, state| match (state, result) {
             (State::Prepare, Ok(prepared)) => {
                 run.estimates_seconds = prepared.estimates_seconds;
-                run.health_before = bounded(prepared.health);
+                run.health_before = bounded_health(prepared.health);
                 Ok(match run.command(0) {
                     Some(first) if first.outlives_a_reset() => {
                         let estimate = run.estimate_seconds(0);
@@ -329,7 +329,7 @@ impl EraseRun {
         self.step(|run, state| match (state, result) {
             (State::LookAgain, Ok(seen)) => {
                 run.same_disk(&seen)?;
-                run.health_after = bounded(seen.health);
+                run.health_after = bounded_health(seen.health);
                 let mut offsets = run.markers.clone();
                 offsets.extend(&run.samples);
                 let task = &run.task;
@@ -392,12 +392,4 @@ impl EraseRun {
             state => change(self, state).unwrap_or_else(State::Failed),
         };
     }
-}
-
-/// A health log comes from a device and goes into a record: no more of it than fits.
-fn bounded(health: Outcome<Vec<HealthReading>>) -> Outcome<Vec<HealthReading>> {
-    health.map(|mut readings| {
-        readings.truncate(HEALTH_READINGS_MAX);
-        readings
-    })
 }

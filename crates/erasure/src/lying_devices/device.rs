@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use contract::id::Digest;
-use contract::plan::EraseMethod;
 use contract::reading::Outcome;
 
+use super::lie::Lie;
 use crate::command::{CommandProgress, DeviceCommand, SanitizeAction};
 use crate::markers::marker;
 use crate::record::HealthReading;
@@ -15,90 +15,6 @@ pub(super) const BLOCK: usize = 4096;
 
 /// How many questions an honest sanitize answers with "running".
 const SANITIZE_POLLS: u32 = 8;
-
-/// What a device does otherwise than it says. Block numbers are of 4 KiB.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Lie {
-    None,
-    /// Says "done" and does nothing.
-    ErasesNothing,
-    /// Erases only the first blocks.
-    ErasesOnlyFirst(usize),
-    /// Leaves a region.
-    Skips { first: usize, count: usize },
-    /// Leaves every n-th block.
-    SkipsEvery(usize),
-    /// Erases all but where it was last written: the markers.
-    LeavesMarkers,
-    /// Leaves one marker.
-    LeavesOneMarker(usize),
-    /// Erases only where it was last written: the markers. The rest stays.
-    ErasesOnlyMarkers,
-    /// Never stores what it is given.
-    IgnoresWrites,
-    /// Takes no writes, and says so (write-protected).
-    RefusesWrites,
-    /// Cannot be read back in one place.
-    ReadErrorAt(usize),
-    /// Reads come short in one place.
-    ShortReadAt(usize),
-    /// Reads are too long in one place.
-    LongReadAt(usize),
-    /// Answers reads from a cache that the erase did not empty.
-    ReadsFromCache,
-    /// Is smaller afterwards.
-    Shrinks,
-    /// Is larger afterwards: part of it was hidden.
-    Grows,
-    /// Has other sectors afterwards.
-    ChangesSectors,
-    /// Calls itself something else afterwards.
-    ChangesIdentity,
-    /// Is gone afterwards.
-    Disappears,
-    /// Goes back to what it was when it is opened again.
-    ComesBackAsItWas,
-    /// Erases and says that it failed.
-    FailsButErases,
-    /// Writes less than it was told and says so.
-    WritesLess,
-    /// Scrambles with the key that it had: what was there is there.
-    KeepsKey,
-    /// Fills with a fixed pattern and not with what the method leaves.
-    Pattern(u8),
-    /// Refuses the command: frozen, firmware waiting, memory region enabled.
-    RefusesCommand,
-    /// Is locked with a password that is not ours.
-    ForeignPassword,
-    /// Takes the command and knows nothing of it afterwards.
-    ForgetsCommand,
-    /// Takes the command and never answers again how far it is.
-    AnswersNothing,
-    /// Stands still at one percent.
-    StandsStill,
-    /// Is at work for ever and does not say how far.
-    SaysNothingOfProgress,
-    /// Its progress falls.
-    ProgressFalls,
-    /// Its progress goes round.
-    ProgressGoesRound,
-    /// Its progress creeps on for ever.
-    ProgressCreeps,
-    /// Gets to 99 % and fails.
-    FailsAt99,
-    /// Fails, and gets out of the failure by itself without having erased (exit failure mode).
-    ExitsFailure,
-    /// Says that all is erased (Global Data Erased) when it is asked first, and does nothing.
-    ClaimsErased,
-    /// Does only the first of several commands.
-    OnlyFirstCommand,
-    /// A sanitize from before is running and never ends.
-    EarlierNeverEnds,
-    /// A sanitize from before failed, and so does every other.
-    FailsAgain,
-    /// Estimates the longest time that there is, and stands still.
-    EstimatesForever,
-}
 
 /// What a device does about a sanitize when its power fails in the middle.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -124,7 +40,6 @@ enum Sanitize {
     Failed,
 }
 
-#[derive(Debug)]
 pub(super) struct Device {
     blocks: Vec<Block>,
     cached: Vec<Block>,
@@ -244,7 +159,8 @@ impl Device {
     }
 
     pub fn health(&self) -> Outcome<Vec<HealthReading>> {
-        let reading = |name: &str, value: u64| HealthReading { name: name.to_owned(), value: value.to_string() };
+        let reading =
+            |name: &str, value: u64| HealthReading { name: name.to_owned(), value: value.to_string() };
         Outcome::Value((0..100).map(|_| reading("media errors", self.operations)).collect())
     }
 
@@ -264,7 +180,8 @@ impl Device {
         self.accept()?;
         let first = offset as usize / BLOCK;
         let numbers = first..first + (length as usize).div_ceil(BLOCK);
-        let blocks = if self.lie == Lie::ReadsFromCache && self.erasing { &self.cached } else { &self.blocks };
+        let blocks =
+            if self.lie == Lie::ReadsFromCache && self.erasing { &self.cached } else { &self.blocks };
         let mut bytes = Vec::with_capacity(length as usize);
         for number in numbers.clone() {
             match &blocks[number] {
@@ -279,7 +196,9 @@ impl Device {
             Lie::ReadErrorAt(bad) if numbers.contains(&bad) && self.erasing => {
                 return Err("unrecovered read error".to_owned());
             }
-            Lie::ShortReadAt(bad) if numbers.contains(&bad) && self.erasing => bytes.truncate(bytes.len() - 512),
+            Lie::ShortReadAt(bad) if numbers.contains(&bad) && self.erasing => {
+                bytes.truncate(bytes.len() - 512)
+            }
             Lie::LongReadAt(bad) if numbers.contains(&bad) && self.erasing => bytes.push(0),
             _ => {}
         }
@@ -478,27 +397,4 @@ fn tenant_text(number: usize) -> Vec<u8> {
     let mut text = line.repeat(BLOCK / line.len() + 1);
     text.truncate(BLOCK);
     text
-}
-
-/// The methods whose commands the lie is about.
-pub(super) fn concerns(lie: Lie, method: EraseMethod) -> bool {
-    let sanitizes = super::sanitizes(method);
-    let several = crate::command::commands(method).len() > 1;
-    match lie {
-        Lie::WritesLess => method == EraseMethod::Overwrite,
-        Lie::OnlyFirstCommand => several,
-        Lie::ForgetsCommand | Lie::AnswersNothing => method != EraseMethod::Overwrite,
-        Lie::StandsStill
-        | Lie::SaysNothingOfProgress
-        | Lie::ProgressFalls
-        | Lie::ProgressGoesRound
-        | Lie::ProgressCreeps
-        | Lie::FailsAt99
-        | Lie::ExitsFailure
-        | Lie::ClaimsErased
-        | Lie::EarlierNeverEnds
-        | Lie::FailsAgain
-        | Lie::EstimatesForever => sanitizes,
-        _ => true,
-    }
 }

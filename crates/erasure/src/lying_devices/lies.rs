@@ -4,7 +4,8 @@ use contract::id::Digest;
 use contract::plan::{EraseMethod, VerifyDepth};
 use proptest::prelude::{ProptestConfig, prop_assert, proptest};
 
-use super::device::{BLOCK, Device, Lie, concerns};
+use super::device::{BLOCK, Device};
+use super::lie::{Lie, concerns};
 use super::{BLOCKS, METHODS, drive, sanitizes, task};
 use crate::command::commands;
 use crate::markers::marker;

@@ -6,7 +6,8 @@ use contract::plan::{DiskTarget, EraseMethod};
 use contract::reading::Outcome;
 use proptest::prelude::{ProptestConfig, prop_assert, proptest};
 
-use super::device::{BLOCK, Device, Lie};
+use super::device::{BLOCK, Device};
+use super::lie::Lie;
 use super::task;
 use crate::command::CommandProgress;
 use crate::run::{DiskSeen, EraseRun, EraseTask, Next, NotErased, Overwritten, Prepared};

@@ -4,7 +4,8 @@
 use contract::id::Digest;
 use contract::plan::EraseMethod;
 
-use super::device::{AfterCut, Device, Lie};
+use super::device::{AfterCut, Device};
+use super::lie::Lie;
 use super::{METHODS, drive, size_in_blocks, task};
 use crate::record::CommandPurpose;
 use crate::sample::Random;

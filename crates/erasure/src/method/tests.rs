@@ -154,15 +154,39 @@ fn nvme() {
         (nvme_disk(true, true, Outcome::Absent), "not reported", "not reported"),
         (nvme_disk(false, false, broken()), "could not be read: EIO", "could not be read: EIO"),
         // Stuck in a sanitize: nothing but a sanitize gets it out.
-        (in_state(format(), "bc", running, &[SanitizeObstacle::SanitizeRunning]), "NvmeSanitizeBlock", "NvmeSanitizeCryptoBlock"),
-        (in_state(format(), "bc", SanitizeState::Failed, &[]), "NvmeSanitizeBlock", "NvmeSanitizeCryptoBlock"),
+        (
+            in_state(format(), "bc", running, &[SanitizeObstacle::SanitizeRunning]),
+            "NvmeSanitizeBlock",
+            "NvmeSanitizeCryptoBlock",
+        ),
+        (
+            in_state(format(), "bc", SanitizeState::Failed, &[]),
+            "NvmeSanitizeBlock",
+            "NvmeSanitizeCryptoBlock",
+        ),
         (in_state(format(), "", running, &[]), "is running on it; wait", "is running on it; wait"),
         (in_state(format(), "", SanitizeState::Failed, &[]), "sanitize failed", "sanitize failed"),
         // What makes a sanitize impossible may leave a format of the same level.
-        (in_state(format(), "bc", SanitizeState::Never, &[SanitizeObstacle::PersistentMemoryRegion]), "NvmeFormatUserData", "NvmeFormatCrypto"),
-        (in_state(plain(), "bc", SanitizeState::Never, &[SanitizeObstacle::PersistentMemoryRegion]), "Overwrite", "memory region is enabled; disable"),
-        (in_state(plain(), "bc", SanitizeState::Never, &[SanitizeObstacle::FirmwareActivationPending]), "Overwrite", "firmware waits"),
-        (in_state(format(), "bc", SanitizeState::Never, &[SanitizeObstacle::NamespaceWriteProtected]), "write-protected", "write-protected"),
+        (
+            in_state(format(), "bc", SanitizeState::Never, &[SanitizeObstacle::PersistentMemoryRegion]),
+            "NvmeFormatUserData",
+            "NvmeFormatCrypto",
+        ),
+        (
+            in_state(plain(), "bc", SanitizeState::Never, &[SanitizeObstacle::PersistentMemoryRegion]),
+            "Overwrite",
+            "memory region is enabled; disable",
+        ),
+        (
+            in_state(plain(), "bc", SanitizeState::Never, &[SanitizeObstacle::FirmwareActivationPending]),
+            "Overwrite",
+            "firmware waits",
+        ),
+        (
+            in_state(format(), "bc", SanitizeState::Never, &[SanitizeObstacle::NamespaceWriteProtected]),
+            "write-protected",
+            "write-protected",
+        ),
     ]);
 }
 
@@ -194,8 +218,16 @@ fn ata() {
         (frozen(false), "Overwrite", "only clears"),
         (with(frozen(false), "bc"), "AtaSanitizeBlock", "AtaSanitizeCryptoBlock"),
         (frozen(true), "Overwrite", "security is frozen; switch"),
-        (in_state(frozen(true), "o", never, &[SanitizeObstacle::Frozen]), "Overwrite", "sanitize commands are frozen"),
-        (in_state(flash(), "bc", never, &[SanitizeObstacle::Frozen]), "AtaSecurityErase", "sanitize commands are frozen"),
+        (
+            in_state(frozen(true), "o", never, &[SanitizeObstacle::Frozen]),
+            "Overwrite",
+            "sanitize commands are frozen",
+        ),
+        (
+            in_state(flash(), "bc", never, &[SanitizeObstacle::Frozen]),
+            "AtaSecurityErase",
+            "sanitize commands are frozen",
+        ),
         // A password that an erase of ours left is removed by the run; unless nobody can.
         (password(false), "AtaSecurityErase", "only clears"),
         (password(true), "it is frozen); switch", "it is frozen); switch"),
@@ -204,7 +236,11 @@ fn ata() {
             "too many wrong passwords",
             "too many wrong passwords",
         ),
-        (ata_disk(true, |ata| ata.hidden_bytes = Outcome::Value(512)), "512 of its bytes", "512 of its bytes"),
+        (
+            ata_disk(true, |ata| ata.hidden_bytes = Outcome::Value(512)),
+            "512 of its bytes",
+            "512 of its bytes",
+        ),
         (
             ata_disk(true, |ata| ata.hidden_bytes = Outcome::Unreadable("wild".to_owned())),
             "could not be read: wild",
@@ -237,9 +273,9 @@ fn every_row_can_be_reached_and_says_where_it_stands() {
     for (at, row) in TABLE.iter().enumerate() {
         assert!(row.source.len() > 20);
         assert!(may_deliver(row.method, row.level));
-        let twice = TABLE[..at].iter().any(|other| {
-            (other.medium, other.level, other.method) == (row.medium, row.level, row.method)
-        });
+        let twice = TABLE[..at]
+            .iter()
+            .any(|other| (other.medium, other.level, other.method) == (row.medium, row.level, row.method));
         assert!(!twice, "{row:?}");
     }
     let only_clear = [EraseMethod::Overwrite, EraseMethod::NvmeFormatUserData, EraseMethod::AtaSecurityErase];

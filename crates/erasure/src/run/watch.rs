@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn standing_still_ends_after_six_hours_or_four_estimates() {
-        for (estimate, hours) in [(None, 6), (Some(60), 6), (Some(3600 * 10), 40), (Some(u32::MAX), 12 * 24)] {
+        for (estimate, hours) in [(None, 6), (Some(60), 6), (Some(3600 * 10), 40), (Some(u32::MAX), 12 * 24)]
+        {
             let mut watch = watch(estimate);
             watch.running(1000, Some(655)).unwrap();
             watch.running(1000 + hours * HOUR, Some(655)).unwrap();
@@ -208,7 +209,8 @@ mod tests {
     #[test]
     fn endless_progress_ends_and_so_does_a_clock_that_stands_still() {
         let mut slow = watch(None);
-        let ended = (1..=u16::MAX).find_map(|step| slow.running(u64::from(step) * 5 * HOUR, Some(step)).err());
+        let ended =
+            (1..=u16::MAX).find_map(|step| slow.running(u64::from(step) * 5 * HOUR, Some(step)).err());
         assert!(matches!(ended, Some(NotErased::Endless { .. })), "{ended:?}");
         let mut frozen = watch(None);
         let ended = (0..10_000).find_map(|_| frozen.running(1000, None).err());

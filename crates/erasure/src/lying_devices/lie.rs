@@ -1,0 +1,113 @@
+//! The lies, and which methods each is about.
+
+use contract::plan::EraseMethod;
+
+/// What a device does otherwise than it says. Block numbers are of 4 KiB.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Lie {
+    None,
+    /// Says "done" and does nothing.
+    ErasesNothing,
+    /// Erases only the first blocks.
+    ErasesOnlyFirst(usize),
+    /// Leaves a region.
+    Skips {
+        first: usize,
+        count: usize,
+    },
+    /// Leaves every n-th block.
+    SkipsEvery(usize),
+    /// Erases all but where it was last written: the markers.
+    LeavesMarkers,
+    /// Leaves one marker.
+    LeavesOneMarker(usize),
+    /// Erases only where it was last written: the markers. The rest stays.
+    ErasesOnlyMarkers,
+    /// Never stores what it is given.
+    IgnoresWrites,
+    /// Takes no writes, and says so (write-protected).
+    RefusesWrites,
+    /// Cannot be read back in one place.
+    ReadErrorAt(usize),
+    /// Reads come short in one place.
+    ShortReadAt(usize),
+    /// Reads are too long in one place.
+    LongReadAt(usize),
+    /// Answers reads from a cache that the erase did not empty.
+    ReadsFromCache,
+    /// Is smaller afterwards.
+    Shrinks,
+    /// Is larger afterwards: part of it was hidden.
+    Grows,
+    /// Has other sectors afterwards.
+    ChangesSectors,
+    /// Calls itself something else afterwards.
+    ChangesIdentity,
+    /// Is gone afterwards.
+    Disappears,
+    /// Goes back to what it was when it is opened again.
+    ComesBackAsItWas,
+    /// Erases and says that it failed.
+    FailsButErases,
+    /// Writes less than it was told and says so.
+    WritesLess,
+    /// Scrambles with the key that it had: what was there is there.
+    KeepsKey,
+    /// Fills with a fixed pattern and not with what the method leaves.
+    Pattern(u8),
+    /// Refuses the command: frozen, firmware waiting, memory region enabled.
+    RefusesCommand,
+    /// Is locked with a password that is not ours.
+    ForeignPassword,
+    /// Takes the command and knows nothing of it afterwards.
+    ForgetsCommand,
+    /// Takes the command and never answers again how far it is.
+    AnswersNothing,
+    /// Stands still at one percent.
+    StandsStill,
+    /// Is at work for ever and does not say how far.
+    SaysNothingOfProgress,
+    /// Its progress falls.
+    ProgressFalls,
+    /// Its progress goes round.
+    ProgressGoesRound,
+    /// Its progress creeps on for ever.
+    ProgressCreeps,
+    /// Gets to 99 % and fails.
+    FailsAt99,
+    /// Fails, and gets out of the failure by itself without having erased (exit failure mode).
+    ExitsFailure,
+    /// Says that all is erased (Global Data Erased) when it is asked first, and does nothing.
+    ClaimsErased,
+    /// Does only the first of several commands.
+    OnlyFirstCommand,
+    /// A sanitize from before is running and never ends.
+    EarlierNeverEnds,
+    /// A sanitize from before failed, and so does every other.
+    FailsAgain,
+    /// Estimates the longest time that there is, and stands still.
+    EstimatesForever,
+}
+
+/// The methods whose commands the lie is about.
+pub(super) fn concerns(lie: Lie, method: EraseMethod) -> bool {
+    let sanitizes = super::sanitizes(method);
+    let several = crate::command::commands(method).len() > 1;
+    match lie {
+        Lie::WritesLess => method == EraseMethod::Overwrite,
+        Lie::OnlyFirstCommand => several,
+        Lie::ForgetsCommand | Lie::AnswersNothing => method != EraseMethod::Overwrite,
+        Lie::StandsStill
+        | Lie::SaysNothingOfProgress
+        | Lie::ProgressFalls
+        | Lie::ProgressGoesRound
+        | Lie::ProgressCreeps
+        | Lie::FailsAt99
+        | Lie::ExitsFailure
+        | Lie::ClaimsErased
+        | Lie::EarlierNeverEnds
+        | Lie::FailsAgain
+        | Lie::EstimatesForever => sanitizes,
+        _ => true,
+    }
+}
