@@ -29,6 +29,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         ended = &mut network, if with_network => ended.context("DHCP and TFTP failed")??,
         ended = listeners.serve(Arc::clone(&service)) => ended?,
         () = service.keep_looking_for_overdue() => {}
+        () = service.keep_forgetting() => {}
         _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
     }

@@ -6,9 +6,11 @@ mod support;
 use contract::agent_api::{FinishResult, Instruction};
 use contract::assignment::DataOwner;
 use contract::decision::Action;
+use contract::id::{JobId, UnixMillis};
 use contract::operator_api::{ErrorKind, JobState, JobView, NodeState, NodeView, ReimageReply};
 use contract::plan::Step;
 use contract::reading::Trust;
+use reprieve_bootsvc::store;
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::flow::{approve, factory_new, installed, job, job_of, reimage, with_job};
@@ -374,4 +376,71 @@ async fn a_system_that_is_not_what_was_asked_for_is_held() {
     let report = resident.report_of(&bench, Trust::Resident).await;
     resident.send(&bench, &report).await.unwrap();
     assert!(matches!(job(&bench, id).await.state, JobState::Held { .. }));
+}
+
+/// Makes a job look as if it had been asked for, and had last changed, at these times.
+async fn age(bench: &Bench, id: JobId, created_at: i64, changed_at: u64) {
+    let mut transaction = bench.service.store.write().await.unwrap();
+    let mut record = store::jobs::by_id(&mut transaction, id).await.unwrap().unwrap();
+    record.changed_at = UnixMillis(changed_at);
+    store::jobs::save(&mut transaction, &mut record).await.unwrap();
+    sqlx::query("UPDATE jobs SET created_at = $1 WHERE id = $2")
+        .bind(created_at)
+        .bind(id.to_string())
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    store::commit(transaction).await.unwrap();
+}
+
+async fn count(bench: &Bench, question: &'static str) -> i64 {
+    let mut reading = bench.service.store.read().await.unwrap();
+    sqlx::query_scalar(question).fetch_one(&mut *reading).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_jobs_are_forgotten_but_not_open_ones_nor_those_of_certificates() {
+    let bench = Bench::start().await;
+    let mut machine = installed(&bench).await;
+    let first = bench.operator::<Vec<JobView>>(Method::GET, "/v1/jobs", &()).await.unwrap()[0].id;
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let id = job_of(&bench, &machine, json!({"from_ramdisk": true})).await;
+        machine.come(&bench).await;
+        machine.report(&bench).await;
+        kept.push(id);
+    }
+    let open = job_of(&bench, &machine, json!({"from_ramdisk": true})).await;
+    let now = reprieve_bootsvc::clock::now();
+    let years_later = now.plus_millis(9_000 * 86_400_000);
+    assert_eq!(bench.service.forget_old(years_later).await.unwrap(), 0, "a clock that jumped");
+    age(&bench, first, 1, 1).await;
+    age(&bench, kept[0], 1, now.0).await;
+    age(&bench, kept[1], 2, 2).await;
+    let mut transaction = bench.service.store.write().await.unwrap();
+    sqlx::query(
+        "INSERT INTO certificates (id, disk, number, node, job, order_id, step, issued_at, summary, body) \
+         VALUES ('c', 'd', 1, 'n', $1, 'o', 0, 1, '{}', '{}')",
+    )
+    .bind(kept[1].to_string())
+    .execute(&mut *transaction)
+    .await
+    .unwrap();
+    store::commit(transaction).await.unwrap();
+    let jobs = "SELECT COUNT(*) FROM jobs";
+    let orphans = "SELECT COUNT(*) FROM job_events WHERE job NOT IN (SELECT id FROM jobs)";
+    let orders = "SELECT COUNT(*) FROM orders";
+    let begun = "SELECT COUNT(*) FROM begun_steps";
+    let before = [count(&bench, jobs).await, count(&bench, orders).await, count(&bench, begun).await];
+    assert_eq!(before, [5, 1, 1]);
+    assert_eq!(bench.service.forget_old(now).await.unwrap(), 1);
+    let after = [count(&bench, jobs).await, count(&bench, orders).await, count(&bench, begun).await];
+    assert_eq!((after, count(&bench, orphans).await), ([4, 0, 0], 0));
+    for id in kept.into_iter().chain([open]) {
+        job(&bench, id).await;
+    }
+    // An open job is kept however old it is.
+    age(&bench, open, 3, 3).await;
+    assert_eq!(bench.service.forget_old(now).await.unwrap(), 0);
+    assert_eq!(bench.service.forget_old(now).await.unwrap(), 0, "twice");
 }

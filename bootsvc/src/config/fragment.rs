@@ -32,6 +32,17 @@ pub struct Fragment {
     /// Going back to the image before.
     #[serde(default)]
     pub rollback: RollbackFragment,
+    /// The database.
+    #[serde(default)]
+    pub store: StoreFragment,
+}
+
+/// `[store]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreFragment {
+    /// How long a job that has ended is kept, in days.
+    pub keep_days: Option<u32>,
 }
 
 /// `[rollback]`.

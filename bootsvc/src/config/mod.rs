@@ -85,6 +85,7 @@ mod tests {
                 "boot.extra_kernel_arguments",
             ),
             ("[boot]\nfirst_report_minutes = 1\n".to_owned(), "boot.first_report_minutes"),
+            ("[store]\nkeep_days = 3\n".to_owned(), "store.keep_days"),
             ("[rollback]\nautomatic = 1\n".to_owned(), "line 2"),
             ("[tftp]\ntransfers_max = 0\n".to_owned(), "tftp.transfers_max"),
             (DHCP.replace("192.0.2.200", "192.0.3.200"), "dhcp[0].pool"),

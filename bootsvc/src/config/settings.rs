@@ -43,6 +43,8 @@ pub struct Settings {
     pub tftp: TftpSettings,
     /// Going back to the image before.
     pub rollback: RollbackSettings,
+    /// How long a job that has ended is kept, in days.
+    pub store_keep_days: u32,
 }
 
 /// What machines boot.
@@ -140,6 +142,9 @@ impl TryFrom<Input> for Settings {
                 dhcp.push(dhcp_settings(&format!("dhcp[{at}]"), block)?);
             }
         }
+        if !(30..=36_500).contains(&input.store_keep_days) {
+            return Err(wrong("store.keep_days", "must be 30 to 36500"));
+        }
         if input.tftp_transfers_max == 0 || input.tftp_transfers_max > 4096 {
             return Err(wrong("tftp.transfers_max", "must be 1 to 4096"));
         }
@@ -152,6 +157,7 @@ impl TryFrom<Input> for Settings {
             dhcp,
             tftp: TftpSettings { listen: input.tftp, transfers_max: input.tftp_transfers_max },
             rollback: RollbackSettings { automatic: input.rollback_automatic },
+            store_keep_days: input.store_keep_days,
         })
     }
 }
@@ -314,6 +320,7 @@ impl fmt::Display for Settings {
         writeln!(f, "first report      within {} minutes", self.boot.first_report_minutes)?;
         let back = if self.rollback.automatic { "by itself" } else { "only when asked" };
         writeln!(f, "rollback          {back}")?;
+        writeln!(f, "ended jobs        kept for {} days", self.store_keep_days)?;
         for dhcp in &self.dhcp {
             let mode = match dhcp.mode {
                 DhcpMode::Authoritative => "authoritative",

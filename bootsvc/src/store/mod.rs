@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod leases;
 pub mod nodes;
 pub mod orders;
+pub mod prune;
 pub mod sessions;
 
 use std::path::Path;
