@@ -28,3 +28,5 @@ pub mod fake_device;
 pub mod fixture;
 #[cfg(test)]
 pub mod loop_fixture;
+#[cfg(test)]
+pub mod recording_disk;

@@ -17,6 +17,7 @@ use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::libc;
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat};
+use rustix::fs::{RenameFlags, renameat_with};
 
 use super::attributes::{Place, put_back};
 use super::rooted::{Root, means_absent};
@@ -172,22 +173,17 @@ pub fn symbolic_link(root: &Root, path: &Path, target: &OsStr, ownership: &Owner
 /// When the folder above it cannot be reached without leaving the root, or cannot be written.
 pub fn folder(root: &Root, path: &Path, ownership: &Ownership) -> io::Result<()> {
     let (parent, name) = open_unlocked_parent(root, path)?;
-    match kind_of(&parent, name)? {
-        Some(SFlag::S_IFDIR) => {}
-        Some(_) => {
-            unlock_name(&parent, name)?;
-            unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir)?;
-            mkdirat(&parent, name, Mode::S_IRWXU)?;
-        }
-        None => mkdirat(&parent, name, Mode::S_IRWXU)?,
+    let stands = kind_of(&parent, name)? == Some(SFlag::S_IFDIR);
+    let given = if stands { name } else { OsStr::new(TEMPORARY_NAME) };
+    if !stands {
+        mkdirat(&parent, TEMPORARY_NAME, Mode::S_IRWXU)?;
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let made = openat(&parent, name, flags, Mode::empty())?;
+    let made = openat(&parent, given, flags, Mode::empty())?;
     unlock(made.as_fd())?;
     ownership.give(made.as_fd())?;
     nix::unistd::fsync(&made)?;
-    nix::unistd::fsync(&parent)?;
-    Ok(())
+    if stands { Ok(()) } else { put_in_place(&parent, name) }
 }
 
 /// Takes away one thing that the image does not have: a file or link, or a folder that is empty by now.
@@ -244,12 +240,20 @@ fn open_unlocked_parent<'a>(root: &Root, path: &'a Path) -> io::Result<(OwnedFd,
     Ok((folder, name))
 }
 
+/// Gives what is whole under the temporary name its own. A folder cannot be replaced by a file, nor a
+/// file by a folder: the two change places, and the old one goes from under the temporary name.
 fn put_in_place(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
     unlock_name(folder, name)?;
-    if kind_of(folder, name)? == Some(SFlag::S_IFDIR) {
-        remove(folder, name, 0)?;
+    let new = kind_of(folder, OsStr::new(TEMPORARY_NAME))?;
+    let old = kind_of(folder, name)?;
+    let is_folder = |kind| kind == Some(SFlag::S_IFDIR);
+    if old.is_some() && (is_folder(old) || is_folder(new)) {
+        renameat_with(folder, TEMPORARY_NAME, folder, name, RenameFlags::EXCHANGE)?;
+        nix::unistd::fsync(folder)?;
+        remove(folder, OsStr::new(TEMPORARY_NAME), 0)?;
+    } else {
+        renameat(folder, TEMPORARY_NAME, folder, name)?;
     }
-    renameat(folder, TEMPORARY_NAME, folder, name)?;
     nix::unistd::fsync(folder)?;
     Ok(())
 }

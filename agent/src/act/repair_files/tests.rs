@@ -2,6 +2,7 @@
 
 mod attributes;
 mod foreign;
+mod power_cut;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
