@@ -118,10 +118,13 @@ async fn a_certificate_survives_a_restart_and_its_key_too() {
     SignedCertificate::from_bytes(&bytes).unwrap().verify(&key_before).unwrap();
 }
 
+/// Changes a record into one that is not true.
+type Lie = fn(&mut Value);
+
 /// What an agent says that does not agree with the order: no certificate, and the node is held.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erase_that_does_not_agree_with_its_order_is_not_certified() {
-    let lies: [(&str, fn(&mut Value)); 7] = [
+    let lies: [(&str, Lie); 7] = [
         ("about disk", |record| record["disk"]["id"] = json!("virtio-other")),
         ("the level", |record| record["level"] = json!("purge")),
         ("the technique", |record| record["method"] = json!("nvme-sanitize-crypto")),
@@ -148,7 +151,7 @@ async fn an_erase_that_does_not_agree_with_its_order_is_not_certified() {
     }
 }
 
-fn lie_about(steps: &mut [StepResult], lie: fn(&mut Value)) {
+fn lie_about(steps: &mut [StepResult], lie: Lie) {
     for step in steps {
         if let Some(text) = &mut step.erase_record {
             let mut record: Value = serde_json::from_str(text).unwrap();
@@ -255,4 +258,24 @@ async fn a_reason_is_one_short_line() {
         let refused = bench.operator::<ReimageReply>(Method::POST, &path, &request).await;
         assert_eq!(kind_of(refused), ErrorKind::BadRequest, "{why:?}");
     }
+}
+
+/// Certificates are checked for years: a key that is gone, or another one, is not taken in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_or_foreign_certificate_key_is_not_replaced() {
+    let bench = Bench::start().await;
+    let state = bench.folder.path().to_owned();
+    let served: CertificateKey = bench.operator(Method::GET, "/v1/certificate-key", &()).await.unwrap();
+    assert_eq!(std::fs::read_to_string(state.join("certificate-key.pem")).unwrap(), served.pem);
+    let open =
+        || reprieve_bootsvc::ca::Authority::open(&state).map(|_| ()).map_err(|error| error.to_string());
+    open().unwrap();
+    let key = std::fs::read_to_string(state.join("certificate.key")).unwrap();
+    std::fs::remove_file(state.join("certificate.key")).unwrap();
+    assert!(open().unwrap_err().contains("restore the key from a backup"));
+    assert!(!state.join("certificate.key").exists(), "a new key was made");
+    std::fs::write(state.join("certificate.key"), "11".repeat(32)).unwrap();
+    assert!(open().unwrap_err().contains("is not the public half"));
+    std::fs::write(state.join("certificate.key"), key).unwrap();
+    open().unwrap();
 }

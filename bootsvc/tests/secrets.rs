@@ -60,6 +60,8 @@ async fn no_secret_is_logged_or_readable_by_others() {
         ("operator.token", 0o600),
         ("order.key", 0o600),
         ("image.key", 0o600),
+        ("certificate.key", 0o600),
+        ("certificate-key.pem", 0o644),
         ("ca.key", 0o600),
         ("ca.pem", 0o644),
         ("reprieve.sqlite", 0o600),

@@ -9,6 +9,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use contract::id::Digest;
 use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::EncodePublicKey as _;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use crate::bearer;
@@ -67,7 +69,7 @@ impl Authority {
             issuer,
             order_key: signing_key(&state_directory.join("order.key"))?,
             image_key: signing_key(&state_directory.join("image.key"))?,
-            certificate_key: signing_key(&state_directory.join("certificate.key"))?,
+            certificate_key: certificate_key(state_directory)?,
             operator_token_hash: bearer::hash(token),
         })
     }
@@ -87,6 +89,30 @@ fn signing_key(path: &Path) -> anyhow::Result<SigningKey> {
     hex::decode_to_slice(text.trim(), &mut bytes)
         .with_context(|| format!("{} is not 32 bytes in hexadecimal", path.display()))?;
     Ok(SigningKey::from_bytes(&bytes))
+}
+
+/// The key of certificates, with its public half beside it. Certificates are checked for years, so a
+/// key that is lost is not replaced without a word.
+fn certificate_key(state_directory: &Path) -> anyhow::Result<SigningKey> {
+    let key_path = state_directory.join("certificate.key");
+    let public_path = state_directory.join("certificate-key.pem");
+    anyhow::ensure!(
+        key_path.exists() || !public_path.exists(),
+        "{} is there but its key {} is not; restore the key from a backup, or keep {0} elsewhere for older \
+         certificates and take it away to go on with a new key",
+        public_path.display(),
+        key_path.display()
+    );
+    let key = signing_key(&key_path)?;
+    let pem = key.verifying_key().to_public_key_pem(LineEnding::LF).context("encoding the public key")?;
+    let beside = read_or_make(&public_path, Access::Everybody, || Ok(pem.clone()))?;
+    anyhow::ensure!(
+        beside == pem,
+        "{} is not the public half of {}; restore the one that belongs to the other",
+        public_path.display(),
+        key_path.display()
+    );
+    Ok(key)
 }
 
 fn certificate_authority(state_directory: &Path) -> anyhow::Result<(String, Issuer<'static, KeyPair>)> {

@@ -54,7 +54,7 @@ impl Service {
             if !matches!(step, Step::Erase { .. }) {
                 continue;
             }
-            let before = all.iter().rev().find(|made| &made.view.disk == &step.disk().id);
+            let before = all.iter().rev().find(|made| made.view.disk == step.disk().id);
             let chain = match before {
                 Some(made) => after(&made.view),
                 None => {

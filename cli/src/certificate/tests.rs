@@ -91,7 +91,7 @@ fn another_sites_key_is_told_apart() {
 /// The texts of a PDF whose streams are not compressed, page by page in reading order.
 fn texts(pdf: &[u8]) -> Vec<String> {
     let text: String = pdf.iter().map(|byte| char::from(*byte)).collect();
-    text.split(" Tj").filter_map(|before| shown(before)).collect()
+    text.split(" Tj").filter_map(shown).collect()
 }
 
 /// The string right before a `Tj`: literal or hexadecimal (ISO 32000-1 section 7.3.4).
