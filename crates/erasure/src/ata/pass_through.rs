@@ -154,10 +154,11 @@ impl Registers {
 
     /// Fixed format (SAT-5, "fixed format sense data for ATA PASS-THROUGH"): error, status, device and
     /// count in the information field, LBA low, mid and high in the command-specific field. Only with
-    /// the additional sense that says so: the bytes mean something else otherwise.
+    /// the additional sense that says so; without it the bytes mean something else, and only a refusal
+    /// is read from them.
     fn from_fixed(sense: &[u8]) -> Option<Self> {
         if sense.get(12..14)? != INFORMATION_AVAILABLE {
-            return None;
+            return Self::from_fixed_refusal(sense);
         }
         Some(Self {
             error: sense[3],
@@ -166,6 +167,23 @@ impl Registers {
             status: sense[4],
             complete: false,
         })
+    }
+
+    /// A command that the disk aborted, in fixed format with other additional sense, as libata makes it:
+    /// the registers are where SAT has them, or, in kernels before 6.11, five bytes further on (seen
+    /// with 6.1), where LBA mid and high are cut off. Whatever these bytes are, nothing but an error is
+    /// ever made of them.
+    fn from_fixed_refusal(sense: &[u8]) -> Option<Self> {
+        let byte = |at: usize| sense.get(at).copied().unwrap_or(0);
+        let (error, status, count, lba) = if byte(4) & STATUS_ERROR != 0 && byte(3) != 0 {
+            (byte(3), byte(4), byte(6), [byte(9), byte(10), byte(11)])
+        } else if byte(9) & STATUS_ERROR != 0 && byte(8) != 0 {
+            (byte(8), byte(9), byte(11), [byte(17), byte(18), byte(19)])
+        } else {
+            return None;
+        };
+        let lba = u64::from_le_bytes([lba[0], lba[1], lba[2], 0, 0, 0, 0, 0]);
+        Some(Self { error, count: u16::from(count), lba, status, complete: false })
     }
 
     /// The registers of a command that the disk completed.

@@ -63,11 +63,11 @@ impl SanitizeStatus {
     /// In words, if they are not complete, or the command was aborted for another reason than a failed
     /// operation or a freeze lock.
     pub fn parse(registers: Registers) -> Result<Self, String> {
-        if !registers.complete {
-            return Err("SANITIZE STATUS EXT gave only half of the registers back".to_owned());
-        }
         let mut status = Self { succeeded: false, running: None, failed: false, frozen: false, registers };
         match registers.completed(&status_command()) {
+            Ok(_) if !registers.complete => {
+                return Err("SANITIZE STATUS EXT gave only half of the registers back".to_owned());
+            }
             Ok(_) => {
                 let bit = |number: u32| registers.count & (1 << number) != 0;
                 status.succeeded = bit(15);

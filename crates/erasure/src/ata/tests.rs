@@ -160,8 +160,8 @@ fn registers_come_back_from_both_formats() {
     assert_eq!((fixed_registers.status, fixed_registers.count, fixed_registers.lba), (0x51, 3, 0x03_0201));
     assert!(!fixed_registers.complete);
     let mut other = fixed;
-    other[13] = 0;
-    assert_eq!(Registers::from_sense(&other), None, "other fixed sense is not about registers");
+    (other[13], other[4]) = (0, 0x50);
+    assert_eq!(Registers::from_sense(&other), None, "other fixed sense is about no success");
 }
 
 #[test]
@@ -180,6 +180,31 @@ fn nothing_is_done_unless_the_registers_say_so() {
         let refused = completed(&command, &sense).unwrap_err();
         assert!(refused.contains(why), "{refused}: not {why}");
     }
+}
+
+#[test]
+fn a_refusal_is_read_from_what_kernels_make_of_it_and_never_a_success() {
+    // As Linux 6.1 answered an aborted SANITIZE STATUS EXT, with the reason 01h put in.
+    let old = hex("70000b000000000a04414000000000008001");
+    // The same where SAT has it.
+    let new = hex("f0000b045140000a800100000000000000");
+    for sense in [&old, &new] {
+        let read = Registers::from_sense(sense).unwrap();
+        assert!(read.is_aborted() && read.completed(&sanitize::status_command()).is_err());
+        assert_eq!(SanitizeStatus::parse(read).unwrap().state(), SanitizeState::Failed);
+    }
+    // Other SCSI errors, and one without the error bit.
+    for other in [
+        "700005000000000a00000000200000000000",
+        "f00004000000000a00000000440000000000",
+        "70000b000000000a04404000000000008000",
+    ] {
+        assert_eq!(Registers::from_sense(&hex(other)), None, "{other}");
+    }
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
 #[test]
@@ -311,8 +336,9 @@ proptest! {
         rest in proptest::collection::vec(any::<u8>(), 0..64),
     ) {
         let sense: Vec<u8> = std::iter::once(first).chain(rest).collect();
-        let _ = Registers::from_sense(&sense);
-        let _ = completed(&Command::identify(), &sense);
+        let done = completed(&Command::identify(), &sense).is_ok();
+        // In fixed format only the additional sense 00h/1Dh can mean success.
+        prop_assert!(!done || first & 0x7f >= 0x72 || sense[12..14] == [0, 0x1d]);
     }
 
     #[test]
