@@ -2,7 +2,7 @@
 
 use contract::evidence::Evidence;
 use contract::id::{EvidenceId, NodeId};
-use contract::inventory::Transport;
+use contract::inventory::{SanitizeState, Transport};
 use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier, Trust};
 use uuid::Uuid;
 
@@ -147,6 +147,13 @@ fn look_at_disk(disk: &FoundDisk, looking: &Looking) -> Vec<Found> {
         Tier::T0 | Tier::T1 => content_signatures::SAMPLES_QUICK,
         Tier::T2 | Tier::T3 => content_signatures::SAMPLES_DEEP,
     };
+    if let Some(why) = refuses_reads(disk) {
+        // What is refused says nothing of the medium, so no read is counted that failed: none was made.
+        let signatures = Outcome::Unreadable(why.to_owned());
+        found.push((subject.clone(), ReadingKey::DiskContentSignatures, signatures));
+        found.push((subject, ReadingKey::DiskReadErrors, Outcome::Value(ReadingValue::Count(0))));
+        return found;
+    }
     let raw = match RawDisk::open(&disk.device, disk.facts.size_bytes) {
         Ok(raw) => raw,
         Err(error) => {
@@ -164,9 +171,74 @@ fn look_at_disk(disk: &FoundDisk, looking: &Looking) -> Vec<Found> {
     found
 }
 
+/// Why a disk that may be sound gives nothing to read now. While a sanitize runs, and after one that
+/// failed, the device refuses all I/O (NVM Express Base Specification, Sanitize Operations).
+fn refuses_reads(disk: &FoundDisk) -> Option<&'static str> {
+    match disk.facts.sanitize.value()?.state {
+        SanitizeState::Running { .. } => Some("the disk is being sanitized and gives nothing to read"),
+        SanitizeState::Failed => Some("a sanitize of the disk failed, and it gives nothing to read since"),
+        SanitizeState::Never | SanitizeState::Done { .. } => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::inventory::{Composition, DiskFacts, SanitizeCapabilities};
+
+    fn disk(state: SanitizeState) -> FoundDisk {
+        let sanitize = SanitizeCapabilities {
+            block: true,
+            crypto: false,
+            overwrite: false,
+            block_estimate_seconds: None,
+            crypto_estimate_seconds: None,
+            overwrite_estimate_seconds: None,
+            state,
+            obstacles: vec![],
+        };
+        let facts = DiskFacts {
+            id: "nvme-one".parse().unwrap(),
+            kernel_name: "none".to_owned(),
+            transport: Transport::Scsi,
+            model: Outcome::Absent,
+            serial: Outcome::Absent,
+            firmware_revision: Outcome::Absent,
+            size_bytes: 1 << 20,
+            logical_sector_bytes: 512,
+            rotational: Outcome::Absent,
+            read_only: false,
+            removable: false,
+            nvme: Outcome::Absent,
+            ata: Outcome::Absent,
+            sanitize: Outcome::Value(sanitize),
+            composition: Composition::Single,
+        };
+        FoundDisk { facts, device: "/nothing/there".into(), slot: "here".to_owned() }
+    }
+
+    #[test]
+    fn a_disk_that_is_being_sanitized_is_unread_and_not_failing() {
+        let looking = Looking {
+            node: NodeId(Uuid::from_u128(1)),
+            tier: Tier::T2,
+            trust: Trust::Ramdisk,
+            source: Source::recorded(std::path::Path::new("/nothing/there")),
+            clock: Clock::machine(),
+        };
+        let of = |state, wanted| {
+            let found = look_at_disk(&disk(state), &looking);
+            found.into_iter().find(|(_, key, _)| *key == wanted).map(|(_, _, outcome)| outcome)
+        };
+        for state in [SanitizeState::Running { progress_65536: 1 }, SanitizeState::Failed] {
+            let errors = of(state, ReadingKey::DiskReadErrors);
+            assert_eq!(errors, Some(Outcome::Value(ReadingValue::Count(0))));
+            let content = of(state, ReadingKey::DiskContentSignatures);
+            assert!(matches!(content, Some(Outcome::Unreadable(_))), "nothing is known of its content");
+        }
+        let errors = of(SanitizeState::Never, ReadingKey::DiskReadErrors);
+        assert!(matches!(errors, Some(Outcome::Unreadable(_))), "this one was to be read");
+    }
 
     #[test]
     fn read_errors_add_up_and_the_unknown_stays() {
