@@ -30,6 +30,9 @@ pub const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// be seen from the ramdisk, and this one was, when it was written.
 const SEEN_FROM_RAMDISK: &str = "request/evidence-trust";
 
+/// For the technician who finds the node held.
+const WHAT_TO_DO: &str = "Look at the console; release the hold to go on with this image, or cancel the job, release the hold and ask for another image (`reprieve rollback`, `reprieve reimage --image`)";
+
 /// What a first report says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstReport {
@@ -132,13 +135,13 @@ impl Service {
             Ok(to) => to,
             // The way back is told by the hold itself.
             Err(_) if went_back => return change.hold(failed),
-            Err(none) => return change.hold(&format!("{failed}. Not taken back: {none}")),
+            Err(none) => return change.hold(&format!("{failed}. Not taken back: {none}. {WHAT_TO_DO}")),
         };
         let disk_bytes = store::images::minimum_disk_bytes(&mut change.transaction, to).await?;
         match disk_bytes {
             Some(disk_bytes) => go_back(change, to, disk_bytes, failed),
             None => change.hold(&format!(
-                "{failed}. Not taken back: image {to}, which the node had before, is not stored any more"
+                "{failed}. Not taken back: image {to}, which the node had before, is not stored any more. {WHAT_TO_DO}"
             )),
         }
     }
