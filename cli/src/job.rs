@@ -134,7 +134,11 @@ fn ending(state: &JobState) -> Option<Ending> {
 /// `reprieve job watch JOB`: shows what happens until the job ends.
 pub async fn watch(client: &Client, job: JobId, json: bool) -> anyhow::Result<Ending> {
     let (view, ending) = follow(client, job, json).await?;
-    if json { print_json(&view)? } else { print(&describe(&view))? }
+    if json {
+        print_json(&view)?
+    } else {
+        print(&describe(&view))?
+    }
     Ok(ending)
 }
 
@@ -195,7 +199,7 @@ impl Screen {
                 self.bar.set_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}"));
                 self.bar.set_length(progress.total_bytes);
                 self.bar.set_position(progress.done_bytes.min(progress.total_bytes));
-                self.say(&clean(&progress.phase));
+                self.say(&clean(&doing(job, &progress.phase)));
             }
             _ => {
                 self.bar.set_style(style("{spinner} {msg}"));
@@ -203,6 +207,16 @@ impl Screen {
             }
         }
         Ok(())
+    }
+}
+
+/// What is being done, and to which disk: the phase with the step that began last, in which the
+/// service names the disk.
+fn doing(job: &JobView, phase: &str) -> String {
+    let began = job.events.iter().rev().find_map(|event| event.text.split_once(" begins: "));
+    match (&job.state, began) {
+        (JobState::Acting { .. }, Some((step, what))) => format!("{phase} ({step}: {what})"),
+        _ => phase.to_owned(),
     }
 }
 
@@ -223,7 +237,7 @@ mod tests {
     use contract::id::{JobId, NodeId, UnixMillis};
     use contract::operator_api::{JobEvent, JobState, JobView};
 
-    use super::{ending, new_events};
+    use super::{doing, ending, new_events};
     use crate::Ending;
 
     fn job(events: &[(u64, &str)]) -> JobView {
@@ -252,6 +266,16 @@ mod tests {
         assert_eq!(new_events(&job(&[(1, "a"), (2, "b"), (3, "c")]), Some(&last)).len(), 1);
         assert_eq!(new_events(&job(&[(2, "b"), (3, "c"), (4, "d")]), Some(&last)).len(), 2);
         assert_eq!(new_events(&job(&[(8, "x")]), Some(&last)).len(), 1);
+    }
+
+    #[test]
+    fn the_disk_that_is_worked_on_is_named() {
+        let events =
+            [(1, "step 1 of 3 begins: erase a (Overwrite)"), (2, "step 2 of 3 begins: erase b (Overwrite)")];
+        let mut acting = job(&events);
+        acting.state = JobState::Acting { step: 1, steps: 3 };
+        assert_eq!(doing(&acting, "erasing"), "erasing (step 2 of 3: erase b (Overwrite))");
+        assert_eq!(doing(&job(&events), "looking"), "looking");
     }
 
     #[test]
