@@ -1,8 +1,11 @@
-//! Carrying out a permitted plan, step by step, each proven before the next begins.
+//! Carrying out a permitted plan, step by step, each proven before the next begins; only erases that
+//! follow each other directly run side by side.
 
-use std::collections::BTreeMap;
+mod side_by_side;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use contract::agent_api::{Finish, FinishResult, StepResult};
@@ -12,9 +15,10 @@ use imaging::layout::DiskLayout;
 use imaging::manifest::Manifest;
 use verdict::permit::{Permit, StepPermit};
 
+use self::side_by_side::erase_side_by_side;
 use super::begun::Begun;
 use super::device::Disks;
-use super::erase::{Clock, Erase, erase, proof};
+use super::erase::Clock;
 use super::meter::{Meter, Reporter};
 use super::repair_files::{FileChanges, FileRepair, check_changes, repair_files};
 use super::repair_partitions::repair_partitions;
@@ -58,26 +62,77 @@ pub async fn carry_out(permit: Permit, world: &World) -> Finish {
         Ok(prepared) => prepared,
         Err((step, error)) => return failed(order, step, &error, results),
     };
-    for ((permit, prepared), meter) in steps.into_iter().zip(prepared).zip(meters) {
-        let step = permit.index();
-        let begun_at = Instant::now();
-        let reporter = Reporter::start(Arc::clone(&world.service), Arc::clone(&meter));
-        let outcome = run(permit, prepared, world, &meter).await;
-        drop(reporter);
-        match outcome {
-            Ok(proven) => results.push(StepResult {
-                step,
-                bytes_read: meter.bytes_read(),
-                bytes_fetched: meter.bytes_fetched(),
-                bytes_written: meter.bytes_written(),
-                millis: u64::try_from(begun_at.elapsed().as_millis()).unwrap_or(u64::MAX),
-                proof: proven.proof,
-                erase_record: proven.erase_record,
-            }),
-            Err(error) => return failed(order, step, &error, results),
+    let mut waiting: VecDeque<(StepPermit, Prepared, Arc<Meter>)> = steps
+        .into_iter()
+        .zip(prepared)
+        .zip(meters)
+        .map(|((permit, prepared), meter)| (permit, prepared, meter))
+        .collect();
+    while let Some((permit, prepared, meter)) = waiting.pop_front() {
+        let outcomes = match prepared {
+            Prepared::Erase => erase_all(permit, meter, &mut waiting, world).await,
+            prepared => vec![run_one(permit, prepared, meter, world).await],
+        };
+        let mut failure = None;
+        for outcome in outcomes {
+            let step = outcome.step;
+            match outcome.into_result() {
+                Ok(result) => results.push(result),
+                Err(error) => failure = failure.or(Some((step, error))),
+            }
+        }
+        if let Some((step, error)) = failure {
+            return failed(order, step, &error, results);
         }
     }
     Finish { order, result: FinishResult::Done, steps: results }
+}
+
+/// How one step ended.
+struct Outcome {
+    step: u32,
+    meter: Arc<Meter>,
+    elapsed: Duration,
+    result: anyhow::Result<Proven>,
+}
+
+impl Outcome {
+    fn into_result(self) -> anyhow::Result<StepResult> {
+        self.result.map(|proven| StepResult {
+            step: self.step,
+            bytes_read: self.meter.bytes_read(),
+            bytes_fetched: self.meter.bytes_fetched(),
+            bytes_written: self.meter.bytes_written(),
+            millis: u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX),
+            proof: proven.proof,
+            erase_record: proven.erase_record,
+        })
+    }
+}
+
+/// This erase and those that follow it directly.
+async fn erase_all(
+    permit: StepPermit,
+    meter: Arc<Meter>,
+    waiting: &mut VecDeque<(StepPermit, Prepared, Arc<Meter>)>,
+    world: &World,
+) -> Vec<Outcome> {
+    let mut permits = vec![(permit, meter)];
+    while let Some((permit, _, meter)) =
+        waiting.pop_front_if(|(_, prepared, _)| matches!(prepared, Prepared::Erase))
+    {
+        permits.push((permit, meter));
+    }
+    let meters = permits.iter().map(|(_, meter)| Arc::clone(meter)).collect();
+    let _reporter = Reporter::start(Arc::clone(&world.service), meters);
+    erase_side_by_side(permits, world).await
+}
+
+async fn run_one(permit: StepPermit, prepared: Prepared, meter: Arc<Meter>, world: &World) -> Outcome {
+    let (step, begun_at) = (permit.index(), Instant::now());
+    let _reporter = Reporter::start(Arc::clone(&world.service), vec![Arc::clone(&meter)]);
+    let result = run(permit, prepared, world, &meter).await;
+    Outcome { step, meter, elapsed: begun_at.elapsed(), result }
 }
 
 fn failed(order: contract::id::OrderId, step: u32, error: &anyhow::Error, steps: Vec<StepResult>) -> Finish {
@@ -168,17 +223,8 @@ async fn run(
     let proven = |proof| Proven { proof, erase_record: None };
     match prepared {
         Prepared::Erase => {
-            let begun = Begun::record(permit, &*world.service).await?;
-            let with = Erase {
-                disks: Arc::clone(&world.disks),
-                meter: Arc::clone(meter),
-                clock: Arc::clone(&world.clock),
-            };
-            let record = tokio::task::spawn_blocking(move || erase(begun, &with))
-                .await
-                .context("the thread that erased a disk ended early")??;
-            let text = serde_json::to_string(&record).context("could not encode the erase record")?;
-            Ok(Proven { proof: proof(&record), erase_record: Some(text) })
+            let outcomes = erase_side_by_side(vec![(permit, Arc::clone(meter))], world).await;
+            outcomes.into_iter().next().context("the erase ended without an outcome")?.result
         }
         Prepared::WriteImage { manifest, layout } => {
             let work = open(permit.step(), meter, world).await?;

@@ -251,6 +251,11 @@ pub fn write_step(device: &FakeDevice, image: &Image) -> Step {
 
 /// A real permit for these steps, from a real order.
 pub fn permit(device: &FakeDevice, steps: Vec<Step>) -> Permit {
+    permit_for(&[(disk_id(), device)], steps)
+}
+
+/// A real permit for steps on several disks.
+pub fn permit_for(devices: &[(DiskId, &FakeDevice)], steps: Vec<Step>) -> Permit {
     let node = NodeId(Uuid::from_u128(7));
     let plan = Plan {
         node,
@@ -278,12 +283,13 @@ pub fn permit(device: &FakeDevice, steps: Vec<Step>) -> Permit {
         now: UnixMillis(1500),
         spent: &SpentOrders::new(),
     };
-    Permit::grant(&signed, plan, &expected, &[facts(device)]).unwrap()
+    let disks: Vec<DiskFacts> = devices.iter().map(|(id, device)| facts(id.clone(), device)).collect();
+    Permit::grant(&signed, plan, &expected, &disks).unwrap()
 }
 
-fn facts(device: &FakeDevice) -> DiskFacts {
+fn facts(id: DiskId, device: &FakeDevice) -> DiskFacts {
     DiskFacts {
-        id: disk_id(),
+        id,
         kernel_name: "vda".to_owned(),
         transport: Transport::Virtio,
         model: Outcome::Absent,

@@ -75,22 +75,37 @@ impl Meter {
     }
 }
 
-/// Reports a meter to the service until it is dropped. A report that fails is not repeated: the next
+/// How far the phase is of several meters together: of those that erase, as long as one does.
+fn together(meters: &[Arc<Meter>]) -> Progress {
+    let all: Vec<Progress> = meters.iter().map(|meter| meter.progress()).collect();
+    let shown = all.iter().find(|one| one.phase == "erasing").or_else(|| all.last());
+    let phase = shown.map(|one| one.phase.clone()).unwrap_or_default();
+    // A disk that is in a later phase is done with this one.
+    let (mut done_bytes, mut total_bytes) = (0_u64, 0_u64);
+    for one in all {
+        let later = one.phase != phase;
+        done_bytes = done_bytes.saturating_add(if later { one.total_bytes } else { one.done_bytes });
+        total_bytes = total_bytes.saturating_add(one.total_bytes);
+    }
+    Progress { phase, done_bytes, total_bytes }
+}
+
+/// Reports meters to the service until it is dropped. A report that fails is not repeated: the next
 /// one says more.
 pub struct Reporter {
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Reporter {
-    /// Begins to report.
+    /// Begins to report these meters as one.
     #[must_use]
-    pub fn start(service: Arc<dyn Service>, meter: Arc<Meter>) -> Self {
+    pub fn start(service: Arc<dyn Service>, meters: Vec<Arc<Meter>>) -> Self {
         let task = tokio::spawn(async move {
             let mut interval = tokio::time::interval(PROGRESS_INTERVAL);
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 interval.tick().await;
-                let progress = meter.progress();
+                let progress = together(&meters);
                 if progress.phase.is_empty() {
                     continue;
                 }

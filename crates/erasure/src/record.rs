@@ -146,9 +146,12 @@ pub fn exclusions(method: EraseMethod) -> Vec<String> {
         "conformance to IEEE 2883 was not independently assessed",
     ];
     match method {
-        EraseMethod::Overwrite => texts.extend(["a device may store zeros without programming them"]),
+        EraseMethod::Overwrite => texts.extend([
+            "areas that a device hides (host-protected area, device configuration overlay) were looked for on ATA disks only",
+            "a device may store zeros without programming them",
+        ]),
         _ => {
-            texts.push("that a key was destroyed, or every copy erased, is the device's word; read-back is by samples");
+            texts.push("that a key was destroyed, or every copy erased, is the device's word; reading back does not show it");
         }
     }
     texts.into_iter().map(str::to_owned).collect()
