@@ -85,28 +85,29 @@ pub fn describe_image<S: ReadAt + Sync>(
     Ok(Description { manifest, warnings })
 }
 
-/// A root that is not ext4 is no error unless somebody has named immutable paths; anything else is.
+/// A root whose files are not listed is no error unless somebody has named immutable paths; anything
+/// else is.
 fn root_or_warning(
     read: Result<RootManifest, RootError>,
     partition: u32,
     selected: bool,
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<Option<RootManifest>> {
-    match read {
+    let kind = match read {
         Ok(root) => {
             if root.entries.is_empty() {
                 warnings.push("nothing is under the immutable paths, so no file will be checked".to_owned());
             }
-            Ok(Some(root))
+            return Ok(Some(root));
         }
-        Err(RootError::FileSystem { source: Ext4Error::NotExt4, .. }) if !selected => {
-            warnings.push(format!(
-                "partition {partition} is not ext4, so no file of this image will be checked or put back"
-            ));
-            Ok(None)
-        }
-        Err(error) => Err(error).context("could not list the image's immutable files"),
-    }
+        Err(RootError::OtherFileSystem { kind, .. }) if !selected => kind,
+        Err(RootError::FileSystem { source: Ext4Error::NotExt4, .. }) if !selected => "not ext4",
+        Err(error) => return Err(error).context("could not list the image's immutable files"),
+    };
+    warnings.push(format!(
+        "the root on partition {partition} is {kind}; only files on ext4 are listed. A check of a node with this image compares its boot partitions and no files, and what is wrong on its root is put right by a reimage"
+    ));
+    Ok(None)
 }
 
 /// The digests of all chunks, computed by several threads.

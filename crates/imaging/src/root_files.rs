@@ -67,6 +67,14 @@ pub enum RootError {
         #[source]
         source: Ext4Error,
     },
+    /// It is a file system whose files are not listed.
+    #[error("the root file system on partition {partition} is {kind}, whose files are not listed")]
+    OtherFileSystem {
+        /// Number of the partition.
+        partition: u32,
+        /// Its name, as `mount -t` takes it.
+        kind: &'static str,
+    },
     /// Something under an immutable path cannot be described.
     #[error("{path:?} {what}; exclude it or make the image without it")]
     Unsupported {
@@ -100,6 +108,9 @@ pub fn read_root<S: ReadAt>(
         .map_err(|_| RootError::Outside { partition: number })?;
     let fail =
         |path: &str, source| RootError::FileSystem { partition: number, path: path.to_owned(), source };
+    if let Some(kind) = other_file_system(&source) {
+        return Err(RootError::OtherFileSystem { partition: number, kind });
+    }
     let file_system = Ext4::open(source).map_err(|source| fail("the superblock", source))?;
     let mut walk = Walk {
         image,
@@ -131,6 +142,17 @@ pub fn read_root<S: ReadAt>(
         attributes_recorded: true,
         entries,
     })
+}
+
+/// The file systems of root partitions that are known by name only (their superblocks' magic: XFS
+/// Algorithms & Data Structures, "Superblocks"; btrfs on-disk format, "Superblock").
+fn other_file_system<S: ReadAt>(source: &S) -> Option<&'static str> {
+    const KNOWN: [(u64, &[u8], &str); 2] = [(0, b"XFSB", "xfs"), (0x1_0040, b"_BHRfS_M", "btrfs")];
+    let found = KNOWN.iter().find(|(offset, magic, _)| {
+        let mut bytes = vec![0; magic.len()];
+        source.read_at(*offset, &mut bytes).is_ok() && bytes == *magic
+    });
+    found.map(|(_, _, kind)| *kind)
 }
 
 /// A borrowed source, so that a part of it can be made without taking it.

@@ -47,7 +47,7 @@ fn image(options: &[&str], long_value: usize) -> Vec<u8> {
         .output()
         .unwrap();
     assert!(make.status.success(), "{}", String::from_utf8_lossy(&make.stderr));
-    let mut set = |path: &str, name: &str, bytes: &[u8]| {
+    let set = |path: &str, name: &str, bytes: &[u8]| {
         fs::write(&value, bytes).unwrap();
         debugfs(&file, &format!("ea_set -f {} {path} {name}", value.display()));
     };

@@ -188,7 +188,14 @@ fn files(facts: &Facts<'_>, partitions_compared: bool, ruled: &mut Vec<Ruled>) {
     let checked_key = ReadingKey::ImageFilesChecked;
     let checked = match facts.count(&Subject::Image, checked_key) {
         Outcome::Value(count) if count > 0 => count,
-        Outcome::Absent if partitions_compared => 0,
+        Outcome::Absent if partitions_compared => {
+            ruled.push(FILES.found(
+                Demand::Watch,
+                image_reading(checked_key, "none named", "files compared"),
+                "The image names no files (its root is not ext4), so only its boot partitions were compared.",
+            ));
+            0
+        }
         other => {
             let why = match other {
                 Outcome::Value(_) => "no file was compared".to_owned(),
