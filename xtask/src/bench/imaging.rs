@@ -32,6 +32,9 @@ pub struct Options {
     /// Folder of the device's file; its file system decides how fast the device is
     #[arg(long, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
+    /// Folder with `reprieve-agent-bench`, `reprieve-bootsvc` and `reprieve`, instead of building them
+    #[arg(long, value_name = "FOLDER")]
+    pub programs: Option<PathBuf>,
 }
 
 /// Everything that measurements need.
@@ -51,9 +54,11 @@ pub struct Stage {
 impl Stage {
     /// Builds what is missing and says what is measured on what.
     pub fn new(options: &Options) -> Result<Self> {
-        packages::ensure(packages::BUILD)?;
         packages::ensure(packages::BENCH)?;
-        let programs = Programs::build()?;
+        let programs = match &options.programs {
+            Some(folder) => Programs::built(folder)?,
+            None => Programs::build()?,
+        };
         let folder = Folder::new(paths::build("bench"))?;
         let image = folder.file(&format!("image-{}.raw", options.size_mebibytes));
         image::make(&image, options.size_mebibytes)?;

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use reprieve_tests::process::{Background, tail};
 use reprieve_tests::wait::until;
 use serde::Deserialize;
 
 use crate::command::output;
-use crate::paths;
 use crate::toolchain::{build_agent_with, build_native};
+use crate::{packages, paths};
 
 /// Longest time until the service answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -29,10 +29,25 @@ pub struct Programs {
 impl Programs {
     /// Builds them.
     pub fn build() -> Result<Self> {
+        packages::ensure(packages::BUILD)?;
         Ok(Self {
             agent: build_agent_with("bench")?,
             service: build_native("reprieve-bootsvc", "release")?,
             operator: build_native("reprieve", "release")?,
+        })
+    }
+
+    /// Takes those that were built before.
+    pub fn built(folder: &Path) -> Result<Self> {
+        let program = |name: &str| {
+            let file = folder.join(name);
+            ensure!(file.is_file(), "{} is not there; leave out --programs to build it", file.display());
+            Ok(file)
+        };
+        Ok(Self {
+            agent: program("reprieve-agent-bench")?,
+            service: program("reprieve-bootsvc")?,
+            operator: program("reprieve")?,
         })
     }
 }
