@@ -5,7 +5,7 @@
 //!
 //! - [`sense`]: sense data of both formats, and the progress in them.
 //! - [`opcodes`]: which commands a disk has.
-//! - [`sanitize`]: SANITIZE.
+//! - [`sanitize`][]: the SANITIZE command.
 //! - [`vpd`]: vital product data.
 
 pub mod opcodes;

@@ -43,12 +43,15 @@ fn registers(error: u8, count: u16, lba: u64, status: u8) -> Registers {
     Registers::from_sense(&returned(error, count, lba, status)).unwrap()
 }
 
+/// What must be true of a disk.
+type Holds = fn(&Identify) -> bool;
+
 #[test]
 fn identify_word_by_word() {
     let plain = identify(&[]);
     assert_eq!((plain.sectors, plain.logical_sector_bytes, plain.rotation), (2000, 512, None));
     assert!(!plain.sanitize && !plain.security_supported && !plain.host_protected_area);
-    let cases: [(usize, u16, fn(&Identify) -> bool); 14] = [
+    let cases: [(usize, u16, Holds); 14] = [
         (59, 1 << 12, |one| one.sanitize && !one.sanitize_block && !one.sanitize_crypto),
         (59, (1 << 12) | (1 << 13), |one| one.sanitize_crypto),
         (59, (1 << 12) | (1 << 14), |one| one.sanitize_overwrite),

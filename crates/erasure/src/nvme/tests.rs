@@ -30,12 +30,15 @@ fn log(progress: u16, status: u16, command: u32, estimates: [u32; 3]) -> Vec<u8>
     data
 }
 
+/// What must be true of a controller.
+type Holds = fn(&Controller) -> bool;
+
 #[test]
 fn identify_controller_bit_by_bit() {
     let none = controller(&[]);
     assert!(!none.sanitizes() && !none.format && !none.several_controllers && !none.write_protection);
     assert_eq!(none.namespace_list(), admin::CNS_ACTIVE_NAMESPACES);
-    let cases: [(usize, u8, fn(&Controller) -> bool); 10] = [
+    let cases: [(usize, u8, Holds); 10] = [
         (76, 0b10, |one| one.several_controllers),
         (256, 0b10, |one| one.format),
         (256, 0b1000, |one| one.manages_namespaces),
