@@ -232,7 +232,12 @@ fn step_name(plan: &Plan, step: u32) -> String {
         Some(Step::RepairPartitions { disk, partitions, .. }) => {
             format!("repair {} partitions on {}", partitions.len(), disk.id)
         }
-        Some(Step::RepairFiles { disk, paths, .. }) => format!("repair {} files on {}", paths.len(), disk.id),
+        Some(Step::RepairFiles { disk, paths, remove, .. }) if remove.is_empty() => {
+            format!("repair {} files on {}", paths.len(), disk.id)
+        }
+        Some(Step::RepairFiles { disk, paths, remove, .. }) => {
+            format!("repair {} files on {} and take {} away", paths.len(), disk.id, remove.len())
+        }
         None => "a step that the plan does not have".to_owned(),
     }
 }

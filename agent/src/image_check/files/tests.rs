@@ -6,9 +6,11 @@ use std::path::Path;
 
 use contract::id::Digest;
 use contract::reading::{Outcome, ReadingKey, ReadingValue};
+use imaging::attributes::CAPABILITY;
 use imaging::manifest::{EntryKind, ImmutableEntry, RootManifest};
 
 use super::compare_all;
+use crate::act::loop_fixture::{CAPABILITIES, set_attribute};
 use crate::act::rooted::Root;
 use crate::image_check::FileCache;
 
@@ -188,4 +190,71 @@ fn with_a_cache_a_changed_file_is_read_and_an_unchanged_one_is_not() {
     assert!(modified > old);
     fs::write(saved.path().join("cache"), "[[{").unwrap();
     assert_eq!(FileCache::load(&saved.path().join("cache")).files(), 0);
+}
+
+#[test]
+fn an_attribute_that_grants_rights_is_found_through_the_cache() {
+    let (place, mut manifest) = tree();
+    manifest.attributes_recorded = true;
+    let mut cache = FileCache::default();
+    cache.accept_fresh_files();
+    assert!(look(place.path(), &manifest, Some(&cache)).altered.is_empty());
+    cache.turn_over();
+    assert_eq!(cache.files(), FILES);
+    set_attribute(&place.path().join("usr/bin/05"), CAPABILITY, &CAPABILITIES);
+    assert_eq!(look(place.path(), &manifest, Some(&cache)).altered, ["/usr/bin/05"]);
+    // Nor does what was compared without attributes serve where they are recorded.
+    manifest.attributes_recorded = false;
+    let mut cache = FileCache::default();
+    cache.accept_fresh_files();
+    assert!(look(place.path(), &manifest, Some(&cache)).altered.is_empty());
+    cache.turn_over();
+    manifest.attributes_recorded = true;
+    assert_eq!(look(place.path(), &manifest, Some(&cache)).altered, ["/usr/bin/05"]);
+}
+
+/// A file system in memory, mounted; dropping it takes it down.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn at(path: std::path::PathBuf) -> Self {
+        nix::mount::mount(
+            Some("test"),
+            &path,
+            Some("tmpfs"),
+            nix::mount::MsFlags::empty(),
+            Some("mode=0700"),
+        )
+        .unwrap_or_else(|error| panic!("mounting {}: {error} (needs root)", path.display()));
+        Self(path)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn what_is_mounted_on_an_empty_folder_is_not_of_the_root_and_hides_nothing_elsewhere() {
+    let (place, mut manifest) = tree();
+    fs::create_dir(place.path().join("usr/efi")).unwrap();
+    manifest.entries.push(entry(place.path(), "/usr/efi".to_owned()));
+    manifest.entries.sort_by(|one, other| one.path.cmp(&other.path));
+    fs::create_dir_all(place.path().join("usr/own/data")).unwrap();
+    let efi = Mounted::at(place.path().join("usr/efi"));
+    fs::write(efi.0.join("loader"), "of the boot partition").unwrap();
+    let data = Mounted::at(place.path().join("usr/own/data"));
+    fs::write(data.0.join("file"), "of another disk").unwrap();
+    let seen = look(place.path(), &manifest, None);
+    assert!(seen.altered.is_empty() && seen.missing.is_empty(), "{:?} {:?}", seen.altered, seen.missing);
+    assert_eq!(seen.foreign, ["/usr/own", "/usr/own/data"]);
+    // Mounted over what the image has, it is in the place of it.
+    let over = Mounted::at(place.path().join("usr/bin"));
+    fs::write(over.0.join("evil"), "x").unwrap();
+    let seen = look(place.path(), &manifest, None);
+    assert_eq!(seen.altered, ["/usr/bin"]);
+    assert_eq!(seen.missing.len(), FILES + 1);
+    assert_eq!(seen.foreign, ["/usr/bin/evil", "/usr/own", "/usr/own/data"]);
 }
