@@ -23,6 +23,9 @@ pub async fn history(client: &Client, node: &str, json: bool) -> anyhow::Result<
     }
     let images: Vec<ImageView> = client.get("/v1/images").await?;
     print(&rows(&node.images, &images))?;
+    for line in failures(&node.images) {
+        print(&line)?;
+    }
     Ok(Ending::Good)
 }
 
@@ -35,7 +38,7 @@ fn rows(past: &[PastImage], images: &[ImageView]) -> String {
             stored.map_or_else(|| "(not stored any more)".to_owned(), |image| clean(&image.name)),
             past.tenant.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
             time(past.since),
-            in_full(&past.outcome),
+            word(&past.outcome).to_owned(),
             time(past.outcome_at),
             past.job.map_or_else(|| "found on the node".to_owned(), |job| job.to_string()),
         ]);
@@ -63,11 +66,15 @@ fn word(outcome: &ImageOutcome) -> &'static str {
     }
 }
 
-fn in_full(outcome: &ImageOutcome) -> String {
-    match outcome {
-        ImageOutcome::Failed { reason } => format!("failed: {}", clean(reason)),
-        other => word(other).to_owned(),
-    }
+/// Why images failed, which is too long for a table.
+fn failures(past: &[PastImage]) -> Vec<String> {
+    let failure = |past: &PastImage| match &past.outcome {
+        ImageOutcome::Failed { reason } => {
+            Some(format!("\n{} failed at {}: {}", short(&past.image), time(past.outcome_at), clean(reason)))
+        }
+        ImageOutcome::Writing | ImageOutcome::ComingUp | ImageOutcome::Good => None,
+    };
+    past.iter().filter_map(failure).collect()
 }
 
 #[cfg(test)]
@@ -94,8 +101,9 @@ mod tests {
         let mut all = vec![past("b", failed), past("a", ImageOutcome::Good)];
         let line = in_short(&all).unwrap();
         assert!(line.contains("failed, ") && line.contains("worked (") && !line.contains('…'), "{line}");
-        let text = rows(&all, &[]);
-        assert!(text.contains("report") && !text.contains('\x1b') && text.contains("not stored"), "{text}");
+        let (text, why) = (rows(&all, &[]), failures(&all));
+        assert!(text.contains("failed") && text.contains("not stored"), "{text}");
+        assert!(why.len() == 1 && why[0].contains("report") && !why[0].contains('\x1b'), "{why:?}");
         all.extend((0..5).map(|_| past("z", ImageOutcome::Good)));
         assert!(in_short(&all).unwrap().contains('…'));
     }

@@ -291,7 +291,8 @@ fn check_why(request: &ReimageRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_allowed(node: &NodeRecord, open: Option<&JobRecord>) -> Result<(), Refusal> {
+/// Whether anything may be asked of a node now.
+pub(crate) fn check_allowed(node: &NodeRecord, open: Option<&JobRecord>) -> Result<(), Refusal> {
     let id: NodeId = node.id;
     if !node.approved {
         return Err(Refusal::conflict(

@@ -6,6 +6,7 @@ use contract::id::NodeId;
 use contract::operator_api::{ReimageReply, ReimageRequest};
 
 use crate::jobs::history;
+use crate::jobs::request::check_allowed;
 use crate::refusal::Refusal;
 use crate::service::{Service, node_by_id};
 use crate::store;
@@ -24,6 +25,8 @@ impl Service {
     ) -> Result<ReimageReply, Refusal> {
         let mut reading = self.store.read().await?;
         let node = node_by_id(&mut reading, id).await?;
+        let open = store::jobs::open_of(&mut reading, id).await?;
+        check_allowed(&node, open.as_ref())?;
         let assignment = &node.assignment;
         let to = history::previous(&node.images, assignment.image, assignment.tenant.as_ref())
             .map(|past| past.image)
