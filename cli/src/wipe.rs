@@ -1,7 +1,6 @@
 //! `reprieve wipe NODE`: says what would be done to each disk, asks, watches, and ends with where the
 //! certificates are.
 
-use anyhow::Context as _;
 use contract::assignment::Floor;
 use contract::certificate_api::{DiskPreview, ErasePreview};
 use contract::decision::SanitizeLevel;
@@ -80,7 +79,7 @@ fn check_deliverable(preview: &ErasePreview) -> anyhow::Result<()> {
     let refused = preview.disks.iter().find_map(|disk| disk.refusal.as_ref());
     match refused {
         Some(why) if preview.trust >= Trust::Ramdisk => {
-            Err(anyhow::anyhow!("{}", clean(why))).context("nothing was done")
+            Err(anyhow::anyhow!("nothing was done; {}", clean(why)))
         }
         _ => Ok(()),
     }
@@ -112,8 +111,11 @@ fn in_words(preview: &ErasePreview) -> String {
             text.push_str(&format!("\n{}", clean(refusal)));
         }
     }
-    text.push_str("\n\nnot covered:");
-    for (exclusion, disks) in exclusions(&preview.disks) {
+    let exclusions = exclusions(&preview.disks);
+    if !exclusions.is_empty() {
+        text.push_str("\n\nnot covered:");
+    }
+    for (exclusion, disks) in exclusions {
         text.push_str(&format!("\n- {} ({})", clean(exclusion), disks.join(", ")));
     }
     text

@@ -349,9 +349,13 @@ fn held_data_of(owner: &DataOwner) -> String {
 }
 
 fn statement(record: &Record) -> String {
+    let said = match record.method {
+        EraseMethod::Overwrite => "acknowledged every write",
+        _ => "reported success",
+    };
     format!(
-        "The disk {} was sanitized. Method: {}. Technique: {}. The device reported success, and what was \
-         read back agrees with it. What this does not cover stands under exclusions. Technique standard: {}.",
+        "The disk {} was sanitized. Method: {}. Technique: {}. The device {said}, and what was read back \
+         agrees with it. What this does not cover stands under exclusions. Technique standard: {}.",
         record.disk.id,
         wording::level(record.level),
         wording::technique(record.method),
