@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use contract::assignment::{DataOwner, Floor, OsDiskRule};
-use contract::decision::SanitizeLevel;
-use contract::inventory::Transport;
+use contract::decision::{Action, SanitizeLevel};
+use contract::inventory::{SanitizeCapabilities, SanitizeState, Transport};
 use contract::plan::{EraseMethod, Step};
-use contract::reading::{ReadingKey, Subject};
+use contract::reading::{Outcome, ReadingKey, Subject};
 
 use crate::os_disk::os_disk;
 use crate::plan::PlanRefusal;
-use crate::testing::{Case, DATA_DISK, OS_DISK, disk};
+use crate::testing::{Case, DATA_DISK, OS_DISK, disk, erase_step, unfinished};
 
 fn other_tenant() -> Case {
     Case::healthy().context(|context| context.data_owner = DataOwner::Unknown)
@@ -126,6 +126,41 @@ fn a_disk_that_cannot_be_sanitized_is_refused_by_name() {
     let purge = other_tenant().policy("[confidentiality]\ntenant_change_level = \"purge\"");
     let refused = purge.plan().unwrap_err();
     assert!(matches!(refused, PlanRefusal::CannotErase { level: SanitizeLevel::Purge, .. }), "{refused}");
+}
+
+/// A sanitize that was cut off runs on and lets nobody read. The disk is not taken for a failing one,
+/// but only where we began the sanitize, and only because of what it says of it.
+#[test]
+fn a_disk_that_sanitizes_since_a_power_cut_is_erased_again() {
+    let (running, failed) = (SanitizeState::Running { progress_65536: 7 }, SanitizeState::Failed);
+    let case = |state, begun: bool| {
+        let subject = || Subject::Disk(OS_DISK.parse().unwrap());
+        Case::healthy()
+            .context(|context| context.unfinished = unfinished(erase_step()).filter(|_| begun))
+            .context(|context| context.data_owner = DataOwner::Unknown)
+            .unreadable(subject(), ReadingKey::DiskReadErrors)
+            .unreadable(subject(), ReadingKey::DiskContentSignatures)
+            .evidence(|evidence| {
+                let Outcome::Value(disks) = &mut evidence.inventory.disks else { panic!("no disks") };
+                let disk = disks.iter_mut().find(|disk| disk.id.as_str() == OS_DISK).unwrap();
+                disk.sanitize = Outcome::Value(SanitizeCapabilities {
+                    block: true,
+                    crypto: true,
+                    overwrite: false,
+                    block_estimate_seconds: None,
+                    crypto_estimate_seconds: None,
+                    overwrite_estimate_seconds: None,
+                    state,
+                    obstacles: Vec::new(),
+                });
+            })
+    };
+    for state in [running, failed] {
+        assert_eq!(case(state, true).action(), Action::Wipe);
+        assert_eq!(case(state, false).action(), Action::Quarantine);
+    }
+    assert_eq!(case(SanitizeState::Done { erased_since: true }, true).action(), Action::Quarantine);
+    assert_eq!(case(running, true).resident().action(), Action::LookDeeper);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Will the disks last? No reading here is a reason to wipe.
 
 use contract::decision::{Axis, Fitness};
-use contract::inventory::{DiskFacts, Transport};
+use contract::inventory::{DiskFacts, SanitizeState, Transport};
+use contract::plan::Step;
 use contract::reading::{Outcome, ReadingKey, Subject};
 
 use super::{Demand, Rule, Ruled, Seen, hardware, strongest};
@@ -316,9 +317,22 @@ fn counted(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject, counter: &Cou
             format!("Disk {id} has no count of {what}."),
         ),
         Outcome::Unreadable(why) => counter.rule.unknown(
-            unknown_demand,
+            if silent_for_our_erase(facts, disk, counter.key) { Demand::Watch } else { unknown_demand },
             seen(why.clone()),
             format!("Disk {id}: the count of {what} could not be read: {why}."),
         ),
     }
+}
+
+/// Whether a disk gives nothing to read because a sanitize that was begun here and cut off runs on, or
+/// has failed. It is sanitized again, which rests on what is read back from it then: a disk that cannot
+/// be read is not erased, and nothing is installed on it.
+fn silent_for_our_erase(facts: &Facts<'_>, disk: &DiskFacts, key: ReadingKey) -> bool {
+    let refuses_reads = disk.sanitize.value().is_some_and(|sanitize| {
+        matches!(sanitize.state, SanitizeState::Running { .. } | SanitizeState::Failed)
+    });
+    let begun = facts.context.unfinished.as_ref().is_some_and(|work| {
+        work.plan.steps.iter().any(|step| matches!(step, Step::Erase { disk: of, .. } if of.id == disk.id))
+    });
+    key == ReadingKey::DiskReadErrors && facts.in_ramdisk() && refuses_reads && begun
 }
