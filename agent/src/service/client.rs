@@ -275,7 +275,9 @@ async fn receive(
     let unreachable = |source| CallError::Unreachable { what, source };
     let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
-    let mut body = Vec::new();
+    // What the service says of the length is a hint, and bounded like the body itself.
+    let expected = response.content_length().unwrap_or(0).min(bytes_max as u64);
+    let mut body = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
     while let Some(piece) = response.chunk().await.map_err(unreachable)? {
         if body.len() + piece.len() > bytes_max {
             return Err(CallError::Malformed { what, why: format!("it is longer than {bytes_max} bytes") });
