@@ -116,15 +116,18 @@ async fn repair_on(
         prove(&repair, &device, &restored, &removed)
     })
     .await?;
-    Ok(proof(changes))
+    Ok(proof(files, changes))
 }
 
-fn proof(changes: FileChanges<'_>) -> String {
+fn proof(files: &RootManifest, changes: FileChanges<'_>) -> String {
     let (count, removed) = (changes.paths.len(), changes.remove.len());
-    let foreign =
-        if removed == 0 { String::new() } else { format!(" and {removed} foreign ones taken away") };
+    let attributes = if files.attributes_recorded { ", owner and attributes" } else { " and owner" };
+    let gone = match removed {
+        0 => String::new(),
+        _ => format!("; {removed} foreign paths were taken away and are gone"),
+    };
     format!(
-        "{count} paths were put back{foreign}; through a new read-only mount each has the image's content, mode, owner and attributes, and nothing foreign that was named is there"
+        "{count} paths were put back; through a new read-only mount each has the image's content, mode{attributes}{gone}"
     )
 }
 
