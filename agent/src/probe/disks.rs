@@ -30,10 +30,23 @@ pub struct FoundDisk {
     pub slot: String,
 }
 
-/// All disks, ordered by id. One disk that cannot be described makes the whole list unreadable: a list
-/// that silently lacks a disk would let its data pass.
+/// All disks, ordered by id, each asked what it can do.
+///
+/// A disk that is busy erasing itself may keep the question waiting; [`list`] asks nothing.
 #[must_use]
 pub fn read(source: &Source) -> Outcome<Vec<FoundDisk>> {
+    list(source).map(|mut disks| {
+        if source.is_machine() {
+            ask_all(&mut disks);
+        }
+        disks
+    })
+}
+
+/// All disks, ordered by id, as the kernel has them; none is asked anything. One disk that cannot be
+/// described makes the whole list unreadable: a list that silently lacks a disk would let its data pass.
+#[must_use]
+pub fn list(source: &Source) -> Outcome<Vec<FoundDisk>> {
     let directory = source.path("sys/block");
     let mut disks = Vec::new();
     let entries = match std::fs::read_dir(&directory) {
@@ -51,9 +64,6 @@ pub fn read(source: &Source) -> Outcome<Vec<FoundDisk>> {
         }
     }
     separate(&mut disks);
-    if source.is_machine() {
-        ask_all(&mut disks);
-    }
     disks.sort_by(|a, b| a.facts.id.cmp(&b.facts.id));
     Outcome::Value(disks)
 }

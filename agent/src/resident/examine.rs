@@ -90,7 +90,7 @@ fn os_disk(seen: &Look) -> Option<PathBuf> {
 /// The cheap part of a look: kernel log and disk health. If it differs from last time, a whole look is due.
 pub fn quick_digest(source: &Source, kernel_log: &mut KernelLog) -> Digest {
     let mut found = kernel_log.look(source);
-    match disks::read(source) {
+    match disks::list(source) {
         Outcome::Value(disks) => found.extend(disks.iter().flat_map(disk_health)),
         Outcome::Absent => {}
         Outcome::Unreadable(why) => {

@@ -109,7 +109,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
 
 /// Reads who this machine is from its own partition.
 fn find_identity(source: &Source) -> Outcome<ResidentIdentity> {
-    match node_partition::find(&disks::read(source)) {
+    match node_partition::find(&disks::list(source)) {
         Outcome::Value(partition) => partition.identity,
         Outcome::Absent => Outcome::Absent,
         Outcome::Unreadable(why) => Outcome::Unreadable(why),

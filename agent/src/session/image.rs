@@ -122,7 +122,7 @@ pub async fn root_device(
     let manifest = client.manifest(image).await?;
     let root = manifest.root.as_ref().context("the image has no root file system that is known")?;
     let place = root_place(&manifest, root)?;
-    let disk = os_disk(context, &disks::read(source))?;
+    let disk = os_disk(context, &disks::list(source))?;
     partition_device(&disk.device, place)
 }
 

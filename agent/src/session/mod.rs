@@ -287,7 +287,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 fn wait_for_disks(source: &Source, expected: &[contract::id::DiskId]) {
     let begun = Instant::now();
     while begun.elapsed() < EXPECTED_DISKS_MAX {
-        if let Outcome::Value(disks) = disks::read(source)
+        if let Outcome::Value(disks) = disks::list(source)
             && expected.iter().all(|id| disks.iter().any(|disk| disk.facts.id == *id))
         {
             return;
