@@ -143,6 +143,26 @@ impl<'lab> Operator<'lab> {
         }
     }
 
+    /// `reprieve wipe`, with the confirmation already given.
+    ///
+    /// # Errors
+    /// What the command says, or that there was nothing to do.
+    pub fn wipe(&self, node: &str, level: &str, why: &str) -> Result<JobId> {
+        match self.json(&["wipe", node, "--level", level, "--why", why, "--yes", "--no-watch"])? {
+            ReimageReply::Job { job: Some(job), .. } => Ok(job),
+            other => bail!("reprieve wipe {node} made no job: {other:?}"),
+        }
+    }
+
+    /// `reprieve certificate list` for the disks of a node: how many there are.
+    ///
+    /// # Errors
+    /// What the command says.
+    pub fn certificate_count(&self, node: &str) -> Result<usize> {
+        let list: Vec<serde_json::Value> = self.json(&["certificate", "list", "--node", node])?;
+        Ok(list.len())
+    }
+
     /// `reprieve reimage`, whatever comes of it.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub struct Lies {
     pub unreadable: Option<Range<u64>>,
     /// The serial number that it has from the next reset on.
     pub serial_after_reset: Option<String>,
-    /// It goes off the wire when it is to erase and does not come back.
+    /// It goes off the wire when it is to erase, until its power was off.
     pub disappears: bool,
 }
 

@@ -119,12 +119,16 @@ impl Shared {
         self.wire.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Serves a connection on a thread of its own, or closes it if there is no room.
+    /// Serves a connection on a thread of its own, or closes it if there is no power.
     fn take(self: &Arc<Self>, stream: TcpStream) {
         let stream = Arc::new(stream);
         let mut wire = self.wire();
-        if !wire.powered || wire.streams.len() >= CONNECTIONS_MAX {
+        if !wire.powered {
             return;
+        }
+        if wire.streams.len() >= CONNECTIONS_MAX {
+            // A host that lost its power does not say so; the oldest connections are such ones.
+            let _ = wire.streams.remove(0).shutdown(Shutdown::Both);
         }
         wire.streams.push(Arc::clone(&stream));
         let shared = Arc::clone(self);
