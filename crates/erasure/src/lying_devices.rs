@@ -95,3 +95,11 @@ const BLOCKS: usize = 1024;
 fn size_in_blocks(device: &Device) -> usize {
     usize::try_from(device.size_bytes()).unwrap() / BLOCK
 }
+
+/// What a run records of an honest device, and the task that it had, for tests of what is made of it.
+pub(crate) fn honest(method: EraseMethod, depth: VerifyDepth) -> (EraseTask, crate::EraseRecord) {
+    let mut device = Device::dirty(BLOCKS, lie::Lie::None);
+    let task = EraseTask { depth, ..task(&device, method, Digest::of(b"seed"), 200) };
+    let erased = drive(&mut device, task.clone()).unwrap();
+    (task, erased.record().clone())
+}

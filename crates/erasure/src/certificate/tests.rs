@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use contract::id::{Digest, UnixMillis};
+use contract::inventory::Transport;
 use contract::plan::{EraseMethod, Step, VerifyDepth};
 use contract::reading::Outcome;
 use ed25519_dalek::SigningKey;
@@ -15,6 +16,9 @@ use super::html::page;
 use super::issue::NotCertified;
 use super::signed::{CertificateError, SignedCertificate};
 use super::testing::{Known, key, record_of_this_version};
+use crate::lying_devices::honest;
+use crate::method::{Medium, TABLE};
+use crate::record::EraseRecord;
 
 static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| Known::good().signed().to_bytes().unwrap());
 
@@ -44,6 +48,44 @@ fn the_record_of_this_version_is_accepted() {
     let known = Known::good();
     let record = serde_json::to_value(record_of_this_version(&known)).unwrap();
     Known { record, ..known }.certify().unwrap();
+}
+
+/// From the run to the certificate: what is proven is certified, by every row of the table and at every
+/// depth, for the level of the row and not for another medium's.
+#[test]
+fn what_a_run_proves_is_certified() {
+    for depth in [VerifyDepth::Sampling, VerifyDepth::TenPercent, VerifyDepth::Full] {
+        for row in TABLE {
+            let (task, record) = honest(row.method, depth);
+            let mut known = Known::good();
+            known.step = Step::Erase {
+                disk: task.disk.clone(),
+                method: task.method,
+                level: row.level,
+                verify_seed: task.seed,
+                verify_samples: task.samples,
+                verify_depth: depth,
+            };
+            known.record = serde_json::to_value(EraseRecord { level: row.level, ..record }).unwrap();
+            let Outcome::Value(disks) = &mut known.evidence.inventory.disks else { panic!() };
+            disks[0].id = task.disk.id;
+            disks[0].size_bytes = task.disk.size_bytes;
+            (disks[0].transport, disks[0].rotational) = match row.medium {
+                Medium::Nvme => (Transport::Nvme, Outcome::Value(false)),
+                Medium::AtaFlash => (Transport::Ata, Outcome::Absent),
+                Medium::AtaMagnetic => (Transport::Ata, Outcome::Value(true)),
+                Medium::ScsiFlash => (Transport::Scsi, Outcome::Absent),
+                Medium::ScsiMagnetic => (Transport::Scsi, Outcome::Value(true)),
+                Medium::Virtual => (Transport::Virtio, Outcome::Absent),
+            };
+            let certificate = known.certify().unwrap_or_else(|why| panic!("{row:?} {depth:?}: {why}"));
+            assert_eq!(certificate.sanitization.method, row.level);
+            assert_eq!(certificate.verification.depth, depth);
+            let Outcome::Value(disks) = &mut known.evidence.inventory.disks else { panic!() };
+            disks[0].transport = Transport::Usb;
+            assert!(matches!(known.certify(), Err(NotCertified::DoesNotDeliver { .. })), "{row:?}");
+        }
+    }
 }
 
 #[test]
