@@ -55,10 +55,12 @@ fn line(name: &str, figure: f64, aim: f64, unit: &str) -> String {
     aim_line(name, &format!("{figure:.2}{unit}"), &format!("{aim:.2}{unit}"), figure <= aim)
 }
 
-/// So many thousandths of the chunks, spread over all but the first and the last.
+/// So many thousandths of the chunks, spread over all but the first and the last, and unevenly, so that
+/// content and zeros are hit as they come.
 fn spread(chunks: u64, thousandths: u64) -> Vec<u64> {
     let count = (chunks * thousandths / 1000).max(1);
-    (0..count).map(|number| 1 + number * (chunks - 2) / count).collect()
+    let step = (chunks - 2) / count;
+    (0..count).map(|number| 1 + number * (chunks - 2) / count + number * 3 % step).collect()
 }
 
 #[allow(clippy::cast_precision_loss)] // small numbers

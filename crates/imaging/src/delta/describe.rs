@@ -25,7 +25,9 @@ pub fn describe(manifest: &Manifest, indexes: &[u64]) -> String {
         let within = chunk_range(partition.first_byte, partition.length_bytes);
         let count = indexes.iter().filter(|index| within.contains(index)).count();
         if count > 0 && parts.len() < PARTITIONS_NAMED_MAX {
-            parts.push(format!("{count} in partition {} ({})", partition.number, shown(&partition.name)));
+            let name = shown(&partition.name);
+            let name = if name.is_empty() { name } else { format!(" ({name})") };
+            parts.push(format!("{count} in partition {}{name}", partition.number));
         }
     }
     if parts.is_empty() {

@@ -116,6 +116,8 @@ fn what_differed_is_said_by_partition_and_file() {
     );
     assert_eq!(describe(&manifest, &[0]), "none in a partition");
     let mut long = manifest;
+    long.partitions[0].name.clear();
+    assert!(describe(&long, &[3]).starts_with("1 in partition 1; parts"));
     long.partitions[0].name = format!("\u{1b}{}", "n".repeat(5000));
     let root = long.root.as_mut().unwrap();
     root.entries = (0..5000).map(|_| root.entries[1].clone()).collect();
