@@ -53,7 +53,9 @@ impl Service {
         if order.ended_at.is_some() || change.job()?.order != Some(order.id) {
             return Err(refuse("it has ended"));
         }
-        if order.expires_at <= now {
+        // An order that was begun in time is carried to its end, however long its first steps took.
+        let begun = store::orders::begun_steps(&mut change.transaction, order.id).await?;
+        if order.expires_at <= now && begun == 0 {
             return Err(refuse("it has lapsed"));
         }
         if change.node.unfinished.is_none() && (change.node.protected || change.node.hold_reason.is_some()) {
@@ -160,8 +162,9 @@ impl Service {
         let mut reading = self.store.read().await?;
         let job = store::jobs::open_of(&mut reading, session.node).await?;
         let job = job.ok_or_else(|| Refusal::conflict("the node has no open job", "ask what to do next"))?;
+        drop(reading);
         self.live.set_progress(session.node, job.id, progress);
-        Ok(())
+        self.keep_session(session, &job.state, crate::clock::now()).await
     }
 
     /// A credential for the system that is being installed. Earlier ones end when the work is proven.

@@ -14,7 +14,7 @@ use crate::store::nodes::NodeRecord;
 use crate::store::sessions::{SessionRow, TokenRow};
 
 /// How long a session is good for.
-const SESSION_MILLIS: u64 = 2 * 3_600_000;
+pub(super) const SESSION_MILLIS: u64 = 2 * 3_600_000;
 /// How many addresses a machine may report.
 const MACS_REPORTED_MAX: usize = 256;
 

@@ -12,6 +12,7 @@
 //! | [`rollback`] | a technician asks for the image before |
 //! | [`validation`] | whether a written system came up; going back by itself |
 //! | [`history`] | which images a node had, pure |
+//! | `long_work` | work that takes longer than a session is good for |
 //! | [`change`] | how a change becomes durable |
 
 pub mod act;
@@ -19,6 +20,7 @@ pub mod boot;
 pub mod change;
 pub mod enroll;
 pub mod history;
+mod long_work;
 pub mod next;
 pub mod report;
 pub mod request;

@@ -217,6 +217,24 @@ pub async fn set_session_job(
     Ok(())
 }
 
+/// Lets a session last until this time.
+///
+/// # Errors
+/// If the database fails.
+pub async fn prolong_session(
+    connection: &mut AnyConnection,
+    hash: Digest,
+    until: UnixMillis,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE sessions SET expires_at = $1 WHERE hash = $2")
+        .bind(to_db(until.0))
+        .bind(hash.to_string())
+        .execute(connection)
+        .await
+        .doing("prolong a session")?;
+    Ok(())
+}
+
 /// Records a resident agent's credential.
 ///
 /// # Errors

@@ -52,7 +52,8 @@ pub struct EnrollRequest {
 /// What the service tells a ramdisk that it believes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrollReply {
-    /// Bearer of this session; good until the job ends or two hours have passed.
+    /// Bearer of this session; good until the job ends or two hours have passed; longer while it
+    /// carries out an order and says how far it is.
     pub session: Secret,
     /// What to judge with.
     pub context: ContextReply,
