@@ -206,7 +206,7 @@ fn flatten(name: String, value: &serde_json::Value, rows: &mut Vec<(String, Stri
         }
         Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
             for (at, item) in items.iter().enumerate().take(ITEMS_SHOWN_MAX) {
-                flatten(inner(&(at + 1).to_string()), item, rows);
+                rows.push((inner(&(at + 1).to_string()), in_one_line(item)));
             }
             if items.len() > ITEMS_SHOWN_MAX {
                 rows.push((inner("more"), more(items.len())));
@@ -221,6 +221,16 @@ fn flatten(name: String, value: &serde_json::Value, rows: &mut Vec<(String, Stri
         }
         other => rows.push((name, plain(other))),
     }
+}
+
+/// One thing of a list: `media errors: 0`, or all that it has.
+fn in_one_line(item: &serde_json::Value) -> String {
+    let serde_json::Value::Object(map) = item else { return plain(item) };
+    if let (2, Some(name), Some(value)) = (map.len(), map.get("name"), map.get("value")) {
+        return format!("{}: {}", plain(name), plain(value));
+    }
+    let parts: Vec<String> = map.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect();
+    parts.join(", ")
 }
 
 fn more(count: usize) -> String {

@@ -253,6 +253,20 @@ fn every_field_is_shown_and_nothing_breaks_out_of_the_page() {
 }
 
 #[test]
+fn lists_are_shown_in_lines_and_bounded() {
+    let mut certificate = Known::good().certify().unwrap();
+    let readings: Vec<_> = (0..40).map(|n| json!({"name": format!("n{n}"), "value": "7"})).collect();
+    certificate.erase_record = json!({"health": readings, "commands": [{"millis": 5, "status": "ok"}]});
+    let all = sections(&certificate, None);
+    let rows = &all.iter().find(|section| section.heading.starts_with("Erase record")).unwrap().rows;
+    let row = |name: &str| rows.iter().find(|row| row.0 == name).map(|row| row.1.as_str());
+    assert_eq!(row("health.1"), Some("n0: 7"));
+    assert_eq!(row("health.more"), Some("24 more, in the JSON"));
+    assert_eq!(row("commands.1"), Some("millis 5, status ok"));
+    assert!(rows.len() < 20);
+}
+
+#[test]
 fn times_are_in_utc() {
     assert_eq!(utc(UnixMillis(0)), "1970-01-01T00:00:00Z");
     assert_eq!(utc(UnixMillis(1_763_758_560_123)), "2025-11-21T20:56:00.123Z");
