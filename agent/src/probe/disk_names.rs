@@ -5,6 +5,7 @@ use std::path::Path;
 
 use contract::inventory::Transport;
 use contract::reading::Outcome;
+use erasure::scsi::vpd;
 
 use super::disk_id::Identity;
 use super::source::{self, attribute};
@@ -76,25 +77,20 @@ fn scsi_names(device: &Path) -> (Outcome<String>, Outcome<String>, Outcome<Strin
     (attribute(&device.join("model")), serial, attribute(&device.join("rev")))
 }
 
-/// Unit Serial Number, VPD page 80h (SPC-6): page code, length, ASCII.
+/// Unit Serial Number, VPD page 80h (SPC-6): ASCII.
 fn parse_unit_serial(page: &[u8]) -> Outcome<String> {
-    let length = match page {
-        [_, 0x80, high, low, ..] => usize::from(u16::from_be_bytes([*high, *low])),
-        _ => return Outcome::Unreadable("VPD page 80h is malformed".to_owned()),
-    };
-    let end = (4 + length).min(page.len());
-    text(&page[4..end])
+    match vpd::content(vpd::PAGE_SERIAL, page) {
+        Some(serial) => text(serial),
+        None => Outcome::Unreadable("VPD page 80h is malformed".to_owned()),
+    }
 }
 
 type ThreeNames = (Outcome<String>, Outcome<String>, Outcome<String>);
 
 /// Model (words 27-46), serial (10-19) and firmware (23-26) of the IDENTIFY data in ATA Information,
-/// VPD page 89h (SAT-5), where it begins at byte 60. ATA strings have their bytes swapped in pairs.
+/// VPD page 89h (SAT-5). ATA strings have their bytes swapped in pairs.
 fn parse_ata_information(page: &[u8]) -> Option<ThreeNames> {
-    if page.get(1) != Some(&0x89) {
-        return None;
-    }
-    let identify = page.get(60..60 + 512)?;
+    let identify = vpd::ata_identify(page)?;
     let words = |from: usize, to: usize| -> Outcome<String> {
         let swapped: Vec<u8> =
             identify[2 * from..2 * (to + 1)].chunks_exact(2).flat_map(|pair| [pair[1], pair[0]]).collect();
@@ -155,6 +151,7 @@ mod tests {
     fn identify_data_gives_names_with_their_bytes_unswapped() {
         let mut page = vec![0u8; 572];
         page[1] = 0x89;
+        page[56] = 0xec;
         for (word, pair) in [(10, b"AB"), (11, b"C "), (23, b"v1"), (27, b"MO"), (28, b"DL")] {
             page[60 + 2 * word] = pair[1];
             page[61 + 2 * word] = pair[0];

@@ -9,8 +9,6 @@ pub const IDENTIFY_BYTES: usize = 4096;
 /// What a controller says it can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Controller {
-    /// CMIC (byte 76) bit 1: the subsystem may have more controllers than this one.
-    pub several_controllers: bool,
     /// OACS (bytes 256-257) bit 1: Format NVM.
     pub format: bool,
     /// OACS bit 3: Namespace Management, so that namespaces may exist that are not attached.
@@ -41,7 +39,6 @@ impl Controller {
         let sanicap = *data.get(328)?;
         let fna = *data.get(524)?;
         Some(Self {
-            several_controllers: data.get(76)? & 0b10 != 0,
             format: oacs & 0b10 != 0,
             manages_namespaces: oacs & 0b1000 != 0,
             replay_protected_blocks: data.get(312)? & 0b111,

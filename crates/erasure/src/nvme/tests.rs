@@ -36,10 +36,9 @@ type Holds = fn(&Controller) -> bool;
 #[test]
 fn identify_controller_bit_by_bit() {
     let none = controller(&[]);
-    assert!(!none.sanitizes() && !none.format && !none.several_controllers && !none.write_protection);
+    assert!(!none.sanitizes() && !none.format && !none.write_protection);
     assert_eq!(none.namespace_list(), admin::CNS_ACTIVE_NAMESPACES);
-    let cases: [(usize, u8, Holds); 10] = [
-        (76, 0b10, |one| one.several_controllers),
+    let cases: [(usize, u8, Holds); 9] = [
         (256, 0b10, |one| one.format),
         (256, 0b1000, |one| one.manages_namespaces),
         (328, 0b001, |one| one.sanitize_crypto && one.sanitizes()),

@@ -102,17 +102,11 @@ fn an_ata_disk_behind_a_translator_shows_its_identify_data() {
 }
 
 #[test]
-fn names_of_a_unit_are_told_from_those_of_its_port() {
-    let mut page = vec![0, 0x83, 0, 20];
-    page.extend([0x01, 0x03, 0, 8, 0x50, 0, 0xc5, 0, 1, 2, 3, 4]);
-    page.extend([0x61, 0x94, 0, 4, 0, 0, 0, 1]);
-    let found = vpd::designators(&page);
-    assert_eq!(found.len(), 2);
-    assert_eq!((found[0].association, found[0].kind, found[0].name[0]), (0, 3, 0x50));
-    assert_eq!((found[1].association, found[1].kind), (1, 4));
-    assert_eq!(vpd::designators(&page[..20]).len(), 1, "what is cut off is left out");
+fn a_page_is_read_as_far_as_it_says_and_as_it_came() {
     assert_eq!(vpd::content(vpd::PAGE_SERIAL, b"\0\x80\0\x03abcdef"), Some(&b"abc"[..]));
+    assert_eq!(vpd::content(vpd::PAGE_SERIAL, b"\0\x80\0\x09abc"), Some(&b"abc"[..]));
     assert_eq!(vpd::content(vpd::PAGE_SERIAL, b"\0\x83\0\x03abc"), None);
+    assert_eq!(vpd::content(vpd::PAGE_SERIAL, b"\0\x80\0"), None);
 }
 
 proptest! {
@@ -125,7 +119,6 @@ proptest! {
         let _ = opcodes::is_supported(&data);
         let _ = vpd::ata_identify(&data);
         let _ = vpd::content(vpd::PAGE_SERIAL, &data);
-        let _ = vpd::designators(&data);
     }
 
     #[test]
@@ -138,11 +131,5 @@ proptest! {
             let done = matches!(sanitize::progress(&sense), Some(CommandProgress::Done { .. }));
             prop_assert!(!done || sense.key == 0);
         }
-    }
-
-    #[test]
-    fn names_are_bounded(data in proptest::collection::vec(any::<u8>(), 0..4096)) {
-        let page: Vec<u8> = [0, 0x83, 0x0f, 0xff].into_iter().chain(data).collect();
-        prop_assert!(vpd::designators(&page).len() <= 64);
     }
 }
