@@ -137,7 +137,7 @@ fn nvme_sanitize_that_lies_is_held_and_one_that_failed_is_made_up_for() -> Resul
         ("erases nothing", Lies { erase: EraseLie::Nothing, ..Lies::default() }, "survived the erase"),
         ("says erased, is not", some, "survived the erase"),
         ("is write-protected", Lies { write_protected: true, ..Lies::default() }, "no longer be written"),
-        ("has firmware pending", Lies { firmware_pending: true, ..Lies::default() }, "firmware"),
+        ("hides a pending firmware", Lies { firmware_hidden: true, ..Lies::default() }, "firmware waits"),
         ("fails at 99 %", Lies { progress: fails, ..Lies::default() }, "is not erased"),
     ];
     expect_each_held(&mut fake, node, "purge", &cases)?;
@@ -150,9 +150,19 @@ fn nvme_sanitize_that_lies_is_held_and_one_that_failed_is_made_up_for() -> Resul
 }
 
 #[test]
-fn nvme_power_cut_during_a_sanitize_is_waited_out_and_erased_anew() -> Result<()> {
+fn nvme_purge_takes_the_next_method_where_a_firmware_forbids_a_sanitize() -> Result<()> {
     let lab = Lab::new()?;
-    let (mut fake, node) = dirty_machine(&lab, profile())?;
+    let (fake, node) = dirty_machine(&lab, profile())?;
+    fake.device.with(|it, _| it.set_lies(Lies { firmware_pending: true, ..Lies::default() }));
+    let job = fake.site.operator.wipe(&node.to_string(), "purge", "laboratory")?;
+    let job = fake.wait_end(job)?;
+    let counters = fake.device.with(|it, _| it.counters());
+    ensure!((counters.formats, counters.sanitizes) == (1, 0), "{counters:?}");
+    expect_erased_and_imaged(&fake, node, &job)
+}
+
+/// A purge whose sanitize does not get on; machine and disk lose their power meanwhile.
+fn cut_power_while_stuck(fake: &mut FakeDiskSite<'_>, node: NodeId) -> Result<JobId> {
     let stuck = Lies { progress: ProgressLie::StuckAt(655), ..Lies::default() };
     fake.device.with(|it, _| it.set_lies(stuck));
     let job = fake.site.operator.wipe(&node.to_string(), "purge", "laboratory")?;
@@ -162,6 +172,14 @@ fn nvme_power_cut_during_a_sanitize_is_waited_out_and_erased_anew() -> Result<()
     })
     .with_context(|| fake.console_end())?;
     fake.cut_power();
+    Ok(job)
+}
+
+#[test]
+fn nvme_power_cut_during_a_sanitize_is_waited_out_and_erased_anew() -> Result<()> {
+    let lab = Lab::new()?;
+    let (mut fake, node) = dirty_machine(&lab, profile())?;
+    let job = cut_power_while_stuck(&mut fake, node)?;
     fake.power_on()?;
     let begun = |view: &JobView| {
         view.events.iter().filter(|event| event.text.starts_with("step 1 of 2 begins")).count()
@@ -182,4 +200,23 @@ fn nvme_power_cut_during_a_sanitize_is_waited_out_and_erased_anew() -> Result<()
     let view = fake.wait_end(job)?;
     ensure!(sanitizes() == 3, "the one that was cut off was trusted: {} sanitizes", sanitizes());
     expect_erased_and_imaged(&fake, node, &view)
+}
+
+#[test]
+fn nvme_other_disk_after_a_power_cut_is_not_taken_for_the_one_that_was_begun() -> Result<()> {
+    let lab = Lab::new()?;
+    let (mut fake, node) = dirty_machine(&lab, profile())?;
+    let job = cut_power_while_stuck(&mut fake, node)?;
+    let other = Lies { serial_after_reset: Some("FAKE0002".to_owned()), ..Lies::default() };
+    fake.device.with(|it, _| it.set_lies(other));
+    let before = fake.device.with(|it, _| it.counters());
+    fake.power_on()?;
+    let view = fake.wait_end(job)?;
+    let JobState::Held { reason } = &view.state else { bail!("{}", describe(&view)) };
+    ensure!(reason.contains("is missing"), "held for another reason: {}", describe(&view));
+    ensure!(fake.site.operator.certificate_count(&node.to_string())? == 0, "a certificate for no erase");
+    let after = fake.device.with(|it, _| it.counters());
+    ensure!(after.written_bytes == before.written_bytes, "the other disk was written to");
+    ensure!(after.sanitizes == before.sanitizes && after.formats == before.formats, "it was erased");
+    Ok(())
 }

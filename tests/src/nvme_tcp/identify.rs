@@ -105,8 +105,8 @@ pub fn controller(profile: &Profile, serial: &str, controller: u16) -> Vec<u8> {
     page[111] = 1;
     page[256] = if profile.format { 0b10 } else { 0 };
     page[259] = EVENTS_MAX - 1;
-    // One firmware slot.
-    page[260] = 1 << 1;
+    // Two firmware slots.
+    page[260] = 2 << 1;
     put(&mut page, 266, &353_u16.to_le_bytes());
     put(&mut page, 268, &363_u16.to_le_bytes());
     put(&mut page, 320, &KEEP_ALIVE_UNIT.to_le_bytes());
@@ -191,7 +191,10 @@ pub fn smart_log(read_bytes: u64, written_bytes: u64) -> Vec<u8> {
 pub fn firmware_log(profile: &Profile, pending: bool) -> Vec<u8> {
     let mut page = vec![0; 512];
     // The slot that is active, and the one that will be after the next reset.
-    page[0] = 1 | u8::from(pending) << 4;
+    page[0] = if pending { 0x21 } else { 0x01 };
     put_text(&mut page, 8, 8, &profile.firmware);
+    if pending {
+        put_text(&mut page, 16, 8, "next");
+    }
     page
 }

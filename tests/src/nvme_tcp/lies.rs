@@ -13,8 +13,10 @@ pub struct Lies {
     pub claims_erased: bool,
     /// Every namespace is write-protected.
     pub write_protected: bool,
-    /// A firmware waits for a reset to become active.
+    /// A firmware waits for a reset to become active, so that a sanitize is refused.
     pub firmware_pending: bool,
+    /// The same, and nothing says so before.
+    pub firmware_hidden: bool,
     /// It answers writes with success and forgets them.
     pub drops_writes: bool,
     /// Bytes of every namespace that cannot be read.

@@ -277,7 +277,7 @@ impl Subsystem {
         if !supported {
             return Err(Status::INVALID_FIELD);
         }
-        if self.lies.firmware_pending {
+        if self.lies.firmware_pending || self.lies.firmware_hidden {
             return Err(Status::NEEDS_RESET);
         }
         if self.lies.write_protected {

@@ -251,8 +251,18 @@ fn each_lie_is_told() {
     assert_eq!(lie(progress(ProgressLie::FailsAt(64_880)), 2).1, (0xffff, 3));
     assert_eq!(lie(Lies { write_protected: true, ..Lies::default() }, 2).0, 0x020);
     assert_eq!(lie(Lies { firmware_pending: true, ..Lies::default() }, 2).0, 0x10b);
+    assert_eq!(lie(Lies { firmware_hidden: true, ..Lies::default() }, 2).0, 0x10b);
     let claims = Lies { claims_erased: true, erase: EraseLie::Nothing, ..Lies::default() };
     assert_eq!(lie(claims, 2).1.1 & 0x100, 0x100);
+}
+
+#[test]
+fn a_pending_firmware_is_said_unless_it_is_hidden() {
+    let mut host = host();
+    for (firmware_pending, firmware_hidden, says) in [(false, true, 0x01), (true, false, 0x21)] {
+        host.lie(Lies { firmware_pending, firmware_hidden, ..Lies::default() });
+        assert_eq!(host.log(0x03)[0], says);
+    }
 }
 
 #[test]
