@@ -13,8 +13,8 @@
 //! - [`record`]: what was done and seen, for the certificate.
 #![forbid(unsafe_code)]
 
-pub mod certificate;
 pub mod ata;
+pub mod certificate;
 pub mod command;
 pub mod content;
 #[cfg(test)]

@@ -6,7 +6,9 @@ use contract::assignment::{
 use contract::decision::{Action, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
 use contract::id::{BootId, Digest, DiskId, EvidenceId, ImageId, JobId, MacAddress, NodeId, UnixMillis};
-use contract::inventory::{Composition, DiskFacts, Firmware, Inventory, NicFacts, NvmeCapabilities, Transport};
+use contract::inventory::{
+    Composition, DiskFacts, Firmware, Inventory, NicFacts, NvmeCapabilities, Transport,
+};
 use contract::plan::{BootMethod, DiskTarget, EraseMethod, Plan, Step, VerifyDepth};
 use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier, Trust};
 use uuid::Uuid;
