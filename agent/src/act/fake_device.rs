@@ -21,6 +21,8 @@ pub struct Faults {
     pub flipped_write: Option<usize>,
     /// All writes are acknowledged and dropped from this one on.
     pub write_blocked_from: Option<usize>,
+    /// It is smaller than it says: what goes beyond this byte comes to lie at the start again.
+    pub wraps_at: Option<u64>,
     /// Reading any of these bytes fails.
     pub unreadable: Option<Range<u64>>,
     /// A command that erases is answered with success and does nothing.
@@ -183,7 +185,7 @@ impl BlockDevice for FakeDevice {
         if state.faults.unreadable.as_ref().is_some_and(|bad| bad.start < end && offset_bytes < bad.end) {
             return Err(io::Error::from_raw_os_error(nix::libc::EIO));
         }
-        let start = offset_bytes as usize;
+        let start = (offset_bytes % state.faults.wraps_at.unwrap_or(u64::MAX)) as usize;
         let Some(bytes) = state.content.get(start..start + buffer.len()) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
@@ -214,7 +216,7 @@ impl BlockDevice for FakeDevice {
         {
             *byte ^= 1;
         }
-        let start = offset_bytes as usize;
+        let start = (offset_bytes % faults.wraps_at.unwrap_or(u64::MAX)) as usize;
         if start + bytes.len() > state.content.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }

@@ -2,7 +2,8 @@
 //!
 //! The order is the safety: both partition tables are destroyed and that is flushed before the first
 //! other byte changes; the first MiB, without which no firmware finds anything, goes last, after all
-//! else was read back. A disk on which this was cut short cannot boot.
+//! else was read back. A disk on which this was cut short cannot boot. Where the rest of the first MiB
+//! is right already, only the MBR and the primary table in it are destroyed and written.
 
 mod look;
 mod stream;
@@ -80,18 +81,25 @@ pub async fn write_image(
     }
     let found = found_in_words(&looked, &manifest, &layout);
     tracing::info!(disk = %work.disk, "{found}");
+    let start_bytes = if looked.first_differs { layout.first_chunk.len() } else { layout.tables_bytes() };
     work.blocking({
         let layout = Arc::clone(&layout);
-        move |work| destroy_tables(work, &layout)
+        move |work| destroy_tables(work, &layout, start_bytes)
     })
     .await?;
     let stream = Stream::new(work, Arc::clone(&manifest), Arc::clone(&layout), looked.unseen.is_some());
     let written = stream.write(looked.plan).await?;
-    work.blocking(move |work| {
-        work.flush()?;
-        finish(work, &layout, &record)
+    work.blocking({
+        let layout = Arc::clone(&layout);
+        move |work| {
+            work.flush()?;
+            finish(work, &layout, &record, start_bytes)
+        }
     })
     .await?;
+    if let Err(error) = stream.look_once_more(&looked.differing).await {
+        return work.blocking(move |work| must_not_boot(work, &layout, start_bytes, error)).await;
+    }
     Ok(format!("{found}; {}", written_in_words(&written)))
 }
 
@@ -119,14 +127,15 @@ fn written_in_words(written: &Written) -> String {
     )
 }
 
-/// Takes away what firmware and kernels find partitions by. Only the places of the tables themselves
-/// are written: the end of an old partition may lie just before the backup table.
-fn destroy_tables(work: &Work, layout: &DiskLayout) -> anyhow::Result<()> {
-    work.write(0, &vec![0; layout.first_chunk.len()])?;
+/// Takes away what firmware and kernels find partitions by: so many bytes at the start, and the backup
+/// table. At the end only the place of the table itself is written: the end of an old partition may lie
+/// just before it.
+fn destroy_tables(work: &Work, layout: &DiskLayout, start_bytes: usize) -> anyhow::Result<()> {
+    work.write(0, &vec![0; start_bytes])?;
     work.write(layout.backup_table_offset, &vec![0; layout.backup_table.len()])?;
     work.flush()?;
     work.drop_caches()?;
-    let first = work.read(0, layout.first_chunk.len())?;
+    let first = work.read(0, start_bytes)?;
     let last = work.read(layout.backup_table_offset, layout.backup_table.len())?;
     if first.iter().chain(&last).any(|byte| *byte != 0) {
         bail!(
@@ -137,29 +146,26 @@ fn destroy_tables(work: &Work, layout: &DiskLayout) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Node record, backup table, and last the first MiB; each is read back.
-fn finish(work: &Work, layout: &DiskLayout, record: &[u8]) -> anyhow::Result<()> {
-    let slots = encode_initial(record)?;
-    work.write(layout.node_partition.offset, &slots)?;
+/// Node record, backup table, and last so many bytes at the start; each is read back, and the first
+/// MiB wholly.
+fn finish(work: &Work, layout: &DiskLayout, record: &[u8], start_bytes: usize) -> anyhow::Result<()> {
+    let Some(start) = layout.first_chunk.get(..start_bytes) else {
+        bail!("the first MiB has no {start_bytes} bytes");
+    };
+    let (record_offset, slots) = node_record(work, layout, record)?;
+    work.write(record_offset, &slots)?;
     work.write(layout.backup_table_offset, &layout.backup_table)?;
     work.flush()?;
     work.drop_caches()?;
-    expect(work, layout.node_partition.offset, &slots, "the node's record")?;
+    expect(work, record_offset, &slots, "the node's record")?;
     expect(work, layout.backup_table_offset, &layout.backup_table, "the backup partition table")?;
-    work.write(0, &layout.first_chunk)?;
+    work.write(0, start)?;
     let proven = work
         .flush()
         .and_then(|()| work.drop_caches())
         .and_then(|()| expect(work, 0, &layout.first_chunk, "the first MiB"));
     if let Err(error) = proven {
-        // What is not proven must not boot.
-        return match destroy_tables(work, layout) {
-            Ok(()) => Err(error),
-            Err(also) => {
-                Err(error
-                    .context(format!("and the partition tables could not be taken away again: {also:#}")))
-            }
-        };
+        return must_not_boot(work, layout, start_bytes, error);
     }
     if let Err(error) = work.device.reread_partitions() {
         tracing::warn!(%error, disk = %work.disk, "the kernel did not read the new partition table");
@@ -167,18 +173,38 @@ fn finish(work: &Work, layout: &DiskLayout, record: &[u8]) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Writes the record beside the one that is there, so that a power cut leaves one of the two.
-fn renew_node_record(work: &Work, layout: &DiskLayout, record: &[u8]) -> anyhow::Result<()> {
+/// What is not proven must not boot: takes the tables away again and gives the error.
+fn must_not_boot<T>(
+    work: &Work,
+    layout: &DiskLayout,
+    start_bytes: usize,
+    error: anyhow::Error,
+) -> anyhow::Result<T> {
+    match destroy_tables(work, layout, start_bytes) {
+        Ok(()) => Err(error),
+        Err(also) => {
+            Err(error.context(format!("and the partition tables could not be taken away again: {also:#}")))
+        }
+    }
+}
+
+/// Where the record goes, and its bytes: beside the one that is there, so that a power cut leaves one
+/// of the two; both places where there is none.
+fn node_record(work: &Work, layout: &DiskLayout, record: &[u8]) -> anyhow::Result<(u64, Vec<u8>)> {
     let place = layout.node_partition.offset;
     let found = work.read(place, RECORD_BYTES)?;
-    let (offset, bytes) = match decode_newest(&found) {
+    Ok(match decode_newest(&found) {
         NodeRecord::Value { sequence, .. } if sequence < u64::MAX => {
             (place + slot_offset(sequence + 1), encode(sequence + 1, record)?)
         }
         NodeRecord::Value { .. } | NodeRecord::Absent | NodeRecord::Damaged { .. } => {
             (place, encode_initial(record)?)
         }
-    };
+    })
+}
+
+fn renew_node_record(work: &Work, layout: &DiskLayout, record: &[u8]) -> anyhow::Result<()> {
+    let (offset, bytes) = node_record(work, layout, record)?;
     work.write(offset, &bytes)?;
     work.flush()?;
     work.drop_caches()?;

@@ -126,6 +126,14 @@ fn node_partition_offset(manifest: &Manifest) -> u64 {
 }
 
 impl DiskLayout {
+    /// How many bytes at the start of the disk hold the MBR and the primary table: all that firmware
+    /// needs to find anything, and no byte of a partition.
+    #[must_use]
+    pub fn tables_bytes(&self) -> usize {
+        let bytes = usize::try_from(first_usable_byte(self.sector_bytes)).unwrap_or(usize::MAX);
+        bytes.min(self.first_chunk.len())
+    }
+
     /// Lays the image out on a disk. `first_chunk` are the bytes of the image's first chunk, already
     /// compared with its digest.
     ///

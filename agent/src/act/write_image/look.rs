@@ -25,8 +25,10 @@ pub(super) struct Looked {
     pub differing: Vec<u64>,
     /// How they get their bytes.
     pub plan: WritePlan,
-    /// Whether the first chunk or the backup table differs.
-    pub tables_differ: bool,
+    /// Whether the first chunk differs, tables included.
+    pub first_differs: bool,
+    /// Whether the backup table differs.
+    pub backup_differs: bool,
     /// Set when only this many chunks were looked at, because none of them held anything of the image.
     pub unseen: Option<usize>,
 }
@@ -34,7 +36,7 @@ pub(super) struct Looked {
 impl Looked {
     /// Whether the disk is anything but the image.
     pub fn anything_to_write(&self) -> bool {
-        !self.differing.is_empty() || self.tables_differ
+        !self.differing.is_empty() || self.first_differs || self.backup_differs
     }
 }
 
@@ -69,7 +71,8 @@ pub(super) fn look(work: &Work, manifest: &Manifest, layout: &DiskLayout) -> any
     if !sampled.is_empty() && !holds_something(work, manifest, &sampled) {
         let differing: Vec<u64> = (1..layout.image_chunks).collect();
         let plan = write_plan(manifest, &[], &differing);
-        return Ok(Looked { differing, plan, tables_differ: true, unseen: Some(sampled.len()) });
+        let unseen = Some(sampled.len());
+        return Ok(Looked { differing, plan, first_differs: true, backup_differs: true, unseen });
     }
     work.meter.begin("looking", layout.image_end_bytes);
     let found = read_digests(work, manifest, 0..layout.image_chunks);
@@ -80,7 +83,7 @@ pub(super) fn look(work: &Work, manifest: &Manifest, layout: &DiskLayout) -> any
     let first_differs = differing.first() == Some(&0);
     differing.retain(|index| *index != 0);
     let plan = write_plan(manifest, &found, &differing);
-    Ok(Looked { differing, plan, tables_differ: first_differs || backup_differs, unseen: None })
+    Ok(Looked { differing, plan, first_differs, backup_differs, unseen: None })
 }
 
 /// Whether any of these places holds any chunk of the image, be it in its place or not.

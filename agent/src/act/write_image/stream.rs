@@ -25,6 +25,8 @@ use crate::act::work::Work;
 const UNDER_WAY_MAX: usize = 16;
 /// How many chunks are moved about on the disk at a time; each takes two chunks of memory.
 const COPIES_AT_A_TIME: usize = 16;
+/// So many of the first chunks, of the last and of all between are read once more at the end.
+const LAST_LOOK_CHUNKS: usize = 64;
 /// So many chunks are flushed and read back at a time. A flush costs the same for few and for many.
 const PROOF_CHUNKS: usize = 128;
 
@@ -239,6 +241,18 @@ impl Stream {
             })
         };
         run.clone().take_while(is_zero).count() as u64
+    }
+
+    /// Reads some of what was written once more, now that all of it is: a disk that is smaller than it
+    /// says writes its later bytes over its first ones, which were right when they were read back.
+    pub async fn look_once_more(&self, written: &[u64]) -> anyhow::Result<()> {
+        let (first, last) =
+            (written.iter().take(LAST_LOOK_CHUNKS), written.iter().rev().take(LAST_LOOK_CHUNKS));
+        let spread = written.iter().step_by(written.len().div_ceil(LAST_LOOK_CHUNKS).max(1));
+        let mut again: Vec<u64> = first.chain(last).chain(spread).copied().collect();
+        again.sort_unstable();
+        again.dedup();
+        self.prove(again).await.map(drop)
     }
 
     /// Flushes what was written and reads it back from the medium.

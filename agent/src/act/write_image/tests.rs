@@ -153,6 +153,38 @@ fn copies_that_lie_or_are_cut_short_never_boot() {
 }
 
 #[test]
+fn a_disk_that_is_smaller_than_it_says_is_found_out() {
+    let image = image();
+    // Whatever the last chunks come to lie on, it was written and read back before.
+    for wraps_at in [24_u64 << 20, 16 << 20, 3 << 20] {
+        let faults = Faults { wraps_at: Some(wraps_at), ..Faults::default() };
+        let (finish, disk, _) = write(noise(12, DISK_BYTES), faults, &image);
+        let FinishResult::Failed { error, .. } = &finish.result else { panic!("{wraps_at}: {finish:?}") };
+        assert!(error.contains("reads back with other bytes") || error.contains("still there"), "{error}");
+        assert_ne!(disk.content()[512..520], *b"EFI PART");
+    }
+}
+
+#[test]
+fn one_changed_chunk_costs_little_more_than_itself() {
+    let image = image();
+    let mut disk = installed(&image);
+    chunk(&mut disk, 20)[77] ^= 1;
+    let (finish, after, _) = write(disk, Faults::default(), &image);
+    assert_eq!(finish.result, FinishResult::Done);
+    assert!(is_complete(&after.content(), &image));
+    // The chunk, twice both tables, and one slot of the node's record.
+    let written = finish.steps[0].bytes_written;
+    assert!(written < (CHUNK_BYTES + 160 * 1024) as u64, "{written}");
+    // A first MiB that differs beyond its tables is written wholly.
+    let mut disk = installed(&image);
+    disk[700 * 1024] ^= 1;
+    let (finish, after, _) = write(disk, Faults::default(), &image);
+    assert_eq!(finish.result, FinishResult::Done);
+    assert!(is_complete(&after.content(), &image));
+}
+
+#[test]
 fn a_source_that_is_not_what_it_was_is_fetched_instead() {
     let image = image();
     let disk = Arc::new(FakeDevice::new(installed(&image), Faults::default()));
