@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what things cost, measured beside the tools that people use otherwise.
 
+mod check;
 mod contact;
 mod device;
 mod image;
@@ -28,6 +29,8 @@ pub struct Options {
 /// What to measure.
 #[derive(Debug, Clone, Subcommand)]
 enum What {
+    /// How long the agent of a running system takes to answer
+    Check(check::Options),
     /// Writing, verifying and importing an image, beside other tools on the same device
     Imaging(imaging::Options),
     /// Reimaging a disk of which a part has changed
@@ -38,6 +41,7 @@ enum What {
 pub fn run(options: &Options) -> Result<()> {
     match &options.what {
         None => contact::run(&options.contact),
+        Some(What::Check(options)) => check::run(options),
         Some(What::Imaging(options)) => imaging::run(options),
         Some(What::Repair(options)) => repair::run(options),
     }
@@ -61,6 +65,7 @@ mod tests {
         let parse = |words: &str| Arguments::try_parse_from(words.split(' ')).map(|found| found.options.what);
         assert!(matches!(parse("bench --runs 2"), Ok(None)));
         assert!(matches!(parse("bench imaging --runs 2 --size-mebibytes 64"), Ok(Some(What::Imaging(_)))));
+        assert!(matches!(parse("bench check --runs 2"), Ok(Some(What::Check(_)))));
         assert!(matches!(parse("bench repair --folder /x"), Ok(Some(What::Repair(_)))));
         assert!(parse("bench --runs 2 imaging").is_err());
     }

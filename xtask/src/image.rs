@@ -3,6 +3,8 @@
 //! The base system comes from the machine's own mirror and is kept as an archive until its recipe
 //! changes; the agent's package, the configuration and the disk around it are then a matter of seconds.
 
+pub use self::disk::root_place;
+
 mod disk;
 mod grub;
 mod root;

@@ -56,6 +56,12 @@ const ROOT: Partition = Partition {
     start_mebibytes: 66,
     size_mebibytes: 1469,
 };
+/// Where the root file system lies, in bytes from the start of the disk.
+pub fn root_place() -> std::ops::Range<u64> {
+    let start = ROOT.start_mebibytes * MEBIBYTE;
+    start..start + ROOT.size_mebibytes * MEBIBYTE
+}
+
 /// One mebibyte behind the last partition holds the second partition table.
 const DISK_MEBIBYTES: u64 = ROOT.start_mebibytes + ROOT.size_mebibytes + 1;
 
