@@ -75,9 +75,13 @@ pub fn time(at: UnixMillis) -> String {
     }
 }
 
-/// The first part of an id, as it is enough for people and for the command.
+/// The first part of an id, as it is enough for people and for the command. Ids of nodes and jobs
+/// begin with the time, in milliseconds in their first two groups; the first group alone is the same
+/// for all that come in one minute.
 pub fn short(id: &impl std::fmt::Display) -> String {
-    id.to_string().chars().take(8).collect()
+    let text = id.to_string();
+    let length = if text.contains('-') { 13 } else { 8 };
+    text.chars().take(length).collect()
 }
 
 /// The name that a value has in JSON, such as `coming-up`.
@@ -90,7 +94,13 @@ pub fn word(value: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, clean, properties};
+    use super::{bytes, clean, properties, short};
+
+    #[test]
+    fn nodes_of_one_minute_are_told_apart() {
+        assert_eq!(short(&"01a2006d-3051-74a9-96c2-d669aafac8a5"), "01a2006d-3051");
+        assert_eq!(short(&"eac044d8e95e7727da5e7aa1"), "eac044d8");
+    }
 
     #[test]
     fn sizes_are_readable() {
