@@ -8,7 +8,6 @@
 mod decompress;
 mod describe;
 mod options;
-mod qcow2_check;
 mod source;
 mod upload;
 

@@ -8,13 +8,13 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use imaging::manifest::DISK_BYTES_MAX;
+use imaging::qcow2;
 use imaging::source::ReadAt;
 use imago::file::File as ImagoFile;
 use imago::qcow2::Qcow2;
 use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder as _, StorageOpenOptions};
 
 use super::decompress::{Compression, decompress};
-use super::qcow2_check;
 
 /// A disk image, opened.
 pub enum Source {
@@ -49,7 +49,7 @@ impl Source {
 
     fn from_file(file: File, start: &[u8]) -> anyhow::Result<Self> {
         refuse_other_formats(start)?;
-        if start.starts_with(qcow2_check::MAGIC) {
+        if start.starts_with(qcow2::MAGIC) {
             return open_qcow2(file);
         }
         let size_bytes = file.metadata()?.len();
@@ -73,7 +73,8 @@ fn check_size(size_bytes: u64) -> anyhow::Result<()> {
 }
 
 fn open_qcow2(file: File) -> anyhow::Result<Source> {
-    qcow2_check::check(&file)?;
+    let size_bytes = file.metadata().context("could not see how large it is")?.len();
+    qcow2::check(&Source::Raw { file: file.try_clone()?, size_bytes })?;
     let storage = ImagoFile::from_open_file(file, StorageOpenOptions::new())?;
     let image = Qcow2::<ImagoFile>::builder(storage)
         .backing(None)

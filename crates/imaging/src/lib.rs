@@ -15,6 +15,7 @@ pub mod layout;
 pub mod manifest;
 pub mod node_record;
 pub mod partitions;
+pub mod qcow2;
 pub mod root_files;
 pub mod signed;
 pub mod source;
