@@ -131,6 +131,7 @@ fn permit(target: DiskTarget, image: ImageId) -> anyhow::Result<Permit> {
         image,
         disk_guid: Uuid::from_u128(2),
         node_partition_guid: Uuid::from_u128(3),
+        node_data: None,
     };
     let plan = Plan {
         node,

@@ -246,6 +246,7 @@ pub fn write_step(device: &FakeDevice, image: &Image) -> Step {
         image: image.manifest.id().unwrap(),
         disk_guid: GUIDS.0,
         node_partition_guid: GUIDS.1,
+        node_data: None,
     }
 }
 

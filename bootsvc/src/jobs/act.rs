@@ -295,7 +295,13 @@ mod tests {
             DiskTarget { id: "nvme-eui.1".parse().unwrap(), size_bytes: 1 << 30, logical_sector_bytes: 512 };
         let image = ImageId(Digest::of(b"image"));
         let step = if writes {
-            Step::WriteImage { disk, image, disk_guid: Uuid::nil(), node_partition_guid: Uuid::nil() }
+            Step::WriteImage {
+                disk,
+                image,
+                disk_guid: Uuid::nil(),
+                node_partition_guid: Uuid::nil(),
+                node_data: None,
+            }
         } else {
             Step::RepairFiles { disk, image, paths: vec!["/usr/bin/x".into()], remove: Vec::new() }
         };

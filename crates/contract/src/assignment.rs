@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Action, SanitizeLevel};
-use crate::id::{DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
+use crate::id::{Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
 pub use crate::os_disk::OsDiskRule;
 use crate::plan::Plan;
 
@@ -106,4 +106,8 @@ pub struct NodeContext {
     pub unfinished: Option<UnfinishedWork>,
     /// At most 20, newest first.
     pub history: Vec<PastVerdict>,
+    /// Digest of the volume with the node's data (`imaging::seed`) that belongs to this image and this
+    /// tenant; none where the node has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_data: Option<Digest>,
 }

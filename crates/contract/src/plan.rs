@@ -110,6 +110,10 @@ pub enum Step {
         disk_guid: Uuid,
         /// GUID of the node's own partition in the new partition table.
         node_partition_guid: Uuid,
+        /// Digest of the volume with the node's data (`imaging::seed`) that goes into the seed
+        /// partition; without one the partition is made blank.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node_data: Option<Digest>,
     },
     /// Put whole immutable partitions back.
     RepairPartitions {

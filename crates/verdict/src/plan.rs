@@ -138,10 +138,10 @@ pub fn plan(
     match decision.action {
         Action::Keep | Action::LookDeeper | Action::Quarantine => return Ok(None),
         Action::Repair => repair_steps(&facts, image, &os_disk, &mut steps)?,
-        Action::Reimage => steps.push(write_step(image, os_disk, seed)),
+        Action::Reimage => steps.push(write_step(context, image, os_disk, seed)),
         Action::Wipe => {
             erase_steps(&facts, &decision.confidentiality, methods, &os_disk, seed, &mut steps)?;
-            steps.push(write_step(image, os_disk, seed));
+            steps.push(write_step(context, image, os_disk, seed));
         }
     }
     Ok(Some(Plan {
@@ -233,10 +233,10 @@ fn erase_steps(
     Ok(())
 }
 
-fn write_step(image: ImageId, disk: DiskTarget, seed: Digest) -> Step {
+fn write_step(context: &NodeContext, image: ImageId, disk: DiskTarget, seed: Digest) -> Step {
     let disk_guid = guid(derived(seed, "disk guid", &disk.id));
     let node_partition_guid = guid(derived(seed, "node partition guid", &disk.id));
-    Step::WriteImage { disk, image, disk_guid, node_partition_guid }
+    Step::WriteImage { disk, image, disk_guid, node_partition_guid, node_data: context.node_data }
 }
 
 /// A digest for one purpose on one disk; other purposes and disks get unrelated ones.

@@ -65,6 +65,8 @@ pub(crate) fn nvme(namespaces: u32) -> NvmeCapabilities {
         erase_covers_all_namespaces: false,
         crypto_erase: false,
         namespaces: Outcome::Value(namespaces),
+        replay_protected: Outcome::Absent,
+        boot_partitions: Outcome::Absent,
     }
 }
 
@@ -184,6 +186,7 @@ impl Case {
             protected: false,
             unfinished: None,
             history: Vec::new(),
+            node_data: None,
         };
         Self { evidence, context, policy: Policy::parse("").unwrap(), now: NOW }
     }
@@ -317,5 +320,6 @@ pub(crate) fn write_step() -> Step {
         image: image(),
         disk_guid: Uuid::from_u128(5),
         node_partition_guid: Uuid::from_u128(6),
+        node_data: None,
     }
 }
