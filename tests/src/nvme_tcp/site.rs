@@ -6,11 +6,12 @@ use anyhow::{Context, Result, bail};
 use contract::id::{JobId, NodeId};
 use contract::operator_api::{JobState, JobView};
 
-use super::attach::{CONTROLLER_ADDRESS, KERNEL_ARGUMENT, controller, write_ramdisk};
+use super::attach::{controller, write_ramdisk};
 use super::identify::Profile;
 use super::server::FakeNvme;
 use crate::artefacts::Artefacts;
 use crate::disk::first_difference;
+use crate::guest::archive::{KERNEL_ARGUMENT, LABORATORY_ADDRESS};
 use crate::lab::Lab;
 use crate::machine::{Firmware, Machine, OnReset, Spec};
 use crate::process::tail;
@@ -42,7 +43,7 @@ impl<'lab> FakeDiskSite<'lab> {
         let ramdisk = lab.folder().join("laboratory.cpio");
         write_ramdisk(&ramdisk, &artefacts.ramdisk, &profile.name)?;
         artefacts.ramdisk = ramdisk;
-        lab.network().add_address(CONTROLLER_ADDRESS).context("could not add the device's network")?;
+        lab.network().add_address(LABORATORY_ADDRESS).context("could not add the device's network")?;
         let device = FakeNvme::start(lab.network(), controller(), profile)?;
         let image = lab.folder().join("small.raw");
         small_image::make(&image, 1)?;

@@ -1,0 +1,7 @@
+//! What the laboratory puts into a machine beside the real ramdisk, and what runs there first.
+//!
+//! - [`archive`]: on the outside, the ramdisk with a second archive behind it.
+//! - [`start`]: on the inside, what every first process of the laboratory does.
+
+pub mod archive;
+pub mod start;
