@@ -7,6 +7,7 @@ use contract::decision::SanitizeLevel;
 use contract::operator_api::{ReimageReply, ReimageRequest};
 use contract::reading::{Outcome, Trust};
 use erasure::certificate::wording;
+use erasure::coverage::{area_in_words, presence_in_words};
 use serde_json::json;
 
 use crate::Ending;
@@ -116,7 +117,7 @@ fn in_words(preview: &ErasePreview) -> String {
         text.push_str("\n\nnot covered:");
     }
     for (exclusion, disks) in exclusions {
-        text.push_str(&format!("\n- {} ({})", clean(exclusion), disks.join(", ")));
+        text.push_str(&format!("\n- {} ({})", clean(&exclusion), disks.join(", ")));
     }
     text
 }
@@ -139,12 +140,16 @@ fn estimate(disk: &DiskPreview) -> String {
     }
 }
 
-/// Each exclusion once, with the disks that it holds for.
-fn exclusions(disks: &[DiskPreview]) -> Vec<(&str, Vec<String>)> {
-    let mut all: Vec<(&str, Vec<String>)> = Vec::new();
+/// Each exclusion once, with the disks that it holds for: what each disk has beside its blocks, and what
+/// its method does not reach.
+fn exclusions(disks: &[DiskPreview]) -> Vec<(String, Vec<String>)> {
+    let mut all: Vec<(String, Vec<String>)> = Vec::new();
     for disk in disks {
-        for exclusion in &disk.exclusions {
-            match all.iter_mut().find(|(text, _)| text == exclusion) {
+        let areas = disk.not_covered.iter();
+        let areas =
+            areas.map(|area| format!("{}: {}", area_in_words(area.area), presence_in_words(&area.presence)));
+        for exclusion in areas.chain(disk.exclusions.iter().cloned()) {
+            match all.iter_mut().find(|(text, _)| *text == exclusion) {
                 Some((_, disks)) => disks.push(disk.disk.to_string()),
                 None => all.push((exclusion, vec![disk.disk.to_string()])),
             }

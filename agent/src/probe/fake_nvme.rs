@@ -17,6 +17,8 @@ pub struct FakeNvme {
     pub active_firmware: u8,
     /// Answer of Get Features 84h; none where write protection is not supported.
     pub write_protection: Option<u32>,
+    /// Whether it has log page 15h.
+    pub has_boot_partition_log: bool,
     /// Opcodes that it refuses.
     pub refuses: Vec<u8>,
     /// Log pages that it was asked for.
@@ -64,6 +66,19 @@ impl FakeNvme {
         *self.sanitize_log.borrow_mut() = log;
     }
 
+    /// Version 2.0 with one replay-protected memory block and boot partitions of 256 KiB.
+    pub fn set_version_2_with_memory_beside(&mut self) {
+        self.identify_controller[82] = 2;
+        self.identify_controller[312] = 1;
+        self.has_boot_partition_log = true;
+    }
+
+    fn boot_page(&self, page: u8) -> Vec<u8> {
+        let mut supported = vec![0; 1024];
+        supported[0x15 * 4] = u8::from(self.has_boot_partition_log);
+        if page == 0 { supported } else { vec![0x15, 0, 0, 0, 2, 0, 0, 0] }
+    }
+
     fn change(&self, command: AdminCommand) {
         if command.opcode == admin::OPCODE_SANITIZE {
             let (progress, status) = if self.ends_at_once.get() { (0xffff, 1) } else { (0, 2) };
@@ -87,7 +102,11 @@ impl NvmePort for FakeNvme {
             (admin::OPCODE_GET_LOG_PAGE, page) => {
                 let page = page as u8;
                 self.logs_asked.borrow_mut().push(page);
-                if page == 3 { vec![self.active_firmware] } else { self.sanitize_log.borrow().clone() }
+                match page {
+                    0x00 | 0x15 => self.boot_page(page),
+                    0x03 => vec![self.active_firmware],
+                    _ => self.sanitize_log.borrow().clone(),
+                }
             }
             (admin::OPCODE_GET_FEATURES, _) => return Ok(self.write_protection.unwrap_or(0)),
             _ => {

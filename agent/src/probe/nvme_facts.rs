@@ -2,11 +2,15 @@
 
 use std::fmt::Display;
 
-use contract::inventory::{NvmeCapabilities, SanitizeCapabilities};
+use contract::inventory::{NvmeCapabilities, SanitizeCapabilities, SeparateMemory};
 use contract::reading::Outcome;
 use erasure::nvme::admin::{self, CNS_CONTROLLER, CNS_NAMESPACE};
 use erasure::nvme::identify::{Controller, Namespace, count_namespaces, is_write_protected};
 use erasure::nvme::sanitize_log::SanitizeLog;
+use erasure::nvme::separate_memory::{
+    LOG_BOOT_PARTITION, LOG_BOOT_PARTITION_BYTES, LOG_SUPPORTED_PAGES, LOG_SUPPORTED_PAGES_BYTES,
+    has_log_page,
+};
 use erasure::nvme::{firmware_log, sanitize_log};
 
 use super::nvme_admin::{NvmePort, READ_TIMEOUT_MILLIS};
@@ -23,11 +27,30 @@ pub fn read(port: &dyn NvmePort) -> (Outcome<NvmeCapabilities>, Outcome<Sanitize
         Ok(controller) => {
             let namespaces = port.identify(controller.namespace_list(), 0);
             let namespaces = namespaces.map(|data| count_namespaces(&data));
-            let capabilities = controller.capabilities(Outcome::from(namespaces));
+            let capabilities =
+                controller.capabilities(Outcome::from(namespaces), boot_partitions(port, &controller));
             (Outcome::Value(capabilities), sanitize(port, &controller))
         }
         Err(why) => (Outcome::Unreadable(why.clone()), Outcome::Unreadable(why)),
     }
+}
+
+/// The boot partitions, as far as the controller says. It is asked only for log pages that it says it
+/// has: an unsupported one would leave a mark in its error log.
+fn boot_partitions(port: &dyn NvmePort, controller: &Controller) -> Outcome<SeparateMemory> {
+    let separate = &controller.separate;
+    let log = || -> Result<Option<Vec<u8>>, String> {
+        let pages = port
+            .log_page(LOG_SUPPORTED_PAGES, LOG_SUPPORTED_PAGES_BYTES)
+            .map_err(|error| named("Supported Log Pages", &error))?;
+        if has_log_page(&pages, LOG_BOOT_PARTITION) != Some(true) {
+            return Ok(None);
+        }
+        port.log_page(LOG_BOOT_PARTITION, LOG_BOOT_PARTITION_BYTES)
+            .map(Some)
+            .map_err(|error| named("Boot Partition", &error))
+    };
+    separate.boot_partitions(if separate.lists_log_pages() { log().transpose() } else { None })
 }
 
 /// Absent where the controller has no sanitize. Whatever cannot be read makes the whole unreadable:
@@ -128,6 +151,24 @@ mod tests {
                 SanitizeObstacle::SanitizeRunning
             ]
         );
+    }
+
+    #[test]
+    fn memory_beside_the_blocks_is_there_not_there_or_not_known() {
+        let seen = |fake: &FakeNvme| {
+            let Outcome::Value(found) = read(fake).0 else { panic!("unread") };
+            (found.replay_protected, found.boot_partitions)
+        };
+        let mut fake = FakeNvme::without_sanitize();
+        let (replay_protected, boot) = seen(&fake);
+        assert_eq!(replay_protected, Outcome::Absent);
+        assert!(unreadable(&boot).contains("registers"));
+        fake.set_version_2_with_memory_beside();
+        let memory = |count, bytes_each| Outcome::Value(SeparateMemory { count, bytes_each });
+        assert_eq!(seen(&fake), (memory(1, Some(128 << 10)), memory(2, Some(256 << 10))));
+        assert_eq!(*fake.logs_asked.borrow(), [0x00, 0x15]);
+        fake.refuses = vec![admin::OPCODE_GET_LOG_PAGE];
+        assert!(unreadable(&seen(&fake).1).contains("Supported Log Pages"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use contract::plan::EraseMethod;
 use contract::reading::Outcome;
 use erasure::certificate::wording;
 use erasure::command::{DeviceCommand, SanitizeAction, commands};
+use erasure::coverage::not_covered;
 use erasure::method::choose;
 use erasure::record::exclusions;
 
@@ -72,6 +73,7 @@ fn preview(disk: &DiskFacts, level: SanitizeLevel) -> DiskPreview {
         refusal: chosen.err().map(|refusal| refusal.to_string()),
         estimate_seconds: method.and_then(|method| estimate_seconds(disk, method)),
         exclusions: method.map(exclusions).unwrap_or_default(),
+        not_covered: not_covered(disk),
     }
 }
 

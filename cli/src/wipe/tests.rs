@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use clap::Parser as _;
-use contract::certificate_api::{DiskPreview, ErasePreview};
+use contract::certificate_api::{DiskArea, DiskPreview, ErasePreview, UncoveredArea};
 use contract::decision::SanitizeLevel;
 use contract::id::{NodeId, UnixMillis};
 use contract::operator_api::ReimageRequest;
@@ -34,6 +34,13 @@ fn disk(name: &str, method: Option<EraseMethod>, estimate_seconds: Option<u64>) 
         refusal: method.is_none().then(|| format!("disk {name} cannot be sanitized")),
         estimate_seconds,
         exclusions: vec!["retired blocks".to_owned()],
+        not_covered: vec![
+            UncoveredArea { area: DiskArea::ReplayProtectedMemory, presence: Outcome::Absent },
+            UncoveredArea {
+                area: DiskArea::BootPartitions,
+                presence: Outcome::Unreadable("no\x1b page".to_owned()),
+            },
+        ],
     }
 }
 
@@ -47,7 +54,15 @@ fn what_would_be_done_is_said_for_each_disk() {
     let block = Some(EraseMethod::NvmeSanitizeBlock);
     let disks = vec![disk("a", block, Some(90)), disk("b", block, Some(601)), disk("c", block, None)];
     let text = in_words(&preview(Trust::Ramdisk, disks));
-    for shown in ["level: purge", "90 s", "11 min", "no estimate", "- retired blocks (a, b, c)"] {
+    for shown in [
+        "level: purge",
+        "90 s",
+        "11 min",
+        "no estimate",
+        "- retired blocks (a, b, c)",
+        "- replay-protected memory (RPMB): not present (a, b, c)",
+        "- boot partitions: could not be read: no",
+    ] {
         assert!(text.contains(shown), "{shown}: {text}");
     }
     assert!(!text.contains('\x1b'));

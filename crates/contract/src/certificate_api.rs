@@ -90,4 +90,35 @@ pub struct DiskPreview {
     pub estimate_seconds: Option<u64>,
     /// What the method does not reach or cannot prove.
     pub exclusions: Vec<String>,
+    /// Which parts of this disk are beside what is erased.
+    #[serde(default)]
+    pub not_covered: Vec<UncoveredArea>,
+}
+
+/// A part of a disk that is not erased, and whether this disk has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UncoveredArea {
+    /// Which part.
+    pub area: DiskArea,
+    /// How much of it there is, in words; absent where the disk has none. That nobody could look is said,
+    /// and is never "none".
+    pub presence: Outcome<String>,
+}
+
+/// A part of a disk beside the blocks that can be addressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskArea {
+    /// The device's own program.
+    Firmware,
+    /// Blocks that were retired or are kept in reserve.
+    RetiredAndSpareBlocks,
+    /// NVMe: replay-protected memory blocks (RPMB).
+    ReplayProtectedMemory,
+    /// NVMe: boot partitions.
+    BootPartitions,
+    /// NVMe: the persistent memory region.
+    PersistentMemoryRegion,
+    /// ATA: what a host-protected area, a configuration overlay or an accessible maximum hides.
+    HiddenBlocks,
 }

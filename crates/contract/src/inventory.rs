@@ -216,6 +216,27 @@ pub struct NvmeCapabilities {
     pub crypto_erase: bool,
     /// How many namespaces are allocated on the subsystem.
     pub namespaces: Outcome<u32>,
+    /// Replay-protected memory blocks (RPMBS).
+    #[serde(default = "not_looked_for")]
+    pub replay_protected: Outcome<SeparateMemory>,
+    /// Boot partitions. That there are some stands in a register; only some controllers say it in a log
+    /// page too.
+    #[serde(default = "not_looked_for")]
+    pub boot_partitions: Outcome<SeparateMemory>,
+}
+
+/// Memory of a device beside the blocks that can be addressed. No erase reaches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeparateMemory {
+    /// How many there are.
+    pub count: u32,
+    /// How large each is, in bytes; none where the device does not say.
+    pub bytes_each: Option<u64>,
+}
+
+/// An agent that did not look has not found that nothing is there.
+fn not_looked_for<T>() -> Outcome<T> {
+    Outcome::Unreadable("this version of the agent did not look for it".to_owned())
 }
 
 /// One network interface.

@@ -19,6 +19,7 @@ pub(crate) mod testing;
 mod tests;
 pub mod wording;
 
+use contract::certificate_api::UncoveredArea;
 use contract::decision::SanitizeLevel;
 use contract::id::{
     CertificateId, Digest, DiskId, EvidenceId, JobId, NodeId, OrderId, PlanDigest, PolicyDigest, UnixMillis,
@@ -57,6 +58,10 @@ pub struct Certificate {
     pub verification: Verification,
     /// What is not covered, plainly.
     pub exclusions: Vec<String>,
+    /// Which parts of the disk are beside what was erased, and whether this disk has them. Empty on
+    /// certificates of before they were looked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_covered: Vec<UncoveredArea>,
     /// On whose word.
     pub authority: Authority,
     /// Who verified and validated. A person's fields are absent until a person has signed.

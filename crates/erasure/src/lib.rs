@@ -8,6 +8,7 @@
 //! - [`command`]: the commands with which a device erases itself.
 //! - [`nvme`], [`ata`], [`scsi`]: the bytes of those commands, and what devices say of themselves.
 //! - [`content`]: what a block that was read back looks like.
+//! - [`coverage`]: which parts of a disk no erase reaches.
 //! - [`run`]: the erase as a state machine that ends in [`Erased`] or [`NotErased`].
 //! - [`certificate`]: the signed proof, chained per disk, and its check without the service.
 //! - [`record`]: what was done and seen, for the certificate.
@@ -17,6 +18,7 @@ pub mod ata;
 pub mod certificate;
 pub mod command;
 pub mod content;
+pub mod coverage;
 #[cfg(test)]
 mod lying_devices;
 pub mod markers;

@@ -5,6 +5,7 @@
 //!
 //! - [`identify`]: what controller and namespace can do.
 //! - [`sanitize_log`]: the Sanitize Status log page, 81h: what a sanitize is doing.
+//! - [`separate_memory`]: replay-protected memory and boot partitions, which no erase reaches.
 //! - [`firmware_log`]: the Firmware Slot Information log page, 03h: whether a firmware waits.
 //! - [`admin`]: the admin commands, dword by dword.
 //! - [`status`]: completion status in words.
@@ -13,6 +14,7 @@ pub mod admin;
 pub mod firmware_log;
 pub mod identify;
 pub mod sanitize_log;
+pub mod separate_memory;
 pub mod status;
 
 #[cfg(test)]

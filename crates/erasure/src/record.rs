@@ -142,7 +142,7 @@ fn absent<T>() -> Outcome<T> {
 pub fn exclusions(method: EraseMethod) -> Vec<String> {
     let mut texts = vec![
         "retired and over-provisioned blocks are not addressable and were not read back",
-        "firmware, boot partitions and replay-protected memory of the device were not touched",
+        "the device's firmware, and memory of its own beside the addressable blocks, were not touched",
         "conformance to IEEE 2883 was not independently assessed",
     ];
     match method {

@@ -1,7 +1,7 @@
 //! A healthy node with an operating system's disk (virtio) and a data disk (NVMe), to be made worse.
 
 use contract::assignment::{
-    Assignment, DataOwner, ExpectedHardware, NodeContext, OsDiskRule, UnfinishedWork,
+    Assignment, DataOwner, ExpectedHardware, NodeContext, OsDiskRule, RootSize, UnfinishedWork,
 };
 use contract::decision::{Action, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
@@ -171,6 +171,7 @@ impl Case {
             image_disk_bytes: Some(2 << 30),
             tenant: Some("tenant-a".parse().unwrap()),
             os_disk: OsDiskRule::Smallest,
+            root_size: RootSize::Grow,
         };
         let context = NodeContext {
             node,
@@ -321,5 +322,7 @@ pub(crate) fn write_step() -> Step {
         disk_guid: Uuid::from_u128(5),
         node_partition_guid: Uuid::from_u128(6),
         node_data: None,
+        root_size: contract::root_size::RootSize::Grow,
+        keep: Vec::new(),
     }
 }

@@ -1,9 +1,11 @@
 //! A certificate as rows for people: every field, also those that are absent.
 
+use contract::certificate_api::UncoveredArea;
 use contract::id::{Digest, UnixMillis};
 use contract::reading::Outcome;
 
 use super::{Certificate, Person, wording};
+use crate::coverage::{area_in_words, presence_in_words};
 
 /// What a field shows that nobody knows.
 pub const ABSENT: &str = "absent";
@@ -141,8 +143,10 @@ fn verification(certificate: &Certificate) -> Vec<(String, String)> {
 }
 
 fn exclusions(certificate: &Certificate) -> Vec<(String, String)> {
+    let area = |area: &UncoveredArea| row(area_in_words(area.area), presence_in_words(&area.presence));
     let numbered = |(at, text): (usize, &String)| (format!("exclusion {}", at + 1), text.clone());
-    certificate.exclusions.iter().enumerate().map(numbered).collect()
+    let areas = certificate.not_covered.iter().map(area);
+    areas.chain(certificate.exclusions.iter().enumerate().map(numbered)).collect()
 }
 
 fn authority(certificate: &Certificate) -> Vec<(String, String)> {

@@ -14,6 +14,7 @@ use super::{
     Authority, Certificate, Chain, Device, FORM, Issuer, Machine, Media, People, Person, Sanitization,
     Verification, wording,
 };
+use crate::coverage::not_covered;
 use crate::method::{Medium, TABLE};
 use crate::record::exclusions;
 use crate::sample::BLOCK_BYTES;
@@ -178,6 +179,7 @@ pub fn certify(facts: Facts<'_>) -> Result<Certificate, NotCertified> {
             found_with_95_percent_ppm: record.found_with_95_percent_ppm,
         },
         exclusions: all_exclusions(record.method, record.exclusions),
+        not_covered: not_covered(disk),
         sanitization: Sanitization {
             method: record.level,
             technique: record.method,

@@ -38,6 +38,8 @@ fn nvme_disk(format: bool, crypto_erase: bool, namespaces: Outcome<u32>) -> Disk
         erase_covers_all_namespaces: true,
         crypto_erase,
         namespaces,
+        replay_protected: Outcome::Absent,
+        boot_partitions: Outcome::Absent,
     };
     DiskFacts { nvme: Outcome::Value(capabilities), ..disk(Transport::Nvme) }
 }

@@ -1,7 +1,9 @@
 //! Identify Controller and Identify Namespace, as far as erasing needs them.
 
-use contract::inventory::NvmeCapabilities;
+use contract::inventory::{NvmeCapabilities, SeparateMemory};
 use contract::reading::Outcome;
+
+use super::separate_memory::SeparateMemories;
 
 /// Identify data structures are this long, in bytes (NVM Express Base Specification, Identify command).
 pub const IDENTIFY_BYTES: usize = 4096;
@@ -13,8 +15,8 @@ pub struct Controller {
     pub format: bool,
     /// OACS bit 3: Namespace Management, so that namespaces may exist that are not attached.
     pub manages_namespaces: bool,
-    /// RPMBS (bytes 312-315) bits 2:0: replay-protected memory blocks, which no erase reaches.
-    pub replay_protected_blocks: u8,
+    /// Memory beside the blocks, which no erase reaches.
+    pub separate: SeparateMemories,
     /// SANICAP (bytes 328-331) bit 0: cryptographic erase by Sanitize.
     pub sanitize_crypto: bool,
     /// SANICAP bit 1: block erase by Sanitize.
@@ -41,7 +43,7 @@ impl Controller {
         Some(Self {
             format: oacs & 0b10 != 0,
             manages_namespaces: oacs & 0b1000 != 0,
-            replay_protected_blocks: data.get(312)? & 0b111,
+            separate: SeparateMemories::parse(data)?,
             sanitize_crypto: sanicap & 0b001 != 0,
             sanitize_block: sanicap & 0b010 != 0,
             sanitize_overwrite: sanicap & 0b100 != 0,
@@ -69,15 +71,22 @@ impl Controller {
         }
     }
 
-    /// The same as facts for the inventory, with what counting the namespaces gave.
+    /// The same as facts for the inventory, with what counting the namespaces gave and what is known of
+    /// boot partitions.
     #[must_use]
-    pub fn capabilities(&self, namespaces: Outcome<u32>) -> NvmeCapabilities {
+    pub fn capabilities(
+        &self,
+        namespaces: Outcome<u32>,
+        boot_partitions: Outcome<SeparateMemory>,
+    ) -> NvmeCapabilities {
         NvmeCapabilities {
             format: self.format,
             format_covers_all_namespaces: self.format_covers_all_namespaces,
             erase_covers_all_namespaces: self.erase_covers_all_namespaces,
             crypto_erase: self.format_crypto,
             namespaces,
+            replay_protected: self.separate.replay_protected.map_or(Outcome::Absent, Outcome::Value),
+            boot_partitions,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Layouts byte by byte, and arbitrary bytes.
 
 use contract::inventory::{SanitizeObstacle, SanitizeState};
+use contract::reading::Outcome;
 use proptest::prelude::{any, prop_assert, proptest};
 
 use super::admin::{self, AdminCommand};
@@ -53,10 +54,10 @@ fn identify_controller_bit_by_bit() {
         assert!(is_set(&controller(&[(at, bit)])), "byte {at} bit {bit:#b}");
         assert!(!is_set(&controller(&[(at, !bit)])), "byte {at}, all but {bit:#b}");
     }
-    assert_eq!(controller(&[(312, 0xfb)]).replay_protected_blocks, 3);
     assert_eq!(controller(&[(256, 8)]).namespace_list(), admin::CNS_ALLOCATED_NAMESPACES);
     assert_eq!(Controller::parse(&vec![0xff; 531]), None);
-    let facts = controller(&[(256, 0b10), (524, 0b110)]).capabilities(contract::reading::Outcome::Value(1));
+    let facts = controller(&[(256, 0b10), (524, 0b110)]).capabilities(Outcome::Value(1), Outcome::Absent);
+    assert_eq!((facts.replay_protected, facts.boot_partitions), (Outcome::Absent, Outcome::Absent));
     assert!(facts.format && facts.crypto_erase && facts.erase_covers_all_namespaces);
     assert!(!facts.format_covers_all_namespaces);
 }
