@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use contract::id::Digest;
-use imaging::chunk::{CHUNK_BYTES, digest_of};
+use imaging::chunk::{CHUNK_BYTES, digest_of, is_all_zeros};
 use imaging::ext4::Ext4Error;
 use imaging::gpt::Gpt;
 use imaging::manifest::{Chunk, Chunks, MANIFEST_VERSION, Manifest, PartitionRole, RootManifest};
@@ -129,7 +129,7 @@ fn digest_chunks<S: ReadAt + Sync>(
             }
             anyhow::ensure!(!stop.load(Ordering::Relaxed), "interrupted");
             read_chunk(source, index, &mut buffer)?;
-            if buffer.iter().any(|byte| *byte != 0) {
+            if !is_all_zeros(&buffer) {
                 let chunk = Chunk::Stored(digest_of(&buffer));
                 let mut chunks = chunks.lock().map_err(|_| anyhow::anyhow!("a hashing thread failed"))?;
                 chunks[usize::try_from(index)?] = chunk;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use contract::id::ChunkDigest;
-use imaging::chunk::{CHUNK_BYTES, digest_of};
+use imaging::chunk::{CHUNK_BYTES, digest_of, is_all_zeros};
 use imaging::delta::{OnDisk, WritePlan, chunks_to_write, sample, write_plan};
 use imaging::layout::DiskLayout;
 use imaging::manifest::Manifest;
@@ -50,14 +50,6 @@ pub(super) fn chunk_range(manifest: &Manifest, index: u64) -> Range<u64> {
 pub(super) fn digest_of_found(bytes: &[u8]) -> ChunkDigest {
     static ZEROS: LazyLock<ChunkDigest> = LazyLock::new(|| digest_of(&vec![0; CHUNK_BYTES]));
     if bytes.len() == CHUNK_BYTES && is_all_zeros(bytes) { *ZEROS } else { digest_of(bytes) }
-}
-
-/// Whether there is nothing but zeros. Word by word, because the C library that the ramdisk's agent is
-/// linked with compares memory byte by byte.
-pub(super) fn is_all_zeros(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let is_zero = |block: &[[u8; 8]]| block.iter().fold(0, |all, word| all | u64::from_ne_bytes(*word)) == 0;
-    words.chunks(512).all(is_zero) && rest.iter().all(|byte| *byte == 0)
 }
 
 /// Looks at the whole disk, unless a sample shows that it holds nothing of the image.

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use contract::id::ChunkDigest;
-use imaging::chunk::{CHUNK_BYTES, decompress_verified_into, digest_of};
+use imaging::chunk::{CHUNK_BYTES, decompress_verified_into, digest_of, is_all_zeros};
 use imaging::delta::{Copy, Placement, WritePlan};
 use imaging::layout::DiskLayout;
 use imaging::manifest::Manifest;
 use tokio::task::JoinSet;
 
-use super::look::{chunk_range, digest_of_found, is_all_zeros};
+use super::look::{chunk_range, digest_of_found};
 use crate::act::device::AlignedBuffer;
 use crate::act::scan::scan;
 use crate::act::work::Work;
