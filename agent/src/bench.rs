@@ -132,6 +132,8 @@ fn permit(target: DiskTarget, image: ImageId) -> anyhow::Result<Permit> {
         disk_guid: Uuid::from_u128(2),
         node_partition_guid: Uuid::from_u128(3),
         node_data: None,
+        root_size: contract::root_size::RootSize::Image,
+        keep: Vec::new(),
     };
     let plan = Plan {
         node,

@@ -24,7 +24,7 @@ use super::repair_files::{FileChanges, FileRepair, check_changes, repair_files};
 use super::repair_partitions::repair_partitions;
 use super::service::Service;
 use super::work::Work;
-use super::write_image::{Identities, lay_out, write_image};
+use super::write_image::{Wanted, lay_out, write_image};
 
 /// Everything outside of this process that acting needs.
 #[derive(Clone)]
@@ -163,10 +163,15 @@ async fn prepare_step(
     let work = open(step, meter, world).await?;
     match step {
         Step::Erase { .. } => Ok(Prepared::Erase),
-        Step::WriteImage { image, disk_guid, node_partition_guid, .. } => {
+        Step::WriteImage { image, disk_guid, node_partition_guid, root_size, keep, .. } => {
             let manifest = manifest_of(*image, world, manifests).await?;
-            let identities = Identities { disk_guid: *disk_guid, node_partition_guid: *node_partition_guid };
-            let layout = Box::new(lay_out(&work, &manifest, identities).await?);
+            let wanted = Wanted {
+                disk_guid: *disk_guid,
+                node_partition_guid: *node_partition_guid,
+                root_size: *root_size,
+                keep,
+            };
+            let layout = Box::new(lay_out(&work, &manifest, wanted).await?);
             Ok(Prepared::WriteImage { manifest, layout })
         }
         Step::RepairPartitions { image, .. } => {

@@ -12,9 +12,11 @@ use contract::inventory::{Composition, DiskFacts, Transport};
 use contract::order::{Order, SignedOrder};
 use contract::plan::{BootMethod, DiskTarget, Plan, Step};
 use contract::reading::Outcome;
+use contract::root_size::RootSize;
 use contract::secret::Secret;
 use ed25519_dalek::SigningKey;
 use imaging::chunk::{CHUNK_BYTES, compress, digest_of};
+use imaging::layout::LayoutRequest;
 use imaging::manifest::{Chunk, MANIFEST_VERSION, Manifest, ManifestPartition, PartitionRole};
 use uuid::Uuid;
 use verdict::permit::{Expected, Permit, SpentOrders};
@@ -239,6 +241,18 @@ pub fn target(device: &FakeDevice) -> DiskTarget {
 /// The GUIDs that plans in tests give.
 pub const GUIDS: (Uuid, Uuid) = (Uuid::from_u128(0xd15c), Uuid::from_u128(0x40de));
 
+/// For which disk the image of [`write_step`] is laid out.
+pub fn layout_request(disk_bytes: u64) -> LayoutRequest<'static> {
+    LayoutRequest {
+        disk_bytes,
+        sector_bytes: 512,
+        disk_guid: GUIDS.0,
+        node_partition_guid: GUIDS.1,
+        root_size: RootSize::Grow,
+        keep: &[],
+    }
+}
+
 /// A step that writes the image.
 pub fn write_step(device: &FakeDevice, image: &Image) -> Step {
     Step::WriteImage {
@@ -247,6 +261,8 @@ pub fn write_step(device: &FakeDevice, image: &Image) -> Step {
         disk_guid: GUIDS.0,
         node_partition_guid: GUIDS.1,
         node_data: None,
+        root_size: RootSize::Grow,
+        keep: Vec::new(),
     }
 }
 

@@ -11,9 +11,10 @@ mod stream;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use contract::plan::Step;
+use contract::plan::{KeptPartition, Step};
+use contract::root_size::RootSize;
 use imaging::delta::describe;
-use imaging::layout::DiskLayout;
+use imaging::layout::{DiskLayout, LayoutRequest};
 use imaging::manifest::Manifest;
 use imaging::node_record::{NodeRecord, RECORD_BYTES, decode_newest, encode, encode_initial, slot_offset};
 use uuid::Uuid;
@@ -23,31 +24,35 @@ use super::work::{Work, image_chunk};
 use look::{Looked, look};
 use stream::{Stream, Written};
 
-/// The identities that the plan gave to what is written.
+/// What the plan says of the disk as a whole.
 #[derive(Debug, Clone, Copy)]
-pub struct Identities {
+pub struct Wanted<'a> {
     /// GUID of the disk.
     pub disk_guid: Uuid,
     /// GUID of the node's own partition.
     pub node_partition_guid: Uuid,
+    /// How large the root partition becomes.
+    pub root_size: RootSize,
+    /// The partitions that stay as they are.
+    pub keep: &'a [KeptPartition],
 }
 
 /// Where everything goes on the disk that is worked on.
 ///
 /// # Errors
 /// When the first chunk does not come or the image does not fit the disk. Nothing was written then.
-pub async fn lay_out(work: &Work, manifest: &Manifest, identities: Identities) -> anyhow::Result<DiskLayout> {
+pub async fn lay_out(work: &Work, manifest: &Manifest, wanted: Wanted<'_>) -> anyhow::Result<DiskLayout> {
     let first_chunk = image_chunk(&work.service, &work.meter, manifest, 0).await?;
-    let (size, sector) = (work.device.size_bytes(), work.device.sector_bytes());
-    DiskLayout::compute(
-        manifest,
-        &first_chunk,
-        size,
-        sector,
-        identities.disk_guid,
-        identities.node_partition_guid,
-    )
-    .with_context(|| format!("could not lay out the image on disk {}", work.disk))
+    let request = LayoutRequest {
+        disk_bytes: work.device.size_bytes(),
+        sector_bytes: work.device.sector_bytes(),
+        disk_guid: wanted.disk_guid,
+        node_partition_guid: wanted.node_partition_guid,
+        root_size: wanted.root_size,
+        keep: wanted.keep,
+    };
+    DiskLayout::compute(manifest, &first_chunk, &request)
+        .with_context(|| format!("could not lay out the image on disk {}", work.disk))
 }
 
 /// Makes the disk what the layout says and proves it; gives the proof in words.

@@ -1,8 +1,8 @@
 //! The partition tables: does the disk carry a whole image in the layout that was computed for it?
 
-use imaging::gpt::{Gpt, GptError};
-use imaging::layout::{DiskLayout, NODE_PARTITION_TYPE, find_node_partition};
-use imaging::manifest::Manifest;
+use imaging::gpt::{Gpt, GptError, Partition, first_usable_byte};
+use imaging::layout::{BOOT_CODE_BYTES, NODE_PARTITION_TYPE, data_partitions};
+use imaging::manifest::{Manifest, PartitionRole};
 use imaging::source::ReadAt;
 
 use crate::act::device::BlockDevice;
@@ -31,9 +31,11 @@ impl ReadAt for DiskSource<'_> {
     }
 }
 
-/// Whether the image was never wholly written: there is no partition table, it is damaged, it is not
-/// the image's, or (where the image's first chunk is at hand) boot code or a table differs from what
-/// was computed.
+/// Whether the image was never wholly written: there is no partition table, it is damaged, its two
+/// copies differ, it does not have the image's partitions, or (where the image's first chunk is at hand)
+/// boot code or what else is in no partition differs from the image. A root that reaches further than
+/// in the image and partitions behind the image are no difference: the one was grown, the others are
+/// data.
 ///
 /// # Errors
 /// In words, when the disk could not be read.
@@ -43,63 +45,78 @@ pub(super) fn is_unfinished(
     first_chunk: Option<&[u8]>,
 ) -> Result<bool, String> {
     let disk = DiskSource(device);
-    let table = match Gpt::read(&disk) {
-        Ok(table) => table,
-        Err(GptError::None | GptError::Damaged { .. } | GptError::CutOff { .. }) => return Ok(true),
-        Err(GptError::Read { what, source }) => return Err(format!("could not read {what}: {source}")),
-    };
+    let Some(table) = sound(Gpt::read(&disk))? else { return Ok(true) };
     if !has_partitions(&table, manifest) {
         return Ok(true);
     }
     let Some(first_chunk) = first_chunk else { return Ok(false) };
-    let Some(found) = find_node_partition(&disk) else { return Ok(true) };
-    let layout = DiskLayout::compute(
-        manifest,
-        first_chunk,
-        device.size_bytes(),
-        device.sector_bytes(),
-        found.disk_guid,
-        found.node_partition_guid,
-    );
-    // An image that does not fit this disk cannot be on it.
-    let Ok(layout) = layout else { return Ok(true) };
-    let same = same_outside_partitions(&disk, manifest, &layout)
-        .map_err(|error| format!("could not read the partition tables: {error}"))?;
-    Ok(!same)
+    let Some(backup) = sound(Gpt::read_backup(&disk))? else { return Ok(true) };
+    if backup != table {
+        return Ok(true);
+    }
+    let mut found = vec![0; first_chunk.len()];
+    disk.read_at(0, &mut found).map_err(|error| format!("could not read the first MiB: {error}"))?;
+    Ok(!is_protective(&found) || !same_outside_partitions(&found, first_chunk, &table))
+}
+
+/// The table; none if there is none that firmware would take.
+fn sound(read: Result<Gpt, GptError>) -> Result<Option<Gpt>, String> {
+    match read {
+        Ok(table) => Ok(Some(table)),
+        Err(GptError::None | GptError::Damaged { .. } | GptError::CutOff { .. }) => Ok(None),
+        Err(GptError::Read { what, source }) => Err(format!("could not read {what}: {source}")),
+    }
 }
 
 fn has_partitions(table: &Gpt, manifest: &Manifest) -> bool {
     let sector = u64::from(table.sector_bytes);
+    let start = |found: &Partition| found.first_sector.saturating_mul(sector);
+    let end = |found: &Partition| found.last_sector.saturating_add(1).saturating_mul(sector);
     let ours = table.partitions.iter().filter(|partition| partition.type_guid == NODE_PARTITION_TYPE).count();
     let all = manifest.partitions.iter().all(|expected| {
+        let may_have_grown = expected.role == PartitionRole::Root && expected.immutable.is_none();
         table.partitions.iter().any(|found| {
             found.number == expected.number
                 && found.type_guid == expected.type_guid
                 && found.unique_guid == expected.unique_guid
-                && found.first_sector.checked_mul(sector) == Some(expected.first_byte)
-                && found.last_sector.checked_add(1).and_then(|end| end.checked_mul(sector))
-                    == Some(expected.end_byte())
+                && start(found) == expected.first_byte
+                && (end(found) == expected.end_byte()
+                    || (may_have_grown && end(found) > expected.end_byte()))
         })
     });
-    all && ours == 1 && table.partitions.len() == manifest.partitions.len() + 1
+    let mut by_place: Vec<&Partition> = table.partitions.iter().collect();
+    by_place.sort_by_key(|partition| partition.first_sector);
+    let apart = by_place.windows(2).all(|pair| pair[0].last_sector < pair[1].first_sector);
+    let image_end = manifest.partitions.iter().map(|partition| partition.end_byte()).max().unwrap_or(0);
+    let behind = data_partitions(table, &[manifest]).iter().all(|data| data.first_byte >= image_end);
+    all && ours == 1 && apart && behind
 }
 
-/// Compares boot code, both tables and whatever else of the first chunk is in no partition.
-fn same_outside_partitions(
-    disk: &DiskSource<'_>,
-    manifest: &Manifest,
-    layout: &DiskLayout,
-) -> std::io::Result<bool> {
-    let mut backup = vec![0; layout.backup_table.len()];
-    disk.read_at(layout.backup_table_offset, &mut backup)?;
-    let mut first = vec![0; layout.first_chunk.len()];
-    disk.read_at(0, &mut first)?;
-    let mut expected = layout.first_chunk.clone();
-    for partition in &manifest.partitions {
-        let clamp = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX).min(first.len());
-        let inside = clamp(partition.first_byte)..clamp(partition.end_byte());
-        first[inside.clone()].fill(0);
-        expected[inside].fill(0);
+/// Whether the first sector has a protective MBR with its signature and nothing beside it. Tools write
+/// different values where nobody looks, so only what firmware goes by is compared.
+fn is_protective(first: &[u8]) -> bool {
+    let Some(entries) = first.get(446..510) else { return false };
+    let (protective, others) = entries.split_at(16);
+    protective[4] == 0xee
+        && protective[8..12] == [1, 0, 0, 0]
+        && others.iter().all(|byte| *byte == 0)
+        && first.get(510..512) == Some(&[0x55, 0xaa])
+}
+
+/// Compares boot code and whatever else of the first chunk is in no partition and no table.
+fn same_outside_partitions(found: &[u8], image: &[u8], table: &Gpt) -> bool {
+    let sector = u64::from(table.sector_bytes);
+    let mut same = (found.to_vec(), image.to_vec());
+    let mut blank = |from: u64, until: u64| {
+        let clamp = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX).min(found.len().min(image.len()));
+        same.0[clamp(from)..clamp(until)].fill(0);
+        same.1[clamp(from)..clamp(until)].fill(0);
+    };
+    blank(BOOT_CODE_BYTES, 512);
+    blank(sector, first_usable_byte(table.sector_bytes));
+    for partition in &table.partitions {
+        let end = partition.last_sector.saturating_add(1);
+        blank(partition.first_sector.saturating_mul(sector), end.saturating_mul(sector));
     }
-    Ok(first == expected && backup == layout.backup_table)
+    same.0 == same.1
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use contract::assignment::{Assignment, DataOwner, ExpectedHardware, OsDiskRule, UnfinishedWork};
+use contract::assignment::{Assignment, DataOwner, ExpectedHardware, OsDiskRule, RootSize, UnfinishedWork};
 use contract::decision::Action;
 use contract::history::PastImage;
 use contract::id::{MacAddress, NodeId, PoolName, UnixMillis};
@@ -82,6 +82,7 @@ impl NodeRecord {
                 image_disk_bytes: None,
                 tenant: None,
                 os_disk: OsDiskRule::Smallest,
+                root_size: RootSize::Grow,
             },
             data_owner: DataOwner::Unknown,
             expected_hardware: None,

@@ -6,6 +6,7 @@ use crate::decision::{Action, SanitizeLevel};
 use crate::id::{Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
 pub use crate::os_disk::OsDiskRule;
 use crate::plan::Plan;
+pub use crate::root_size::RootSize;
 
 /// Whose data the disks hold. It changes only when an erase is proven or an image is proven written
 /// for a tenant; never because somebody asked for another tenant.
@@ -33,6 +34,9 @@ pub struct Assignment {
     pub tenant: Option<TenantId>,
     /// Which disk carries the operating system.
     pub os_disk: OsDiskRule,
+    /// How large the root partition becomes when an image is written.
+    #[serde(default, skip_serializing_if = "RootSize::is_grow")]
+    pub root_size: RootSize,
 }
 
 /// The least that a request asks for. There is no ceiling below what the rules demand.

@@ -5,6 +5,8 @@ use uuid::Uuid;
 
 use crate::decision::{Action, SanitizeLevel};
 use crate::id::{Digest, DiskId, EvidenceId, ImageId, NodeId, PlanDigest};
+pub use crate::kept_partition::KeptPartition;
+use crate::root_size::RootSize;
 
 /// A disk that a plan may touch, with enough to notice that it is another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +116,12 @@ pub enum Step {
         /// partition; without one the partition is made blank.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         node_data: Option<Digest>,
+        /// How large the root partition becomes.
+        #[serde(default, skip_serializing_if = "RootSize::is_grow")]
+        root_size: RootSize,
+        /// The partitions with data that stay, ordered by number.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keep: Vec<KeptPartition>,
     },
     /// Put whole immutable partitions back.
     RepairPartitions {

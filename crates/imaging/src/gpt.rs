@@ -103,13 +103,34 @@ impl Gpt {
     /// # Errors
     /// [`GptError`] if there is none, it is damaged, or describes a larger disk than `source`.
     pub fn read<S: ReadAt + ?Sized>(source: &S) -> Result<Self, GptError> {
-        match Self::read_with(source, 512) {
-            Err(GptError::None) => Self::read_with(source, 4096),
+        match Self::read_with(source, 512, 1) {
+            Err(GptError::None) => Self::read_with(source, 4096, 1),
             other => other,
         }
     }
 
-    fn read_with<S: ReadAt + ?Sized>(source: &S, sector_bytes: u32) -> Result<Self, GptError> {
+    /// Reads the backup table, whose header is in the last whole sector of `source`, trying sectors of
+    /// 512 and then of 4096 bytes. What it says is in the form of the primary one.
+    ///
+    /// # Errors
+    /// As [`Gpt::read`].
+    pub fn read_backup<S: ReadAt + ?Sized>(source: &S) -> Result<Self, GptError> {
+        let read = |sector_bytes: u32| {
+            let last = (source.size_bytes() / u64::from(sector_bytes)).saturating_sub(1);
+            let found = Self::read_with(source, sector_bytes, last)?;
+            Ok(Self { backup_sector: last, ..found })
+        };
+        match read(512) {
+            Err(GptError::None) => read(4096),
+            other => other,
+        }
+    }
+
+    fn read_with<S: ReadAt + ?Sized>(
+        source: &S,
+        sector_bytes: u32,
+        header_sector: u64,
+    ) -> Result<Self, GptError> {
         let sector = u64::from(sector_bytes);
         if source.size_bytes() < first_usable_byte(sector_bytes) {
             return Err(GptError::None);
@@ -118,11 +139,11 @@ impl Gpt {
         let read = |what, offset, buffer: &mut [u8]| {
             source.read_at(offset, buffer).map_err(|source| GptError::Read { what, source })
         };
-        read("the header of the partition table", sector, &mut header)?;
+        read("the header of the partition table", header_sector.saturating_mul(sector), &mut header)?;
         if !header.starts_with(SIGNATURE) {
             return Err(GptError::None);
         }
-        let fields = parse_header(&header)?;
+        let fields = parse_header(&header, header_sector)?;
         let mut entries = vec![0; ENTRIES_BYTES];
         let entries_offset = fields
             .entries_sector
@@ -132,14 +153,9 @@ impl Gpt {
         if crc32fast::hash(&entries) != fields.entries_crc {
             return Err(GptError::Damaged { what: "the checksum of its entries is wrong" });
         }
-        check_size(fields.backup_sector, sector_bytes, source.size_bytes())?;
-        let partitions = parse_entries(&entries, &fields)?;
-        Ok(Self {
-            sector_bytes,
-            disk_guid: fields.disk_guid,
-            backup_sector: fields.backup_sector,
-            partitions,
-        })
+        check_size(fields.other_sector.max(header_sector), sector_bytes, source.size_bytes())?;
+        let partitions = parse_entries(&entries, &fields, fields.other_sector.max(header_sector))?;
+        Ok(Self { sector_bytes, disk_guid: fields.disk_guid, backup_sector: fields.other_sector, partitions })
     }
 
     /// The table as it stands at the start of a disk of `disk_sectors`: header at sector 1 and
@@ -206,7 +222,8 @@ impl Gpt {
 }
 
 struct HeaderFields {
-    backup_sector: u64,
+    /// Where the other copy stands.
+    other_sector: u64,
     first_usable: u64,
     last_usable: u64,
     disk_guid: Uuid,
@@ -214,7 +231,7 @@ struct HeaderFields {
     entries_crc: u32,
 }
 
-fn parse_header(header: &[u8; HEADER_BYTES]) -> Result<HeaderFields, GptError> {
+fn parse_header(header: &[u8; HEADER_BYTES], here: u64) -> Result<HeaderFields, GptError> {
     let damaged = |what| Err(GptError::Damaged { what });
     if header[8..12] != REVISION || u32_at(header, 12) != HEADER_BYTES as u32 {
         return damaged("its header has an unknown revision or size");
@@ -224,14 +241,14 @@ fn parse_header(header: &[u8; HEADER_BYTES]) -> Result<HeaderFields, GptError> {
     if crc32fast::hash(&blanked) != u32_at(header, 16) {
         return damaged("the checksum of its header is wrong");
     }
-    if u64_at(header, 24) != 1 {
+    if u64_at(header, 24) != here {
         return damaged("its header says that it stands elsewhere");
     }
     if u32_at(header, 80) != PARTITIONS_MAX || u32_at(header, 84) != ENTRY_BYTES as u32 {
         return damaged("it does not have 128 entries of 128 bytes");
     }
     Ok(HeaderFields {
-        backup_sector: u64_at(header, 32),
+        other_sector: u64_at(header, 32),
         first_usable: u64_at(header, 40),
         last_usable: u64_at(header, 48),
         disk_guid: guid_at(header, 56),
@@ -248,7 +265,11 @@ fn check_size(backup_sector: u64, sector_bytes: u32, found_bytes: u64) -> Result
     Ok(())
 }
 
-fn parse_entries(entries: &[u8], header: &HeaderFields) -> Result<Vec<Partition>, GptError> {
+fn parse_entries(
+    entries: &[u8],
+    header: &HeaderFields,
+    backup_sector: u64,
+) -> Result<Vec<Partition>, GptError> {
     let mut partitions = Vec::new();
     for (number, entry) in (1..).zip(entries.chunks_exact(ENTRY_BYTES)) {
         let type_guid = guid_at(entry, 0);
@@ -259,7 +280,7 @@ fn parse_entries(entries: &[u8], header: &HeaderFields) -> Result<Vec<Partition>
         let inside = first_sector >= header.first_usable
             && first_sector <= last_sector
             && last_sector <= header.last_usable
-            && last_sector < header.backup_sector;
+            && last_sector < backup_sector;
         if !inside {
             return Err(GptError::Damaged { what: "a partition lies outside of the usable sectors" });
         }

@@ -1,21 +1,32 @@
 //! Where everything goes on a node's disk.
 //!
 //! ```text
-//! | MBR, GPT | the image's partitions, where the image has them | (to the next MiB) | ours, 32 MiB | free | backup GPT |
-//!   ^ computed  ^ identical to the image                                             ^ of the node
+//! | MBR, GPT | the image's partitions … root, grown | kept partitions | seed, 8 MiB | node, 32 MiB | backup GPT |
+//!   ^ computed  ^ identical to the image               ^ not touched    ^ ours, at the end
 //! ```
+//!
+//! Ours stand at the end of the last free space that has room for them, so that a later image of any
+//! size finds them where they were.
 //!
 //! The first chunk is the image's with the tables put in; the boot code in the MBR's first 440 bytes
 //! is the image's, because GRUB for BIOS is there.
 
+mod error;
+mod found;
+mod place;
+
 use contract::id::ChunkDigest;
+use contract::plan::KeptPartition;
+use contract::root_size::RootSize;
 use uuid::{Uuid, uuid};
 
 use crate::chunk::{CHUNK_BYTES, digest_of};
 use crate::gpt::{Gpt, Partition, backup_bytes, first_usable_byte};
+pub use crate::layout::error::LayoutError;
+pub use crate::layout::found::{FoundNodePartition, data_partitions, find_node_partition};
+pub use crate::layout::place::RootPlace;
+use crate::layout::place::{Places, image_end, last_partition_end, place};
 use crate::manifest::Manifest;
-use crate::source::ReadAt;
-use crate::validate::PARTITIONS_MAX;
 
 /// Type GUID of the node's own partition.
 pub const NODE_PARTITION_TYPE: Uuid = uuid!("c3f62a1e-9d0b-4f4d-8a57-52e5b1d6e0a7");
@@ -26,8 +37,20 @@ pub const NODE_PARTITION_NAME: &str = "reprieve-node";
 /// Size of the node's own partition in bytes.
 pub const NODE_PARTITION_BYTES: u64 = 32 << 20;
 
+/// Type GUID of the seed partition: Microsoft basic data, as for any FAT volume.
+pub const SEED_PARTITION_TYPE: Uuid = uuid!("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7");
+
+/// Name of the seed partition.
+pub const SEED_PARTITION_NAME: &str = "cidata";
+
+/// Size of the seed partition in bytes.
+pub const SEED_PARTITION_BYTES: u64 = 8 << 20;
+
 /// Boot code in the MBR, in bytes from its start (UEFI specification, "Protective MBR").
-const BOOT_CODE_BYTES: usize = 440;
+pub const BOOT_CODE_BYTES: u64 = 440;
+
+/// The rest of the MBR, in bytes.
+const MBR_TAIL_BYTES: usize = 512 - BOOT_CODE_BYTES as usize;
 
 /// A part of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +59,23 @@ pub struct ByteRange {
     pub offset: u64,
     /// Length in bytes.
     pub length_bytes: u64,
+}
+
+/// For which disk an image is laid out, and what is wanted there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayoutRequest<'a> {
+    /// The disk's size in bytes.
+    pub disk_bytes: u64,
+    /// The disk's logical sector size in bytes.
+    pub sector_bytes: u32,
+    /// GUID of the disk in its new partition table.
+    pub disk_guid: Uuid,
+    /// GUID of the node's own partition in the new partition table.
+    pub node_partition_guid: Uuid,
+    /// How large the root partition becomes.
+    pub root_size: RootSize,
+    /// The partitions that stay as they are.
+    pub keep: &'a [KeptPartition],
 }
 
 /// Where everything goes on one disk.
@@ -51,6 +91,12 @@ pub struct DiskLayout {
     pub backup_table: Vec<u8>,
     /// Where the backup table goes, in bytes; it ends with the disk's last whole sector.
     pub backup_table_offset: u64,
+    /// The partition for the volume with the node's data, which cloud-init reads.
+    pub seed_partition: ByteRange,
+    /// Its number.
+    pub seed_partition_number: u32,
+    /// The root partition; none if the image does not say which it is.
+    pub root: Option<RootPlace>,
     /// The node's own partition.
     pub node_partition: ByteRange,
     /// Its number.
@@ -61,68 +107,22 @@ pub struct DiskLayout {
     pub image_end_bytes: u64,
 }
 
-/// Why an image cannot be laid out on a disk.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LayoutError {
-    /// The disk is too small.
-    #[error(
-        "the disk has {disk_bytes} bytes and the image {image:?} needs {needed_bytes}; choose a larger disk"
-    )]
-    DiskTooSmall {
-        /// Name of the image.
-        image: String,
-        /// What there is, in bytes.
-        disk_bytes: u64,
-        /// What is needed, in bytes.
-        needed_bytes: u64,
-    },
-    /// The image was made for another sector size.
-    #[error(
-        "the image {image:?} was made for sectors of {image_sector_bytes} bytes and the disk has {disk_sector_bytes}; import an image made for such disks"
-    )]
-    SectorSize {
-        /// Name of the image.
-        image: String,
-        /// What the image was made for, in bytes.
-        image_sector_bytes: u32,
-        /// What the disk has, in bytes.
-        disk_sector_bytes: u32,
-    },
-    /// The first chunk is not the image's.
-    #[error(
-        "the first chunk of the image {image:?} has {found_bytes} bytes where {expected_bytes} are needed"
-    )]
-    FirstChunk {
-        /// Name of the image.
-        image: String,
-        /// What was given, in bytes.
-        found_bytes: usize,
-        /// What is needed, in bytes.
-        expected_bytes: usize,
-    },
-    /// All partition numbers are taken.
-    #[error(
-        "the image {image:?} uses partition number 128; there is no number left for the node's partition"
-    )]
-    NoNumberLeft {
-        /// Name of the image.
-        image: String,
-    },
-}
-
 /// The size in bytes of the smallest disk that the image fits on.
 #[must_use]
 pub fn minimum_disk_bytes(manifest: &Manifest) -> u64 {
-    let tail = backup_bytes(manifest.sector_bytes);
-    node_partition_offset(manifest).saturating_add(NODE_PARTITION_BYTES).saturating_add(tail)
+    let ours = SEED_PARTITION_BYTES + NODE_PARTITION_BYTES;
+    image_end(manifest).saturating_add(ours).saturating_add(backup_bytes(manifest.sector_bytes))
 }
 
-fn last_partition_end(manifest: &Manifest) -> u64 {
-    manifest.partitions.iter().map(|partition| partition.end_byte()).max().unwrap_or(0)
-}
-
-fn node_partition_offset(manifest: &Manifest) -> u64 {
-    last_partition_end(manifest).max(1).next_multiple_of(CHUNK_BYTES as u64)
+/// The GUID of the seed partition beside a node partition with this GUID. It can be told from any other
+/// volume for cloud-init by it.
+#[must_use]
+pub fn seed_partition_guid(node_partition_guid: Uuid) -> Uuid {
+    let mut hasher = blake3::Hasher::new_derive_key("reprieve seed partition beside a node partition");
+    hasher.update(node_partition_guid.as_bytes());
+    let mut bytes = [0; 16];
+    hasher.finalize_xof().fill(&mut bytes);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
 impl DiskLayout {
@@ -135,38 +135,22 @@ impl DiskLayout {
     }
 
     /// Lays the image out on a disk. `first_chunk` are the bytes of the image's first chunk, already
-    /// compared with its digest.
+    /// compared with its digest. The same request gives the same layout, and so does one with the
+    /// partitions that are kept of the result.
     ///
     /// # Errors
-    /// [`LayoutError`] if the image does not fit the disk.
+    /// [`LayoutError`] if the image and what is kept do not fit the disk together.
     pub fn compute(
         manifest: &Manifest,
         first_chunk: &[u8],
-        disk_bytes: u64,
-        sector_bytes: u32,
-        disk_guid: Uuid,
-        node_partition_guid: Uuid,
+        request: &LayoutRequest<'_>,
     ) -> Result<Self, LayoutError> {
+        let LayoutRequest { disk_bytes, sector_bytes, disk_guid, .. } = *request;
         check_fit(manifest, first_chunk, disk_bytes, sector_bytes)?;
-        let sector = u64::from(sector_bytes);
-        let disk_sectors = disk_bytes / sector;
-        let node_partition =
-            ByteRange { offset: node_partition_offset(manifest), length_bytes: NODE_PARTITION_BYTES };
-        let last_number = manifest.partitions.iter().map(|partition| partition.number).max().unwrap_or(0);
-        if last_number >= PARTITIONS_MAX {
-            return Err(LayoutError::NoNumberLeft { image: manifest.name.clone() });
-        }
-        let mut partitions: Vec<Partition> =
-            manifest.partitions.iter().map(|partition| in_sectors(partition, sector)).collect();
-        partitions.push(Partition {
-            number: last_number + 1,
-            type_guid: NODE_PARTITION_TYPE,
-            unique_guid: node_partition_guid,
-            first_sector: node_partition.offset / sector,
-            last_sector: (node_partition.offset + node_partition.length_bytes) / sector - 1,
-            attributes: 0,
-            name: NODE_PARTITION_NAME.to_owned(),
-        });
+        let disk_sectors = disk_bytes / u64::from(sector_bytes);
+        let backup_table_offset = disk_sectors * u64::from(sector_bytes) - backup_bytes(sector_bytes);
+        let places = place(manifest, request, backup_table_offset)?;
+        let partitions = entries(manifest, request, &places);
         let table = Gpt { sector_bytes, disk_guid, backup_sector: disk_sectors - 1, partitions };
         let image_chunks = last_partition_end(manifest).div_ceil(CHUNK_BYTES as u64);
         Ok(Self {
@@ -174,9 +158,12 @@ impl DiskLayout {
             sector_bytes,
             first_chunk: put_tables_in(first_chunk, &table, disk_sectors),
             backup_table: table.encode_backup(disk_sectors),
-            backup_table_offset: disk_sectors * sector - backup_bytes(sector_bytes),
-            node_partition,
-            node_partition_number: last_number + 1,
+            backup_table_offset,
+            seed_partition: places.seed,
+            seed_partition_number: places.seed_number,
+            root: places.root,
+            node_partition: places.node,
+            node_partition_number: places.node_number,
             image_chunks,
             image_end_bytes: manifest.disk_bytes.min(image_chunks * CHUNK_BYTES as u64),
         })
@@ -191,33 +178,6 @@ impl DiskLayout {
             _ => None,
         }
     }
-}
-
-/// The GUIDs that a disk laid out by [`DiskLayout::compute`] has: of the disk, and of the node's
-/// partition with its place. None if the disk has no table that can be read or no such partition.
-#[must_use]
-pub fn find_node_partition<S: ReadAt + ?Sized>(disk: &S) -> Option<FoundNodePartition> {
-    let table = Gpt::read(disk).ok()?;
-    let sector = u64::from(table.sector_bytes);
-    let found = table.partitions.iter().find(|partition| partition.type_guid == NODE_PARTITION_TYPE)?;
-    let offset = found.first_sector.checked_mul(sector)?;
-    let end = found.last_sector.checked_add(1)?.checked_mul(sector)?;
-    Some(FoundNodePartition {
-        disk_guid: table.disk_guid,
-        node_partition_guid: found.unique_guid,
-        range: ByteRange { offset, length_bytes: end.checked_sub(offset)? },
-    })
-}
-
-/// What [`find_node_partition`] found on a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FoundNodePartition {
-    /// Identity of the disk.
-    pub disk_guid: Uuid,
-    /// Identity of the node's own partition.
-    pub node_partition_guid: Uuid,
-    /// Where it lies.
-    pub range: ByteRange,
 }
 
 fn check_fit(
@@ -243,16 +203,34 @@ fn check_fit(
     Ok(())
 }
 
-fn in_sectors(partition: &crate::manifest::ManifestPartition, sector: u64) -> Partition {
-    Partition {
-        number: partition.number,
-        type_guid: partition.type_guid,
-        unique_guid: partition.unique_guid,
-        first_sector: partition.first_byte / sector,
-        last_sector: partition.end_byte() / sector - 1,
-        attributes: partition.attributes,
-        name: partition.name.clone(),
-    }
+/// All entries of the new table, ordered by number.
+fn entries(manifest: &Manifest, request: &LayoutRequest<'_>, places: &Places) -> Vec<Partition> {
+    let sector = u64::from(request.sector_bytes);
+    let entry = |number, type_guid, unique_guid, range: ByteRange, attributes, name: &str| Partition {
+        number,
+        type_guid,
+        unique_guid,
+        first_sector: range.offset / sector,
+        last_sector: (range.offset + range.length_bytes) / sector - 1,
+        attributes,
+        name: name.to_owned(),
+    };
+    let of_image = manifest.partitions.iter().map(|p| {
+        let as_in_image = ByteRange { offset: p.first_byte, length_bytes: p.length_bytes };
+        let range = places.root.filter(|root| root.number == p.number).map_or(as_in_image, |root| root.range);
+        entry(p.number, p.type_guid, p.unique_guid, range, p.attributes, &p.name)
+    });
+    let kept = request.keep.iter().map(|p| {
+        let range = ByteRange { offset: p.first_byte, length_bytes: p.length_bytes };
+        entry(p.number, p.type_guid, p.unique_guid, range, p.attributes, &p.name)
+    });
+    let node_guid = request.node_partition_guid;
+    let node = entry(places.node_number, NODE_PARTITION_TYPE, node_guid, places.node, 0, NODE_PARTITION_NAME);
+    let seed_guid = seed_partition_guid(node_guid);
+    let seed = entry(places.seed_number, SEED_PARTITION_TYPE, seed_guid, places.seed, 0, SEED_PARTITION_NAME);
+    let mut entries: Vec<Partition> = of_image.chain(kept).chain([node, seed]).collect();
+    entries.sort_by_key(|entry| entry.number);
+    entries
 }
 
 /// The first chunk with the protective MBR and the primary table in their places. The caller has
@@ -262,7 +240,7 @@ fn put_tables_in(first_chunk: &[u8], table: &Gpt, disk_sectors: u64) -> Vec<u8> 
     let mut bytes = first_chunk.to_vec();
     let active = first_chunk.get(446).copied().unwrap_or(0) & 0x80;
     let mbr_tail = protective_mbr_tail(disk_sectors, active);
-    bytes.splice(BOOT_CODE_BYTES..512, mbr_tail);
+    bytes.splice(BOOT_CODE_BYTES as usize..512, mbr_tail);
     let primary = table.encode_primary(disk_sectors);
     bytes.splice(sector..sector + primary.len(), primary);
     bytes
@@ -270,8 +248,8 @@ fn put_tables_in(first_chunk: &[u8], table: &Gpt, disk_sectors: u64) -> Vec<u8> 
 
 /// Bytes 440 to 511 of the protective MBR: one partition of type EE over the whole disk, active if the
 /// image's is (some BIOSes boot no disk without an active partition).
-fn protective_mbr_tail(disk_sectors: u64, active: u8) -> [u8; 512 - BOOT_CODE_BYTES] {
-    let mut tail = [0; 512 - BOOT_CODE_BYTES];
+fn protective_mbr_tail(disk_sectors: u64, active: u8) -> [u8; MBR_TAIL_BYTES] {
+    let mut tail = [0; MBR_TAIL_BYTES];
     let sectors = u32::try_from(disk_sectors.saturating_sub(1)).unwrap_or(u32::MAX);
     // From CHS 0/0/2 to the end, type EE, from sector 1 on.
     tail[6..18].copy_from_slice(&[active, 0x00, 0x02, 0x00, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0]);
@@ -280,5 +258,7 @@ fn protective_mbr_tail(disk_sectors: u64, active: u8) -> [u8; 512 - BOOT_CODE_BY
     tail
 }
 
+#[cfg(test)]
+mod kept_tests;
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,13 @@ use crate::manifest::{
 pub(crate) const PARTITIONS_MAX: u32 = 128;
 
 /// Names of partitions: 36 UTF-16 units (UEFI specification, "GPT Partition Entry").
-const PARTITION_NAME_UNITS_MAX: usize = 36;
+pub(crate) const PARTITION_NAME_UNITS_MAX: usize = 36;
 
 /// The longest path in bytes (`PATH_MAX`).
 const PATH_BYTES_MAX: usize = 4096;
+
+/// The kinds of root file systems whose files are listed, as `mount -t` takes them.
+const FILE_SYSTEMS: [&str; 2] = ["ext4", "xfs"];
 
 /// Why bytes are not a manifest, or a manifest cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +125,9 @@ impl Manifest {
             let what = format!("partition {} is not its root", root.partition);
             return Err(ManifestError::Inconsistent { what });
         };
-        check(root.file_system == "ext4", || format!("a root of type {:?}", cut(&root.file_system)))?;
+        check(FILE_SYSTEMS.contains(&root.file_system.as_str()), || {
+            format!("a root of type {:?}", cut(&root.file_system))
+        })?;
         for list in [&root.immutable_paths, &root.excluded_paths] {
             let ordered = list.windows(2).all(|pair| pair[0] < pair[1]);
             check(ordered, || "lists of paths are not ordered".to_owned())?;

@@ -236,7 +236,15 @@ fn erase_steps(
 fn write_step(context: &NodeContext, image: ImageId, disk: DiskTarget, seed: Digest) -> Step {
     let disk_guid = guid(derived(seed, "disk guid", &disk.id));
     let node_partition_guid = guid(derived(seed, "node partition guid", &disk.id));
-    Step::WriteImage { disk, image, disk_guid, node_partition_guid, node_data: context.node_data }
+    Step::WriteImage {
+        disk,
+        image,
+        disk_guid,
+        node_partition_guid,
+        node_data: context.node_data,
+        root_size: context.assignment.root_size,
+        keep: Vec::new(),
+    }
 }
 
 /// A digest for one purpose on one disk; other purposes and disks get unrelated ones.

@@ -14,15 +14,15 @@ use imaging::node_record::{NodeRecord, RECORD_BYTES, decode_newest};
 use crate::act::device::{BlockDevice, Timer};
 use crate::act::fake_device::{FakeDevice, Faults};
 use crate::act::fixture::{
-    FIRST_PARTITION_END, FakeService, GUIDS, Image, identity, image, noise, run, target, write_step,
+    FIRST_PARTITION_END, FakeService, Image, identity, image, layout_request, noise, run, target, write_step,
 };
 
-/// The image needs 37 MiB and the tables; the rest is somebody else's.
-const DISK_BYTES: usize = 40 << 20;
+/// The image needs 45 MiB and the tables; the rest is somebody else's.
+const DISK_BYTES: usize = 48 << 20;
 
 fn layout(image: &Image) -> DiskLayout {
     let first = &image.bytes[..CHUNK_BYTES];
-    DiskLayout::compute(&image.manifest, first, DISK_BYTES as u64, 512, GUIDS.0, GUIDS.1).unwrap()
+    DiskLayout::compute(&image.manifest, first, &layout_request(DISK_BYTES as u64)).unwrap()
 }
 
 fn device(content: Vec<u8>, faults: Faults) -> Arc<FakeDevice> {

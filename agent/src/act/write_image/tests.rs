@@ -12,13 +12,13 @@ use super::look::digest_of_found;
 use super::stream::Stream;
 use crate::act::device::BlockDevice;
 use crate::act::fake_device::{FakeDevice, Faults};
-use crate::act::fixture::{FakeService, GUIDS, Image, noise, of_bytes, partition, run, write_step};
+use crate::act::fixture::{FakeService, Image, layout_request, noise, of_bytes, partition, run, write_step};
 use crate::act::service::Service;
 use crate::act::work::Work;
 
 /// Chunks of the image, the last ones past its partitions.
 const CHUNKS: usize = 26;
-const DISK_BYTES: usize = 64 << 20;
+const DISK_BYTES: usize = 72 << 20;
 
 /// An image of noise with two runs of zeros.
 fn image() -> Image {
@@ -38,7 +38,7 @@ fn image() -> Image {
 fn is_complete(content: &[u8], image: &Image) -> bool {
     let first = &image.bytes[..CHUNK_BYTES];
     let layout =
-        DiskLayout::compute(&image.manifest, first, DISK_BYTES as u64, 512, GUIDS.0, GUIDS.1).unwrap();
+        DiskLayout::compute(&image.manifest, first, &layout_request(DISK_BYTES as u64)).unwrap();
     content[..CHUNK_BYTES] == layout.first_chunk[..]
         && content[CHUNK_BYTES..25 * CHUNK_BYTES] == image.bytes[CHUNK_BYTES..25 * CHUNK_BYTES]
         && content[layout.backup_table_offset as usize..] == layout.backup_table[..]
@@ -197,7 +197,7 @@ fn a_source_that_is_not_what_it_was_is_fetched_instead() {
     };
     let first = &image.bytes[..CHUNK_BYTES];
     let size = DISK_BYTES as u64;
-    let layout = DiskLayout::compute(&image.manifest, first, size, 512, GUIDS.0, GUIDS.1).unwrap();
+    let layout = DiskLayout::compute(&image.manifest, first, &layout_request(size)).unwrap();
     let digest = digest_of(&image.bytes[20 * CHUNK_BYTES..21 * CHUNK_BYTES]);
     let placement = Placement { digest, to: vec![20] };
     let plan = WritePlan { copies: vec![Copy { from: 7, placement }], ..WritePlan::default() };

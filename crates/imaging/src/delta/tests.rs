@@ -1,19 +1,26 @@
 use contract::id::{ChunkDigest, Digest};
+use contract::root_size::RootSize;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use uuid::Uuid;
 
 use super::{Copy, OnDisk, Placement, WritePlan, chunks_to_write, describe, sample, write_plan};
 use crate::chunk::{CHUNK_BYTES, digest_of};
-use crate::layout::DiskLayout;
+use crate::layout::{DiskLayout, LayoutRequest};
 use crate::manifest::tests::sample as image;
 use crate::manifest::{Chunk, Chunks, Manifest};
+
+fn layout_request(disk_bytes: u64, guids: (Uuid, Uuid)) -> LayoutRequest<'static> {
+    let (disk_guid, node_partition_guid) = guids;
+    let root_size = RootSize::Grow;
+    LayoutRequest { disk_bytes, sector_bytes: 512, disk_guid, node_partition_guid, root_size, keep: &[] }
+}
 
 #[test]
 fn only_what_differs_or_is_unknown_is_written() {
     let manifest = image();
     let first = vec![9; CHUNK_BYTES];
     let guids = (Uuid::from_u128(1), Uuid::from_u128(2));
-    let layout = DiskLayout::compute(&manifest, &first, 1 << 30, 512, guids.0, guids.1).unwrap();
+    let layout = DiskLayout::compute(&manifest, &first, &layout_request(1 << 30, guids)).unwrap();
     let expected = |index| OnDisk::Read(layout.chunk_digest(&manifest, index).unwrap());
     let all: Vec<OnDisk> = (0..layout.image_chunks).map(expected).collect();
     assert!(chunks_to_write(&manifest, &layout, &all).is_empty());
@@ -101,7 +108,7 @@ fn a_sample_is_spread_and_bounded() {
     let manifest = image();
     let first = vec![9; CHUNK_BYTES];
     let guids = (Uuid::from_u128(1), Uuid::from_u128(2));
-    let layout = DiskLayout::compute(&manifest, &first, 1 << 30, 512, guids.0, guids.1).unwrap();
+    let layout = DiskLayout::compute(&manifest, &first, &layout_request(1 << 30, guids)).unwrap();
     assert_eq!(sample(&manifest, &layout, 64), [3, 4]);
     assert_eq!(sample(&manifest, &layout, 1), [3]);
     assert_eq!(sample(&manifest, &layout, 0), [3]);

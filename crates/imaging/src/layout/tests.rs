@@ -3,16 +3,19 @@ use std::io::Cursor;
 use proptest::prelude::{ProptestConfig, any, proptest};
 use uuid::Uuid;
 
+use contract::plan::KeptPartition;
+use contract::root_size::RootSize;
+
 use super::{
-    DiskLayout, LayoutError, NODE_PARTITION_BYTES, NODE_PARTITION_TYPE, find_node_partition,
-    minimum_disk_bytes,
+    DiskLayout, LayoutError, LayoutRequest, NODE_PARTITION_BYTES, NODE_PARTITION_TYPE, SEED_PARTITION_BYTES,
+    SEED_PARTITION_TYPE, data_partitions, find_node_partition, minimum_disk_bytes, seed_partition_guid,
 };
 use crate::chunk::CHUNK_BYTES;
 use crate::gpt::Gpt;
 use crate::manifest::tests::{partition, sample};
 use crate::manifest::{Chunk, Chunks, Manifest, PartitionRole};
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 const DISK_GUID: Uuid = Uuid::from_u128(0xd15c);
 const NODE_GUID: Uuid = Uuid::from_u128(0x40de);
 
@@ -20,13 +23,57 @@ fn first_chunk() -> Vec<u8> {
     (0..CHUNK_BYTES).map(|at| (at % 251) as u8).collect()
 }
 
-fn laid_out(manifest: &Manifest, disk_bytes: u64) -> Result<DiskLayout, LayoutError> {
-    let sector = manifest.sector_bytes;
-    DiskLayout::compute(manifest, &first_chunk(), disk_bytes, sector, DISK_GUID, NODE_GUID)
+fn request(manifest: &Manifest, disk_bytes: u64) -> LayoutRequest<'static> {
+    LayoutRequest {
+        disk_bytes,
+        sector_bytes: manifest.sector_bytes,
+        disk_guid: DISK_GUID,
+        node_partition_guid: NODE_GUID,
+        root_size: RootSize::Grow,
+        keep: &[],
+    }
+}
+
+pub(super) fn laid_out(manifest: &Manifest, disk_bytes: u64) -> Result<DiskLayout, LayoutError> {
+    DiskLayout::compute(manifest, &first_chunk(), &request(manifest, disk_bytes))
+}
+
+pub(super) fn kept(number: u32, first_byte: u64, length_bytes: u64) -> KeptPartition {
+    KeptPartition {
+        number,
+        type_guid: Uuid::from_u128(0x3000),
+        unique_guid: Uuid::from_u128(0x4000 + u128::from(number)),
+        first_byte,
+        length_bytes,
+        attributes: 1 << 60,
+        name: format!("data {number}"),
+    }
+}
+
+/// With partitions that are kept and a size of the root.
+pub(super) fn laid_out_with(
+    manifest: &Manifest,
+    disk_bytes: u64,
+    root_size: RootSize,
+    keep: &[KeptPartition],
+) -> Result<DiskLayout, LayoutError> {
+    let wanted = LayoutRequest { root_size, keep, ..request(manifest, disk_bytes) };
+    DiskLayout::compute(manifest, &first_chunk(), &wanted)
+}
+
+/// The table as text, for comparing at a glance.
+pub(super) fn shown(layout: &DiskLayout) -> String {
+    let table = Gpt::read(&written(layout)).unwrap();
+    let sector = u64::from(table.sector_bytes);
+    let line = |p: &crate::gpt::Partition| {
+        let (from, to) = (p.first_sector * sector, (p.last_sector + 1) * sector);
+        format!("{:<3} {:13} {:>7} KiB to {:>7} KiB\n", p.number, p.name, from / 1024, to / 1024)
+    };
+    table.partitions.iter().map(line).collect()
 }
 
 /// The disk as it is after the layout was written to zeros.
-fn written(layout: &DiskLayout) -> Vec<u8> {
+pub(super) fn written(layout: &DiskLayout) -> Vec<u8> {
     let mut disk = vec![0; usize::try_from(layout.disk_bytes).unwrap()];
     disk[..layout.first_chunk.len()].copy_from_slice(&layout.first_chunk);
     let at = usize::try_from(layout.backup_table_offset).unwrap();
@@ -40,7 +87,9 @@ fn assert_table_is_sound(manifest: &Manifest, layout: &DiskLayout, table: &gptma
     for expected in &manifest.partitions {
         let found = &table[expected.number];
         assert_eq!(found.starting_lba * sector, expected.first_byte);
-        assert_eq!((found.ending_lba + 1) * sector, expected.end_byte());
+        let root = layout.root.filter(|root| root.number == expected.number);
+        let end = root.map_or(expected.end_byte(), |root| root.range.offset + root.range.length_bytes);
+        assert_eq!((found.ending_lba + 1) * sector, end);
         assert_eq!(found.unique_partition_guid, expected.unique_guid.to_bytes_le());
         assert_eq!(found.partition_name.as_str(), expected.name);
     }
@@ -48,7 +97,12 @@ fn assert_table_is_sound(manifest: &Manifest, layout: &DiskLayout, table: &gptma
     assert_eq!(ours.partition_type_guid, NODE_PARTITION_TYPE.to_bytes_le());
     assert_eq!(ours.starting_lba * sector, layout.node_partition.offset);
     assert_eq!(ours.size().unwrap() * sector, NODE_PARTITION_BYTES);
-    assert_eq!(table.iter().filter(|(_, p)| p.is_used()).count(), manifest.partitions.len() + 1);
+    let seed = &table[layout.seed_partition_number];
+    assert_eq!(seed.partition_type_guid, SEED_PARTITION_TYPE.to_bytes_le());
+    assert_eq!(seed.unique_partition_guid, seed_partition_guid(NODE_GUID).to_bytes_le());
+    assert_eq!(seed.starting_lba * sector, layout.seed_partition.offset);
+    assert_eq!(seed.size().unwrap() * sector, SEED_PARTITION_BYTES);
+    assert_eq!(table.iter().filter(|(_, p)| p.is_used()).count(), manifest.partitions.len() + 2);
     // gptman checks GUIDs, overlaps and usable sectors when it writes.
     table.clone().write_into(&mut Cursor::new(vec![0; layout.disk_bytes as usize])).unwrap();
 }
@@ -56,11 +110,11 @@ fn assert_table_is_sound(manifest: &Manifest, layout: &DiskLayout, table: &gptma
 #[test]
 fn both_tables_are_read_by_another_reader() {
     let manifest = sample();
-    let layout = laid_out(&manifest, 50 * MIB + 512).unwrap();
+    let layout = laid_out(&manifest, 60 * MIB + 512).unwrap();
     let mut disk = written(&layout);
     assert_table_is_sound(&manifest, &layout, &gptman::GPT::read_from(&mut Cursor::new(&disk), 512).unwrap());
     let primary = gptman::GPT::read_from(&mut Cursor::new(&disk), 512).unwrap();
-    assert_eq!(primary.header.last_usable_lba, (50 * MIB + 512) / 512 - 34);
+    assert_eq!(primary.header.last_usable_lba, (60 * MIB + 512) / 512 - 34);
     disk[512..1024].fill(0);
     let backup = gptman::GPT::read_from(&mut Cursor::new(&disk), 512).unwrap();
     assert!(backup.is_backup());
@@ -76,7 +130,8 @@ fn the_image_stays_what_it_is_beside_the_tables() {
     assert_eq!(layout.first_chunk[512 * 34..], image[512 * 34..], "what follows the table");
     assert_eq!(layout.first_chunk[510..512], [0x55, 0xaa]);
     assert_eq!((layout.image_chunks, layout.image_end_bytes), (5, 5 * MIB));
-    assert_eq!(layout.node_partition.offset, 5 * MIB);
+    assert_eq!(layout.seed_partition.offset, 983 * MIB);
+    assert_eq!(layout.node_partition.offset, 991 * MIB);
 }
 
 #[test]
@@ -86,6 +141,7 @@ fn a_disk_of_the_least_size_is_enough_and_one_sector_less_is_not() {
     let layout = laid_out(&manifest, least).unwrap();
     let node_end = layout.node_partition.offset + layout.node_partition.length_bytes;
     assert_eq!(node_end, layout.backup_table_offset);
+    assert_eq!(layout.seed_partition.offset, 5 * MIB);
     let disk = written(&layout);
     assert_table_is_sound(&manifest, &layout, &gptman::GPT::read_from(&mut Cursor::new(&disk), 512).unwrap());
     let refused = laid_out(&manifest, least - 512);
@@ -100,12 +156,18 @@ fn a_disk_of_the_least_size_is_enough_and_one_sector_less_is_not() {
 #[test]
 fn other_sectors_a_short_first_chunk_and_no_number_left_are_refused() {
     let mut manifest = sample();
-    let wrong = DiskLayout::compute(&manifest, &first_chunk(), 1 << 30, 4096, DISK_GUID, NODE_GUID);
+    let wanted = LayoutRequest { sector_bytes: 4096, ..request(&manifest, 1 << 30) };
+    let wrong = DiskLayout::compute(&manifest, &first_chunk(), &wanted);
     assert!(matches!(wrong, Err(LayoutError::SectorSize { disk_sector_bytes: 4096, .. })));
-    let short = DiskLayout::compute(&manifest, &[0; 512], 1 << 30, 512, DISK_GUID, NODE_GUID);
+    let short = DiskLayout::compute(&manifest, &[0; 512], &request(&manifest, 1 << 30));
     assert!(matches!(short, Err(LayoutError::FirstChunk { .. })));
     manifest.partitions[1].number = 128;
-    assert!(matches!(laid_out(&manifest, 1 << 30), Err(LayoutError::NoNumberLeft { .. })));
+    let layout = laid_out(&manifest, 1 << 30).unwrap();
+    assert_eq!((layout.node_partition_number, layout.seed_partition_number), (2, 3));
+    let all = (2..=126).map(|number| kept(number, (10 + u64::from(number)) * MIB, MIB));
+    let all: Vec<KeptPartition> = all.collect();
+    let refused = laid_out_with(&manifest, 1 << 30, RootSize::Grow, &all);
+    assert!(matches!(refused, Err(LayoutError::NoNumberLeft { .. })), "{refused:?}");
 }
 
 #[test]
@@ -125,7 +187,7 @@ fn sectors_of_4096_bytes_are_laid_out_too() {
 #[test]
 fn a_disk_without_our_partition_has_none() {
     assert_eq!(find_node_partition(&vec![0_u8; 100_000]), None);
-    let mut disk = written(&laid_out(&sample(), 50 * MIB).unwrap());
+    let mut disk = written(&laid_out(&sample(), 60 * MIB).unwrap());
     assert!(find_node_partition(&disk).is_some());
     disk[1024] ^= 1;
     assert_eq!(find_node_partition(&disk), None);
@@ -151,13 +213,67 @@ proptest! {
             Manifest { disk_bytes, chunks: Chunks::from(chunks), partitions, root: None, ..sample() };
         assert!(manifest.to_bytes().is_ok());
         let layout = laid_out(&manifest, minimum_disk_bytes(&manifest) + spare_sectors * 512).unwrap();
-        let ours = layout.node_partition;
-        assert!(manifest.partitions.iter().all(|p| p.end_byte() <= ours.offset));
-        assert!(layout.image_end_bytes <= ours.offset && ours.offset.is_multiple_of(MIB));
+        let (seed, ours) = (layout.seed_partition, layout.node_partition);
+        assert!(manifest.partitions.iter().all(|p| p.end_byte() <= seed.offset));
+        assert!(layout.image_end_bytes <= seed.offset && ours.offset.is_multiple_of(MIB));
+        assert_eq!(seed.offset + seed.length_bytes, ours.offset);
         assert!(ours.offset + ours.length_bytes <= layout.backup_table_offset);
         let end = layout.backup_table_offset + layout.backup_table.len() as u64;
         assert_eq!(end, layout.disk_bytes);
-        assert_eq!(Gpt::read(&written(&layout)).unwrap().partitions.len(), manifest.partitions.len() + 1);
+        assert_eq!(Gpt::read(&written(&layout)).unwrap().partitions.len(), manifest.partitions.len() + 2);
+    }
+
+    /// Whatever is kept: it lies in the new table as in the old one, nothing shares a byte with it, and
+    /// laying the result out again changes nothing.
+    #[test]
+    fn what_is_kept_stays_and_laying_out_again_changes_nothing(
+        data in proptest::collection::vec((0..30 * MIB / 512, 1..20 * MIB / 512, 2..14_u32), 0..5),
+        size in 0..4_u64,
+        spare in 0..80 * MIB / 512,
+    ) {
+        let manifest = sample();
+        let mut next = 5 * MIB;
+        let mut keep: Vec<KeptPartition> = Vec::new();
+        for (gap, sectors, number) in data {
+            if keep.iter().all(|kept| kept.number != number) {
+                keep.push(kept(number, next + gap * 512, sectors * 512));
+                next += (gap + sectors) * 512;
+            }
+        }
+        let root_size = match size {
+            0 => RootSize::Grow,
+            1 => RootSize::Image,
+            more => RootSize::Bytes(more * 3 * MIB / 2 + 1),
+        };
+        let disk_bytes = next + spare * 512 + 33 * 512;
+        let Ok(layout) = laid_out_with(&manifest, disk_bytes, root_size, &keep) else {
+            // What has no room is refused; with enough of it there is no reason to.
+            let room = laid_out_with(&manifest, disk_bytes + 41 * MIB, RootSize::Image, &keep);
+            return Ok(assert!(room.is_ok(), "{room:?}"));
+        };
+        let disk = written(&layout);
+        let table = Gpt::read(&disk).unwrap();
+        assert_eq!(Gpt::read_backup(&disk).unwrap(), table);
+        let mut sorted = table.partitions.clone();
+        sorted.sort_by_key(|p| p.first_sector);
+        assert!(sorted.windows(2).all(|pair| pair[0].last_sector < pair[1].first_sector));
+        assert_eq!(table.partitions.len(), manifest.partitions.len() + keep.len() + 2);
+        keep.sort_by_key(|kept| kept.number);
+        let found = data_partitions(&table, &[&manifest]);
+        assert_eq!(found, keep);
+        assert!(keep.iter().all(|kept| kept.first_byte >= layout.image_end_bytes));
+        assert_eq!(laid_out_with(&manifest, disk_bytes, root_size, &found).unwrap(), layout);
+    }
+
+    #[test]
+    fn any_bytes_are_no_backup_table_or_one_that_is_whole(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..40_000),
+        signed in any::<bool>(),
+    ) {
+        if let (true, Some(at)) = (signed, (bytes.len() / 512).checked_sub(1)) {
+            bytes[at * 512..at * 512 + 16].copy_from_slice(b"EFI PART\0\0\x01\0\x5c\0\0\0");
+        }
+        assert!(Gpt::read_backup(&bytes).is_err());
     }
 
     #[test]
@@ -166,7 +282,7 @@ proptest! {
         to in any::<u8>(),
         cut in 0..40_000_usize,
     ) {
-        let mut disk = written(&laid_out(&sample(), 40 * MIB).unwrap());
+        let mut disk = written(&laid_out(&sample(), 50 * MIB).unwrap());
         let whole = Gpt::read(&disk).unwrap();
         assert!(Gpt::read(&disk[..cut]).is_err());
         disk[at] = to;
