@@ -17,6 +17,7 @@ pub mod node_record;
 pub mod partitions;
 pub mod qcow2;
 pub mod root_files;
+pub mod seed;
 pub mod signed;
 pub mod source;
 mod validate;
