@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod judging;
 pub mod live;
 pub mod network;
+pub mod node_data;
 pub mod readiness;
 pub mod refusal;
 pub mod serve;

@@ -112,7 +112,7 @@ impl Service {
             protected: node.protected,
             unfinished: node.unfinished.clone(),
             history: store::evidence::history(connection, node.id).await?,
-            node_data: None,
+            node_data: crate::node_data::seed(connection, node).await?.map(|seed| seed.digest),
         })
     }
 

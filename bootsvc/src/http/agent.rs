@@ -14,6 +14,7 @@ use contract::agent_api::{
 use crate::bearer;
 use crate::http::body::{self, Answer, REPORT_BYTES_MAX, SMALL_BYTES_MAX};
 use crate::http::endpoints::Endpoints;
+use crate::http::node_data;
 use crate::jobs::Caller;
 use crate::refusal::Refusal;
 use crate::service::{Service, node_by_id};
@@ -31,6 +32,7 @@ pub fn router() -> Router<Arc<Service>> {
         .route("/v1/agent/progress", post(progress))
         .route("/v1/agent/credential", post(credential))
         .route("/v1/agent/finish", post(finish))
+        .merge(node_data::agent_router())
 }
 
 /// Who speaks. Bearers are looked up by hash, so the time it takes says nothing about them.
@@ -49,7 +51,7 @@ async fn caller(service: &Service, headers: &HeaderMap) -> Result<Caller, Refusa
     }
 }
 
-async fn ramdisk(service: &Service, headers: &HeaderMap) -> Result<SessionRow, Refusal> {
+pub(super) async fn ramdisk(service: &Service, headers: &HeaderMap) -> Result<SessionRow, Refusal> {
     match caller(service, headers).await? {
         Caller::Ramdisk(session) => Ok(session),
         Caller::Resident { .. } => Err(Refusal::conflict(

@@ -8,6 +8,7 @@
 //! | [`operator`] | the technician's API |
 //! | [`certificates`] | the technician's API for erasing |
 //! | [`imports`] | the technician's API for images |
+//! | [`node_data`] | what belongs to one node: the technician's and the agent's calls |
 //! | [`body`] | bodies in, JSON and refusals out |
 //! | [`content`] | ranges and caching headers |
 //! | [`endpoints`] | the addresses that a client is told |
@@ -19,5 +20,6 @@ pub mod content;
 pub mod endpoints;
 pub mod imports;
 pub mod listen;
+pub mod node_data;
 pub mod operator;
 pub mod plain;

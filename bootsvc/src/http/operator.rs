@@ -19,7 +19,7 @@ use contract::reading::Outcome;
 
 use crate::bearer;
 use crate::http::body::{self, Answer, SMALL_BYTES_MAX};
-use crate::http::certificates;
+use crate::http::{certificates, node_data};
 use crate::jobs::state;
 use crate::refusal::Refusal;
 use crate::service::{Service, no_node};
@@ -44,6 +44,7 @@ pub fn router() -> Router<Arc<Service>> {
         .route("/v1/jobs/{job}", get(job))
         .route("/v1/jobs/{job}/cancel", post(cancel))
         .merge(certificates::router())
+        .merge(node_data::router())
 }
 
 /// Lets only the operator pass. Hashes are compared, so the time it takes says nothing about the token.

@@ -137,6 +137,9 @@ impl Service {
         change.take(state::come_up)?;
         let now = change.now;
         change.node.unfinished = None;
+        if let Some(written) = crate::node_data::written_by(&order.plan) {
+            store::node_data::set_written(&mut change.transaction, order.node, written).await?;
+        }
         history::proven(&mut change.node.images, order.job, now);
         change.node.data_owner =
             owner_after(&change.node.data_owner, &order.plan, change.node.assignment.tenant.as_ref());

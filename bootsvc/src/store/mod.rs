@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod images;
 pub mod jobs;
 pub mod leases;
+pub mod node_data;
 pub mod nodes;
 pub mod orders;
 pub mod prune;
