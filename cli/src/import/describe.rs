@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use anyhow::Context as _;
 use contract::id::Digest;
 use imaging::chunk::{CHUNK_BYTES, digest_of, is_all_zeros};
-use imaging::ext4::Ext4Error;
 use imaging::gpt::Gpt;
 use imaging::manifest::{Chunk, Chunks, MANIFEST_VERSION, Manifest, PartitionRole, RootManifest};
 use imaging::partitions::{describe, immutable_by_default};
@@ -93,19 +92,21 @@ fn root_or_warning(
     selected: bool,
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<Option<RootManifest>> {
-    let kind = match read {
+    let why = match read {
         Ok(root) => {
             if root.entries.is_empty() {
                 warnings.push("nothing is under the immutable paths, so no file will be checked".to_owned());
             }
             return Ok(Some(root));
         }
-        Err(RootError::OtherFileSystem { kind, .. }) if !selected => kind,
-        Err(RootError::FileSystem { source: Ext4Error::NotExt4, .. }) if !selected => "not ext4",
+        Err(error @ RootError::OtherFileSystem { .. }) if !selected => error.to_string(),
+        Err(RootError::FileSystem { source, .. }) if !selected && source.is_about_listing() => {
+            source.to_string()
+        }
         Err(error) => return Err(error).context("could not list the image's immutable files"),
     };
     warnings.push(format!(
-        "the root on partition {partition} is {kind}; only files on ext4 are listed. A check of a node with this image compares its boot partitions and no files, and what is wrong on its root is put right by a reimage"
+        "the files of the root on partition {partition} are not listed: {why}. Only those on ext4 and XFS are. A check of a node with this image compares its boot partitions and no files, and what is wrong on its root is put right by a reimage"
     ));
     Ok(None)
 }

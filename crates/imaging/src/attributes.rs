@@ -117,6 +117,19 @@ pub fn digest_with(content: &Digest, attributes: &[ExtendedAttribute]) -> Digest
     Digest(*hasher.finalize().as_bytes())
 }
 
+/// Capabilities for the first user namespace are given without the namespace's root (revision 2 of
+/// `linux/capability.h`), however they are stored.
+pub(crate) fn capability_as_given(mut stored: Vec<u8>) -> Vec<u8> {
+    const REVISION_2: u8 = 2;
+    const REVISION_3: u8 = 3;
+    const REVISION_3_BYTES: usize = 24;
+    if stored.len() == REVISION_3_BYTES && stored[3] == REVISION_3 && stored.ends_with(&[0; 4]) {
+        stored.truncate(20);
+        stored[3] = REVISION_2;
+    }
+    stored
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,5 +190,16 @@ mod tests {
         for (at, one) in seen.iter().enumerate() {
             assert!(!seen[at + 1..].contains(one));
         }
+    }
+
+    #[test]
+    fn capabilities_of_the_first_namespace_lose_its_root() {
+        let mut stored = vec![1, 0, 0, 3];
+        stored.extend([7; 16]);
+        let given = [vec![1, 0, 0, 2], vec![7; 16]].concat();
+        assert_eq!(capability_as_given([stored.clone(), vec![0; 4]].concat()), given);
+        let other = [stored, vec![0, 0, 1, 0]].concat();
+        assert_eq!(capability_as_given(other.clone()), other);
+        assert_eq!(capability_as_given(given.clone()), given);
     }
 }

@@ -11,7 +11,9 @@
 mod attributes;
 mod directory;
 mod extent_tree;
+mod listed;
 
+use crate::file_system::InodeKind;
 use crate::source::ReadAt;
 
 pub use directory::DirectoryEntry;
@@ -75,19 +77,6 @@ pub enum Ext4Error {
 
 fn damaged(what: impl Into<String>) -> Ext4Error {
     Ext4Error::Damaged { what: what.into() }
-}
-
-/// What kind of thing an inode is (`i_mode`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InodeKind {
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File,
-    /// A symbolic link.
-    Symlink,
-    /// A device, pipe or socket.
-    Special,
 }
 
 /// One inode.
@@ -264,13 +253,8 @@ fn check_features(features: u32) -> Result<(), Ext4Error> {
 
 fn parse_inode(number: u32, core: &[u8; INODE_CORE_BYTES], behind: &[u8]) -> Result<Inode, Ext4Error> {
     let mode = u32::from(u16_at(core, 0));
-    let kind = match mode & 0xf000 {
-        0x4000 => InodeKind::Directory,
-        0x8000 => InodeKind::File,
-        0xa000 => InodeKind::Symlink,
-        0x1000 | 0x2000 | 0x6000 | 0xc000 => InodeKind::Special,
-        _ => return Err(damaged(format!("inode {number} has no known type"))),
-    };
+    let kind =
+        InodeKind::of_mode(mode).ok_or_else(|| damaged(format!("inode {number} has no known type")))?;
     let mut block = [0; 60];
     block.copy_from_slice(&core[0x28..0x64]);
     // i_extra_isize says how many more bytes of fields there are; attributes stand behind them.

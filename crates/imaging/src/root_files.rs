@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use contract::id::Digest;
 
 use crate::chunk::CHUNK_BYTES;
-use crate::ext4::{Ext4, Ext4Error, Inode, InodeKind, ROOT_INODE};
+use crate::ext4::Ext4;
+use crate::file_system::{Facts, FileSystem, FileSystemError, InodeKind};
 use crate::manifest::{EntryKind, Extent, ImmutableEntry, ManifestPartition, RootManifest};
 use crate::source::{Part, ReadAt};
 use crate::validate::{covers, is_path};
+use crate::xfs::Xfs;
 
 /// What is immutable if the image does not say otherwise: the operating system's programs and what
 /// boots it. The short paths are links into `/usr` on every current distribution; where they are not,
@@ -65,7 +67,7 @@ pub enum RootError {
         path: String,
         /// Why not.
         #[source]
-        source: Ext4Error,
+        source: FileSystemError,
     },
     /// It is a file system whose files are not listed.
     #[error("the root file system on partition {partition} is {kind}, whose files are not listed")]
@@ -88,6 +90,17 @@ pub enum RootError {
         "there are more than {ENTRIES_MAX} files under the immutable paths, or their sizes add up to more than four times the partition; name fewer immutable paths"
     )]
     TooMuch,
+    /// The image could not be read where a file lies.
+    #[error("could not read {path} at {offset} of the image; is it cut off?")]
+    Read {
+        /// The file.
+        path: String,
+        /// Where in the image, in bytes.
+        offset: u64,
+        /// What the medium said.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// Lists and digests everything under the immutable paths. `progress` is told after each file how many
@@ -102,30 +115,54 @@ pub fn read_root<S: ReadAt>(
     progress: &mut dyn FnMut(u64),
 ) -> Result<RootManifest, RootError> {
     let number = partition.number;
-    let immutable_paths = ordered(&selection.immutable_paths)?;
-    let excluded_paths = ordered(&selection.excluded_paths)?;
+    let paths = Paths {
+        immutable: ordered(&selection.immutable_paths)?,
+        excluded: ordered(&selection.excluded_paths)?,
+    };
     let source = Part::new(Borrowed(image), partition.first_byte, partition.length_bytes)
         .map_err(|_| RootError::Outside { partition: number })?;
     let fail =
-        |path: &str, source| RootError::FileSystem { partition: number, path: path.to_owned(), source };
-    if let Some(kind) = other_file_system(&source) {
-        return Err(RootError::OtherFileSystem { partition: number, kind });
+        |source| RootError::FileSystem { partition: number, path: "the superblock".to_owned(), source };
+    match known_file_system(&source) {
+        Some("xfs") => {
+            let file_system = Xfs::open(source).map_err(|error| fail(error.into()))?;
+            list(image, partition, &file_system, paths, progress)
+        }
+        Some(kind) => Err(RootError::OtherFileSystem { partition: number, kind }),
+        None => {
+            let file_system = Ext4::open(source).map_err(|error| fail(error.into()))?;
+            list(image, partition, &file_system, paths, progress)
+        }
     }
-    let file_system = Ext4::open(source).map_err(|source| fail("the superblock", source))?;
+}
+
+/// The selected paths, ordered.
+struct Paths {
+    immutable: Vec<String>,
+    excluded: Vec<String>,
+}
+
+fn list<S: ReadAt, F: FileSystem>(
+    image: &S,
+    partition: &ManifestPartition,
+    file_system: &F,
+    paths: Paths,
+    progress: &mut dyn FnMut(u64),
+) -> Result<RootManifest, RootError> {
     let mut walk = Walk {
         image,
         partition,
-        file_system: &file_system,
-        immutable: &immutable_paths,
-        excluded: &excluded_paths,
+        file_system,
+        paths: &paths,
         entries: Vec::new(),
         directories: BTreeSet::new(),
         content_bytes: 0,
         progress,
     };
-    for path in &immutable_paths {
+    for path in &paths.immutable {
         // What lies under another immutable path is walked with that one.
-        let walked = immutable_paths
+        let walked = paths
+            .immutable
             .iter()
             .any(|other| other != path && covers(std::slice::from_ref(other), &[], path));
         if !walked && let Some(inode) = walk.find(path)? {
@@ -135,18 +172,18 @@ pub fn read_root<S: ReadAt>(
     let mut entries = walk.entries;
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(RootManifest {
-        partition: number,
-        file_system: "ext4".to_owned(),
-        immutable_paths,
-        excluded_paths,
+        partition: partition.number,
+        file_system: F::KIND.to_owned(),
+        immutable_paths: paths.immutable,
+        excluded_paths: paths.excluded,
         attributes_recorded: true,
         entries,
     })
 }
 
-/// The file systems of root partitions that are known by name only (their superblocks' magic: XFS
-/// Algorithms & Data Structures, "Superblocks"; btrfs on-disk format, "Superblock").
-fn other_file_system<S: ReadAt>(source: &S) -> Option<&'static str> {
+/// File systems that are known by their superblocks' magic (XFS Algorithms & Data Structures,
+/// "Superblocks"; btrfs on-disk format, "Superblock").
+fn known_file_system<S: ReadAt>(source: &S) -> Option<&'static str> {
     const KNOWN: [(u64, &[u8], &str); 2] = [(0, b"XFSB", "xfs"), (0x1_0040, b"_BHRfS_M", "btrfs")];
     let found = KNOWN.iter().find(|(offset, magic, _)| {
         let mut bytes = vec![0; magic.len()];
@@ -176,40 +213,43 @@ fn ordered(paths: &[String]) -> Result<Vec<String>, RootError> {
     Ok(ordered.into_iter().collect())
 }
 
-struct Walk<'a, S: ReadAt> {
+struct Walk<'a, S, F> {
     image: &'a S,
     partition: &'a ManifestPartition,
-    file_system: &'a Ext4<Part<Borrowed<'a, S>>>,
-    immutable: &'a [String],
-    excluded: &'a [String],
+    file_system: &'a F,
+    paths: &'a Paths,
     entries: Vec<ImmutableEntry>,
     /// Directories seen; one that is seen twice would make the walk endless.
-    directories: BTreeSet<u32>,
+    directories: BTreeSet<u64>,
     content_bytes: u64,
     progress: &'a mut dyn FnMut(u64),
 }
 
-impl<S: ReadAt> Walk<'_, S> {
-    fn fail(&self, path: &str, source: Ext4Error) -> RootError {
-        RootError::FileSystem { partition: self.partition.number, path: path.to_owned(), source }
+impl<S: ReadAt, F: FileSystem> Walk<'_, S, F> {
+    fn fail(&self, path: &str, source: F::Error) -> RootError {
+        RootError::FileSystem {
+            partition: self.partition.number,
+            path: path.to_owned(),
+            source: source.into(),
+        }
     }
 
     fn unsupported<T>(&self, path: &str, what: &'static str) -> Result<T, RootError> {
         Err(RootError::Unsupported { path: path.to_owned(), what })
     }
 
-    fn inode(&self, path: &str, number: u32) -> Result<Inode, RootError> {
+    fn inode(&self, path: &str, number: u64) -> Result<F::Inode, RootError> {
         self.file_system.inode(number).map_err(|source| self.fail(path, source))
     }
 
     /// The inode at a path, links not followed; none if there is none.
-    fn find(&self, path: &str) -> Result<Option<Inode>, RootError> {
-        let mut inode = self.inode("/", ROOT_INODE)?;
+    fn find(&self, path: &str) -> Result<Option<F::Inode>, RootError> {
+        let mut inode = self.inode("/", self.file_system.root_inode())?;
         for part in path.split('/').skip(1) {
-            if inode.kind != InodeKind::Directory {
+            if F::facts(&inode).kind != InodeKind::Directory {
                 return Ok(None);
             }
-            let names = self.file_system.directory(&inode).map_err(|source| self.fail(path, source))?;
+            let names = self.file_system.names(&inode).map_err(|source| self.fail(path, source))?;
             let Some(found) = names.into_iter().find(|entry| entry.name == part.as_bytes()) else {
                 return Ok(None);
             };
@@ -219,10 +259,10 @@ impl<S: ReadAt> Walk<'_, S> {
     }
 
     /// Everything from `path` down.
-    fn tree(&mut self, path: String, inode: Inode) -> Result<(), RootError> {
+    fn tree(&mut self, path: String, inode: F::Inode) -> Result<(), RootError> {
         let mut waiting = vec![(path, inode)];
         while let Some((path, inode)) = waiting.pop() {
-            if !covers(self.immutable, self.excluded, &path) {
+            if !covers(&self.paths.immutable, &self.paths.excluded, &path) {
                 continue;
             }
             if self.entries.len() >= ENTRIES_MAX {
@@ -233,8 +273,8 @@ impl<S: ReadAt> Walk<'_, S> {
                 self.children(&path, &inode, &mut waiting)?;
             }
             let attributes =
-                self.file_system.attributes(&inode).map_err(|source| self.fail(&path, source))?;
-            let Inode { mode, uid, gid, .. } = inode;
+                self.file_system.attributes_of(&inode).map_err(|source| self.fail(&path, source))?;
+            let Facts { mode, uid, gid, .. } = F::facts(&inode);
             self.entries.push(ImmutableEntry { path, mode, uid, gid, attributes, kind });
         }
         Ok(())
@@ -243,13 +283,13 @@ impl<S: ReadAt> Walk<'_, S> {
     fn children(
         &mut self,
         path: &str,
-        inode: &Inode,
-        waiting: &mut Vec<(String, Inode)>,
+        inode: &F::Inode,
+        waiting: &mut Vec<(String, F::Inode)>,
     ) -> Result<(), RootError> {
-        if !self.directories.insert(inode.number) {
+        if !self.directories.insert(F::facts(inode).number) {
             return self.unsupported(path, "is a directory that is in two places");
         }
-        for entry in self.file_system.directory(inode).map_err(|source| self.fail(path, source))? {
+        for entry in self.file_system.names(inode).map_err(|source| self.fail(path, source))? {
             let child = match String::from_utf8(entry.name) {
                 Ok(name) => format!("{path}/{name}"),
                 Err(_) => return self.unsupported(path, "has a name in it that is not UTF-8"),
@@ -263,13 +303,12 @@ impl<S: ReadAt> Walk<'_, S> {
         Ok(())
     }
 
-    fn entry_kind(&mut self, path: &str, inode: &Inode) -> Result<EntryKind, RootError> {
-        match inode.kind {
+    fn entry_kind(&mut self, path: &str, inode: &F::Inode) -> Result<EntryKind, RootError> {
+        match F::facts(inode).kind {
             InodeKind::Directory => Ok(EntryKind::Directory),
             InodeKind::Special => self.unsupported(path, "is a device, pipe or socket"),
             InodeKind::Symlink => {
-                let target =
-                    self.file_system.symlink_target(inode).map_err(|source| self.fail(path, source))?;
+                let target = self.file_system.target(inode).map_err(|source| self.fail(path, source))?;
                 match String::from_utf8(target) {
                     Ok(target) if !target.contains('\0') => Ok(EntryKind::Symlink { target }),
                     _ => self.unsupported(path, "is a link whose target is not UTF-8"),
@@ -279,26 +318,24 @@ impl<S: ReadAt> Walk<'_, S> {
         }
     }
 
-    fn file(&mut self, path: &str, inode: &Inode) -> Result<EntryKind, RootError> {
-        let size_bytes = inode.size_bytes;
+    fn file(&mut self, path: &str, inode: &F::Inode) -> Result<EntryKind, RootError> {
+        let size_bytes = F::facts(inode).size_bytes;
         self.content_bytes = self.content_bytes.saturating_add(size_bytes);
         if self.content_bytes > self.partition.length_bytes.saturating_mul(4) {
             return Err(RootError::TooMuch);
         }
-        let runs = if size_bytes == 0 { Ok(Vec::new()) } else { self.file_system.byte_runs(inode) };
+        let runs = if size_bytes == 0 { Ok(Vec::new()) } else { self.file_system.runs(inode) };
         let runs = runs.map_err(|source| self.fail(path, source))?;
         let extents: Vec<Extent> = runs
             .into_iter()
-            .map(|(file_offset, offset, length_bytes)| Extent {
-                file_offset,
-                image_offset: self.partition.first_byte + offset,
-                length_bytes,
+            .map(|run| Extent {
+                file_offset: run.file_offset,
+                image_offset: self.partition.first_byte + run.offset,
+                length_bytes: run.length_bytes,
             })
             .collect();
-        let digest = digest_file(self.image, size_bytes, &extents).map_err(|(offset, source)| {
-            let length_bytes = CHUNK_BYTES;
-            self.fail(path, Ext4Error::Read { offset, length_bytes, source })
-        })?;
+        let digest = digest_file(self.image, size_bytes, &extents)
+            .map_err(|(offset, source)| RootError::Read { path: path.to_owned(), offset, source })?;
         (self.progress)(size_bytes);
         Ok(EntryKind::File { size_bytes, digest, extents })
     }

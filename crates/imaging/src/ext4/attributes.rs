@@ -4,7 +4,7 @@
 use super::{Ext4, Ext4Error, Inode, damaged, u16_at, u32_at};
 use crate::attributes::{
     ACCESS_LIST, ATTRIBUTES_MAX, AttributeValue, CAPABILITY, DEFAULT_LIST, ExtendedAttribute,
-    VALUE_BYTES_MAX, is_of_image,
+    VALUE_BYTES_MAX, capability_as_given, is_of_image,
 };
 use crate::source::ReadAt;
 
@@ -133,7 +133,7 @@ fn full_name(inode: u32, index: u8, name: &[u8]) -> Result<Option<String>, Ext4E
 fn as_the_kernel_gives_it(name: &str, value: Vec<u8>) -> Option<Vec<u8>> {
     match name {
         ACCESS_LIST | DEFAULT_LIST => access_list(&value),
-        CAPABILITY => Some(capability(value)),
+        CAPABILITY => Some(capability_as_given(value)),
         _ => Some(value),
     }
 }
@@ -166,24 +166,11 @@ fn access_list(stored: &[u8]) -> Option<Vec<u8>> {
     Some(given)
 }
 
-/// Capabilities for the first user namespace are given without the namespace's root (revision 2 of
-/// `linux/capability.h`), however they are stored.
-fn capability(mut stored: Vec<u8>) -> Vec<u8> {
-    const REVISION_2: u8 = 2;
-    const REVISION_3: u8 = 3;
-    const REVISION_3_BYTES: usize = 24;
-    if stored.len() == REVISION_3_BYTES && stored[3] == REVISION_3 && u32_at(&stored, 20) == 0 {
-        stored.truncate(20);
-        stored[3] = REVISION_2;
-    }
-    stored
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::{access_list, capability};
+    use super::access_list;
 
     #[test]
     fn a_stored_access_list_is_given_with_long_entries() {
@@ -200,22 +187,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn capabilities_of_the_first_namespace_lose_its_root() {
-        let mut stored = vec![1, 0, 0, 3];
-        stored.extend([7; 16]);
-        let given = [vec![1, 0, 0, 2], vec![7; 16]].concat();
-        assert_eq!(capability([stored.clone(), vec![0; 4]].concat()), given);
-        let other = [stored, vec![0, 0, 1, 0]].concat();
-        assert_eq!(capability(other.clone()), other);
-        assert_eq!(capability(given.clone()), given);
-    }
-
     proptest! {
         #[test]
         fn any_bytes_are_survived(stored in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = access_list(&stored);
-            let _ = capability(stored);
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Directories with a hash tree are read the same way: the blocks of the tree look like unused
 //! entries to those who do not know it.
 
-use super::{Ext4, Ext4Error, Inode, InodeKind, damaged, u16_at, u32_at};
+use super::{Ext4, Ext4Error, Inode, damaged, u16_at, u32_at};
+use crate::file_system::InodeKind;
 use crate::source::ReadAt;
 
 /// The largest directory that is read, in bytes: some 500,000 names.

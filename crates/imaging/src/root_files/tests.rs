@@ -148,14 +148,12 @@ fn what_cannot_be_described_is_refused_by_name() {
 }
 
 #[test]
-fn other_file_systems_are_named() {
-    for (offset, magic, expected) in [(0, &b"XFSB"[..], "xfs"), (0x1_0040, b"_BHRfS_M", "btrfs")] {
-        let mut image = vec![0; (MIB + ROOT_BYTES) as usize];
-        image[MIB as usize + offset..MIB as usize + offset + magic.len()].copy_from_slice(magic);
-        match read_root(&image, &root_partition(), &Selection::default(), &mut |_| {}) {
-            Err(RootError::OtherFileSystem { partition: 1, kind }) => assert_eq!(kind, expected),
-            other => panic!("{expected}: {other:?}"),
-        }
+fn a_file_system_that_is_not_listed_is_named() {
+    let mut image = vec![0; (MIB + ROOT_BYTES) as usize];
+    image[MIB as usize + 0x1_0040..][..8].copy_from_slice(b"_BHRfS_M");
+    match read_root(&image, &root_partition(), &Selection::default(), &mut |_| {}) {
+        Err(RootError::OtherFileSystem { partition: 1, kind }) => assert_eq!(kind, "btrfs"),
+        other => panic!("{other:?}"),
     }
 }
 
