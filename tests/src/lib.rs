@@ -26,4 +26,5 @@ pub mod scripted_agent;
 pub mod service;
 pub mod site_dhcp;
 pub mod small_image;
+pub mod tcmu;
 pub mod wait;

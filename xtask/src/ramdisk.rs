@@ -125,7 +125,7 @@ pub fn build(options: &Options) -> Result<Ramdisk> {
         std::fs::read(kernel.image()).with_context(|| format!("reading {}", kernel.image().display()))?;
     paths::write_whole(&folder.join("vmlinuz"), &kernel_bytes)?;
 
-    build_laboratory_program(&folder)?;
+    build_laboratory_programs(&folder)?;
 
     let sets = if options.virtual_only { &[VIRTUAL][..] } else { &[VIRTUAL, SERVER][..] };
     let tree = modules::ModuleTree::read(&kernel.modules())?;
@@ -150,14 +150,17 @@ pub fn build(options: &Options) -> Result<Ramdisk> {
     })
 }
 
-/// The first process of the laboratory's machines whose disk is a fake one over NVMe/TCP. It is not in
-/// our ramdisks; the laboratory appends it to a copy, with the kernel modules that only it needs.
-fn build_laboratory_program(folder: &Path) -> Result<()> {
-    const NAME: &str = "nvme-attach";
-    let file = toolchain::build_static_program("reprieve-tests", NAME, "ramdisk")?;
-    toolchain::require_static(&file)?;
-    let program = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
-    paths::write_whole(&folder.join(NAME), &program)
+/// The first processes of the laboratory's machines whose disks are fake ones: over NVMe/TCP, and behind
+/// the kernel's user-space SCSI target. They are not in our ramdisks; the laboratory appends one to a
+/// copy, with the kernel modules that only it needs.
+fn build_laboratory_programs(folder: &Path) -> Result<()> {
+    for name in ["nvme-attach", "tcmu-attach"] {
+        let file = toolchain::build_static_program("reprieve-tests", name, "ramdisk")?;
+        toolchain::require_static(&file)?;
+        let program = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+        paths::write_whole(&folder.join(name), &program)?;
+    }
+    Ok(())
 }
 
 fn build_set(

@@ -1,37 +1,18 @@
-//! A site whose machine has no disk but the fake one.
+//! A site whose machine has no disk but the fake one over NVMe/TCP.
 
-use std::time::Duration;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use contract::id::{JobId, NodeId};
-use contract::operator_api::{JobState, JobView};
+use anyhow::{Context, Result};
 
 use super::attach::{controller, write_ramdisk};
 use super::identify::Profile;
 use super::server::FakeNvme;
-use crate::artefacts::Artefacts;
-use crate::disk::first_difference;
-use crate::guest::archive::{KERNEL_ARGUMENT, LABORATORY_ADDRESS};
+use crate::guest::site::{LaboratoryDisk, LaboratorySite};
 use crate::lab::Lab;
-use crate::machine::{Firmware, Machine, OnReset, Spec};
-use crate::process::tail;
-use crate::scenario::site::{DISCOVERY_LIMIT, IMAGE_NAME, Site, TENANT, spec};
 use crate::service::Configuration;
-use crate::small_image;
-
-/// Longest time from a request, with the machine's start, to the end of erasing and writing.
-const JOB_LIMIT: Duration = Duration::from_secs(400);
 
 /// A service with the small image, a fake device, and a machine that has it for its only disk.
-#[derive(Debug)]
-pub struct FakeDiskSite<'lab> {
-    /// The machine; it is off.
-    pub machine: Machine,
-    /// The device.
-    pub device: FakeNvme,
-    /// The service and somebody who drives it.
-    pub site: Site<'lab>,
-}
+pub type FakeDiskSite<'lab> = LaboratorySite<'lab, FakeNvme>;
 
 impl<'lab> FakeDiskSite<'lab> {
     /// Starts all of it.
@@ -39,96 +20,23 @@ impl<'lab> FakeDiskSite<'lab> {
     /// # Errors
     /// If something is missing, cannot be made, or does not start.
     pub fn start(lab: &'lab Lab, configuration: Configuration, profile: Profile) -> Result<Self> {
-        let mut artefacts = Artefacts::find()?;
-        let ramdisk = lab.folder().join("laboratory.cpio");
-        write_ramdisk(&ramdisk, &artefacts.ramdisk, &profile.name)?;
-        artefacts.ramdisk = ramdisk;
-        lab.network().add_address(LABORATORY_ADDRESS).context("could not add the device's network")?;
-        let device = FakeNvme::start(lab.network(), controller(), profile)?;
-        let image = lab.folder().join("small.raw");
-        small_image::make(&image, 1)?;
-        let configuration = Configuration { kernel_arguments: KERNEL_ARGUMENT.to_owned(), ..configuration };
-        let site = Site::new(lab, &artefacts, &configuration, &image)?;
-        let spec = Spec { memory_mib: 512, ..spec("node", 1, Firmware::Bios) };
-        let machine = Machine::new(lab, spec, Vec::new())?;
-        Ok(Self { machine, device, site })
+        let name = profile.name.clone();
+        Self::with(
+            lab,
+            configuration,
+            |path, real| write_ramdisk(path, real, &name),
+            || FakeNvme::start(lab.network(), controller(), profile),
+        )
+    }
+}
+
+impl LaboratoryDisk for FakeNvme {
+    fn power(&self, powered: bool) {
+        Self::power(self, powered);
     }
 
-    /// Switches the machine on for the first time, takes it in as factory-new, and says what it should
-    /// have. It waits in the ramdisk, and starts again at each reset.
-    ///
-    /// # Errors
-    /// If it is not discovered in time or the command refuses.
-    pub fn take_in(&mut self) -> Result<NodeId> {
-        self.machine.start(OnReset::Restart)?;
-        let operator = &self.site.operator;
-        let node = operator
-            .wait_discovered(&self.machine.spec().serial, DISCOVERY_LIMIT)
-            .with_context(|| self.console_end())?;
-        let reference = node.id.to_string();
-        operator.approve_factory_new(&reference)?;
-        operator.assign(&reference, IMAGE_NAME, TENANT)?;
-        Ok(node.id)
-    }
-
-    /// Waits until nothing more happens in a job by itself.
-    ///
-    /// # Errors
-    /// If it does not come there in time; with the end of the console.
-    pub fn wait_end(&self, job: JobId) -> Result<JobView> {
-        let ends = |state: &JobState| {
-            matches!(state, JobState::ComingUp | JobState::Held { .. } | JobState::Done { .. })
-        };
-        self.site
-            .operator
-            .wait_job(job, "the end of the work", JOB_LIMIT, ends)
-            .with_context(|| self.console_end())
-    }
-
-    /// Lets a held node go on; its job, the same or a new one.
-    ///
-    /// # Errors
-    /// What the command says.
-    pub fn release(&self, node: NodeId, level: &str) -> Result<JobId> {
-        let reference = node.to_string();
-        self.site.operator.release_hold(&reference)?;
-        match self.site.operator.node(&reference)?.job {
-            Some(job) => Ok(job),
-            None => self.site.operator.wipe(&reference, level, "laboratory"),
-        }
-    }
-
-    /// Cuts the machine's power, and its disk's.
-    pub fn cut_power(&mut self) {
-        self.machine.cut_power();
-        self.device.power(false);
-    }
-
-    /// Gives the disk its power back and switches the machine on.
-    ///
-    /// # Errors
-    /// If it does not start.
-    pub fn power_on(&mut self) -> Result<()> {
-        self.device.power(true);
-        self.machine.start(OnReset::Restart)
-    }
-
-    /// The end of the machine's console, for messages.
-    #[must_use]
-    pub fn console_end(&self) -> String {
-        format!("the console ends:\n{}", tail(&self.machine.console()))
-    }
-
-    /// Fails unless the image is on the disk, bit for bit.
-    ///
-    /// # Errors
-    /// Says where the disk differs.
-    pub fn expect_image(&self) -> Result<()> {
-        let disk = self.site.lab.folder().join("disk.raw");
-        self.device.with(|it, _| it.medium(1).map(|medium| medium.save(&disk))).context("no medium")??;
-        match first_difference(&self.site.image_file, &disk)? {
-            None => Ok(()),
-            Some(at) => bail!("the disk differs from the image at byte {at}"),
-        }
+    fn save(&self, path: &Path) -> Result<()> {
+        let saved = self.with(|it, _| it.medium(1).map(|medium| medium.save(path)));
+        saved.context("no medium")?.with_context(|| format!("could not write {}", path.display()))
     }
 }
