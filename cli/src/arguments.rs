@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use contract::assignment::{Floor, OsDiskRule};
+use contract::assignment::{Floor, OsDiskRule, RootSize};
 use contract::decision::SanitizeLevel;
 use contract::id::{CertificateId, DiskId, JobId, PoolName, TenantId};
 
@@ -147,6 +147,11 @@ pub struct Assign {
     /// at-most=1Ti, smallest, largest. Example: nvme,smallest
     #[arg(long, value_name = "DISK")]
     pub os_disk: Option<OsDiskRule>,
+    /// Size of the root partition from the next writing of an image on: grow (over the free space behind
+    /// it), image (as in the image), or a size such as 20Gi. What is left over is for partitions of the
+    /// tenant, which a reimage keeps
+    #[arg(long, value_name = "SIZE")]
+    pub root: Option<RootSize>,
 }
 
 /// The least that must be done.

@@ -87,13 +87,15 @@ pub async fn assign(client: &Client, assign: Assign, json: bool) -> anyhow::Resu
     let nothing = assign.image.is_none()
         && assign.tenant.is_none()
         && assign.pool.is_none()
-        && assign.os_disk.is_none();
-    anyhow::ensure!(!nothing, "nothing to assign; give --image, --tenant, --pool or --os-disk");
+        && assign.os_disk.is_none()
+        && assign.root.is_none();
+    anyhow::ensure!(!nothing, "nothing to assign; give --image, --tenant, --pool, --os-disk or --root");
     let request = AssignRequest {
         image: assign.image,
         tenant: assign.tenant,
         pool: assign.pool,
         os_disk: assign.os_disk,
+        root_size: assign.root,
     };
     let path = format!("/v1/nodes/{}/assign", escape(&assign.node));
     print_node(&client.post(&path, &request).await?, json)
@@ -145,6 +147,7 @@ fn describe(node: &NodeView) -> String {
         ("image", assigned.image.map(|image| image.to_string())),
         ("images", history::in_short(&node.images)),
         ("OS disk", Some(os_disk(assigned, inventory))),
+        ("root size", (!assigned.root_size.is_grow()).then(|| assigned.root_size.to_string())),
         ("data of", Some(data_owner(&node.data_owner))),
         ("machine", inventory.map(|i| format!("{} {}", text(&i.vendor), text(&i.product)))),
         ("processor", inventory.map(|i| text(&i.cpu_model))),

@@ -248,6 +248,9 @@ async fn assign(
         })?;
         change.node.assignment.os_disk = os_disk;
     }
+    if let Some(root_size) = request.root_size {
+        change.node.assignment.root_size = root_size;
+    }
     let (node, job) = change.commit().await?;
     Ok(Answer(view(&service, node, job.map(|job| job.id))))
 }

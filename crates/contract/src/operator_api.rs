@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::agent_api::StepResult;
-use crate::assignment::{Assignment, DataOwner, ExpectedHardware, Floor, OsDiskRule};
+use crate::assignment::{Assignment, DataOwner, ExpectedHardware, Floor, OsDiskRule, RootSize};
 use crate::decision::{Action, Decision, SanitizeLevel};
 use crate::evidence::Evidence;
 use crate::history::{GoingBack, PastImage};
@@ -166,6 +166,9 @@ pub struct AssignRequest {
     pub pool: Option<PoolName>,
     /// Which disk carries the operating system.
     pub os_disk: Option<OsDiskRule>,
+    /// How large the root partition becomes at the next writing of an image.
+    #[serde(default)]
+    pub root_size: Option<RootSize>,
 }
 
 /// Protect a node or end that.

@@ -269,7 +269,7 @@ fn shortened(word: &str) -> String {
     word.chars().take(80).collect()
 }
 
-fn parse_size(text: &str) -> Result<u64, OsDiskRuleError> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, OsDiskRuleError> {
     let refused = || OsDiskRuleError::Size { size: shortened(text) };
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text.get(digits.len()..).unwrap_or_default();
@@ -285,7 +285,7 @@ fn parse_size(text: &str) -> Result<u64, OsDiskRuleError> {
     count.checked_mul(factor).ok_or_else(refused)
 }
 
-fn show_size(bytes: u64) -> String {
+pub(crate) fn show_size(bytes: u64) -> String {
     let whole = UNITS.iter().find(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor));
     match whole {
         Some((name, factor)) => format!("{}{name}", bytes / factor),

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::os_disk::{parse_size, show_size};
+
 /// How large the root partition becomes when an image is written. Only the last partition of an image
 /// can grow, and only over free space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -21,14 +23,11 @@ pub enum RootSize {
 
 /// Why a text says no size of the root partition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no size of a root partition; write grow, image, or a size such as 20G")]
+#[error("{text:?} is no size of a root partition; write grow, image, or a size such as 20Gi (powers of 1024) or 20G (powers of 1000)")]
 pub struct RootSizeError {
     /// The text, cut to a length that can be shown.
     pub text: String,
 }
-
-/// Letters of units and their size in bytes.
-const UNITS: [(char, u64); 4] = [('K', 1 << 10), ('M', 1 << 20), ('G', 1 << 30), ('T', 1 << 40)];
 
 impl RootSize {
     /// Whether it is the default, which is left out of the wire form: plans made before there was a
@@ -44,13 +43,7 @@ impl fmt::Display for RootSize {
         match self {
             Self::Grow => f.write_str("grow"),
             Self::Image => f.write_str("image"),
-            Self::Bytes(bytes) => {
-                let unit = UNITS.iter().rev().find(|(_, unit)| *bytes > 0 && bytes.is_multiple_of(*unit));
-                match unit {
-                    Some((letter, unit)) => write!(f, "{}{letter}", bytes / unit),
-                    None => write!(f, "{bytes}"),
-                }
-            }
+            Self::Bytes(bytes) => f.write_str(&show_size(*bytes)),
         }
     }
 }
@@ -65,13 +58,8 @@ impl FromStr for RootSize {
             "image" => return Ok(Self::Image),
             _ => {}
         }
-        let (number, unit) = UNITS
-            .iter()
-            .find_map(|(letter, unit)| Some((text.strip_suffix(*letter)?, *unit)))
-            .unwrap_or((text, 1));
-        let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-        let bytes = number.parse::<u64>().ok().filter(|_| plain).and_then(|count| count.checked_mul(unit));
-        bytes.filter(|bytes| *bytes > 0).map(Self::Bytes).ok_or_else(refused)
+        let bytes = parse_size(text).ok().filter(|bytes| *bytes > 0);
+        bytes.map(Self::Bytes).ok_or_else(refused)
     }
 }
 
@@ -84,15 +72,16 @@ mod tests {
         for (text, size) in [
             ("grow", RootSize::Grow),
             ("image", RootSize::Image),
-            ("20G", RootSize::Bytes(20 << 30)),
-            ("1025K", RootSize::Bytes(1025 << 10)),
+            ("20Gi", RootSize::Bytes(20 << 30)),
+            ("20G", RootSize::Bytes(20_000_000_000)),
+            ("1025Ki", RootSize::Bytes(1025 << 10)),
             ("513", RootSize::Bytes(513)),
-            ("2T", RootSize::Bytes(2 << 40)),
+            ("2Ti", RootSize::Bytes(2 << 40)),
         ] {
             assert_eq!(text.parse(), Ok(size), "{text}");
             assert_eq!(size.to_string(), text);
         }
-        for wrong in ["", "Grow", "0", "0G", "-1", "+1", "1.5G", "G", "20GB", "20 G", "99999999999T", "٣"] {
+        for wrong in ["", "Grow", "0", "0G", "-1", "+1", "1.5G", "G", "20GX", "20 G", "99999999999T", "٣"] {
             assert!(wrong.parse::<RootSize>().is_err(), "{wrong:?}");
         }
         let on_the_wire = serde_json::to_string(&[RootSize::Grow, RootSize::Image, RootSize::Bytes(5)]);
