@@ -25,6 +25,9 @@ pub const CHUNK_BYTES_MAX: usize = 4 << 20;
 /// The longest manifest as it is sent, in bytes.
 pub const MANIFEST_BYTES_MAX: usize = 64 << 20;
 
+/// For so much of an announced body there is memory at once, in bytes.
+const HINT_BYTES_MAX: u64 = 2 << 20;
+
 /// How much of a refused body is taken in, in bytes.
 const DRAINED_BYTES_MAX: usize = 16 << 20;
 /// For how long a refused body is taken in.
@@ -79,7 +82,9 @@ pub async fn read(headers: &HeaderMap, mut body: Body, bytes_max: usize) -> Resu
         }
         return Err(too_large());
     }
-    let mut bytes = BytesMut::new();
+    // What is announced is a hint, and memory is not given for more than a chunk on a word alone.
+    let hint = announced.map_or(0, |length| length.min(HINT_BYTES_MAX));
+    let mut bytes = BytesMut::with_capacity(usize::try_from(hint).unwrap_or(0));
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|_| Refusal::bad_request("the body did not arrive whole", "send it again"))?;

@@ -16,6 +16,7 @@ use crate::http::body::{
 };
 use crate::http::operator::authorize;
 use crate::images::chunks::{ChunkRefused, verify_upload};
+use crate::images::import::Upload;
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::store;
@@ -91,7 +92,7 @@ async fn chunk(
     })?;
     let stored = body::read(&headers, body, CHUNK_BYTES_MAX).await?;
     let checked = stored.clone();
-    tokio::task::spawn_blocking(move || verify_upload(&checked, digest))
+    let length_bytes = tokio::task::spawn_blocking(move || verify_upload(&checked, digest))
         .await
         .map_err(Refusal::internal)?
         .map_err(|refused| {
@@ -102,7 +103,7 @@ async fn chunk(
             };
             Refusal::new(kind, format!("chunk {digest} was not taken: {refused}"), "send the chunk again")
         })?;
-    service.images.put_chunk(&service.store, import, digest, stored).await?;
+    service.images.put_chunk(&service.store, import, Upload { digest, length_bytes, stored }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

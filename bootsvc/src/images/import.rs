@@ -1,6 +1,8 @@
 //! Imports: begun, filled with chunks, committed or given up.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
 
 use contract::id::{ChunkDigest, Digest, ImageId, UnixMillis};
 use contract::operator_api::{ErrorKind, ImageView, ImportReply};
@@ -8,6 +10,7 @@ use ed25519_dalek::SigningKey;
 use imaging::manifest::Manifest;
 use uuid::Uuid;
 
+use crate::images::read_back::{Wanted, read_back};
 use crate::images::{ImageStore, chunks};
 use crate::refusal::Refusal;
 use crate::store::{self, Store};
@@ -23,6 +26,17 @@ const NAME_BYTES_MAX: usize = 128;
 
 fn no_import(import: Uuid) -> Refusal {
     Refusal::not_found(format!("there is no import {import}"), "begin the import again")
+}
+
+/// A chunk that was checked with [`chunks::verify_upload`].
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// Its name.
+    pub digest: ChunkDigest,
+    /// Its length in bytes.
+    pub length_bytes: usize,
+    /// Its stored form.
+    pub stored: bytes::Bytes,
 }
 
 impl ImageStore {
@@ -43,7 +57,7 @@ impl ImageStore {
                 "choose another name",
             ));
         }
-        let _deciding = self.deciding.lock().await;
+        let _deciding = self.deciding.read().await;
         let mut transaction = store.write().await?;
         let known = store::images::import_named(&mut transaction, name).await?;
         if known.is_none() && store::images::count_imports(&mut transaction).await? >= IMPORTS_MAX {
@@ -58,7 +72,7 @@ impl ImageStore {
         Ok(ImportReply { import, resumed: known.is_some() })
     }
 
-    /// Which of these chunks are not stored. The import counts on the others from now on.
+    /// Which of these chunks are not stored. The import counts on all of them from now on.
     ///
     /// # Errors
     /// If there is no such import or the list is too long.
@@ -76,45 +90,52 @@ impl ImageStore {
                 "ask in parts",
             ));
         }
-        let _deciding = self.deciding.lock().await;
+        let _deciding = self.deciding.read().await;
         let mut transaction = store.write().await?;
         let name =
             store::images::import_name(&mut transaction, import).await?.ok_or_else(|| no_import(import))?;
-        let (present, missing): (Vec<_>, Vec<_>) =
-            asked.iter().partition(|chunk| self.chunk_path(**chunk).exists());
-        store::images::claim_chunks(&mut transaction, import, &present).await?;
+        store::images::claim_chunks(&mut transaction, import, asked).await?;
         store::images::touch_import(&mut transaction, import, &name, now).await?;
         store::commit(transaction).await?;
-        Ok(missing)
+        // Looked at after the claim: what is there now stays.
+        Ok(asked.iter().copied().filter(|chunk| !self.chunk_path(*chunk).exists()).collect())
     }
 
-    /// Stores a chunk that was checked with [`chunks::verify_upload`].
+    /// Stores a checked chunk.
     ///
     /// # Errors
     /// If there is no such import or the disk does not take it.
-    pub async fn put_chunk(
-        &self,
-        store: &Store,
-        import: Uuid,
-        digest: ChunkDigest,
-        stored: bytes::Bytes,
-    ) -> Result<(), Refusal> {
-        let _deciding = self.deciding.lock().await;
-        let mut transaction = store.write().await?;
-        store::images::import_name(&mut transaction, import).await?.ok_or_else(|| no_import(import))?;
-        store::images::claim_chunks(&mut transaction, import, &[digest]).await?;
+    pub async fn put_chunk(&self, store: &Store, import: Uuid, upload: Upload) -> Result<(), Refusal> {
+        let digest = upload.digest;
+        let _deciding = self.deciding.read().await;
         // First the claim, then the file: a file that nothing counts on would never be found again.
-        store::commit(transaction).await?;
+        self.claim(store, import, digest).await?;
         let path = self.chunk_path(digest);
         if path.exists() {
             return Ok(());
         }
-        let written = tokio::task::spawn_blocking(move || chunks::write_durably(&path, &stored)).await;
-        match written {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Refusal::internal(format!("could not store chunk {digest}: {error}"))),
-            Err(error) => Err(Refusal::internal(error)),
+        let checked = Arc::clone(&self.checked);
+        let written = tokio::task::spawn_blocking(move || {
+            chunks::write_whole(&path, &upload.stored)?;
+            checked.remember(digest, upload.length_bytes, &upload.stored);
+            Ok(())
+        });
+        let failed =
+            |error: std::io::Error| Refusal::internal(format!("could not store chunk {digest}: {error}"));
+        written.await.map_err(Refusal::internal)?.map_err(failed)
+    }
+
+    /// Makes sure that the import counts on a chunk. Most were claimed when it was asked which are missing.
+    async fn claim(&self, store: &Store, import: Uuid, digest: ChunkDigest) -> Result<(), Refusal> {
+        let mut reading = store.read().await?;
+        if store::images::is_claimed(&mut reading, import, digest).await? {
+            return Ok(());
         }
+        drop(reading);
+        let mut transaction = store.write().await?;
+        store::images::import_name(&mut transaction, import).await?.ok_or_else(|| no_import(import))?;
+        store::images::claim_chunks(&mut transaction, import, &[digest]).await?;
+        Ok(store::commit(transaction).await?)
     }
 
     /// Makes an image of an import: the manifest is consistent, every chunk is there and reads back.
@@ -129,7 +150,7 @@ impl ImageStore {
         key: SigningKey,
         now: UnixMillis,
     ) -> Result<ImageView, Refusal> {
-        let _deciding = self.deciding.lock().await;
+        let _deciding = self.deciding.read().await;
         let mut reading = store.read().await?;
         let name =
             store::images::import_name(&mut reading, import).await?.ok_or_else(|| no_import(import))?;
@@ -155,6 +176,7 @@ impl ImageStore {
         let mut transaction = store.write().await?;
         store::images::insert(&mut transaction, &view, minimum_disk_bytes, &digests, import).await?;
         store::commit(transaction).await?;
+        self.checked.forget(&digests);
         Ok(view)
     }
 
@@ -162,7 +184,8 @@ impl ImageStore {
         let folder = Self {
             chunks: self.chunks.clone(),
             manifests: self.manifests.clone(),
-            deciding: tokio::sync::Mutex::new(()),
+            deciding: tokio::sync::RwLock::default(),
+            checked: Arc::clone(&self.checked),
         };
         tokio::task::spawn_blocking(move || prepare(&folder, &packed, &key))
             .await
@@ -173,10 +196,12 @@ impl ImageStore {
         let manifest = &prepared.manifest;
         let (mut stored_bytes, mut shared_bytes) = (0, 0);
         let mut reading = store.read().await?;
+        let shared = store::images::chunks_of_images(&mut reading, &prepared.chunks).await?;
+        drop(reading);
         for chunk in &prepared.chunks {
             let bytes = std::fs::metadata(self.chunk_path(*chunk)).map(|file| file.len()).unwrap_or_default();
             stored_bytes += bytes;
-            if store::images::chunk_is_of_an_image(&mut reading, *chunk).await? {
+            if shared.contains(chunk) {
                 shared_bytes += bytes;
             }
         }
@@ -204,10 +229,12 @@ impl ImageStore {
     /// # Errors
     /// If there is no such import, or a file cannot be removed; then the import stays.
     pub async fn abandon(&self, store: &Store, import: Uuid) -> Result<(), Refusal> {
-        let _deciding = self.deciding.lock().await;
+        let _deciding = self.deciding.write().await;
         let mut transaction = store.write().await?;
         store::images::import_name(&mut transaction, import).await?.ok_or_else(|| no_import(import))?;
-        for chunk in store::images::chunks_of_import_alone(&mut transaction, import).await? {
+        let alone = store::images::chunks_of_import_alone(&mut transaction, import).await?;
+        self.checked.forget(&alone);
+        for chunk in alone {
             match std::fs::remove_file(self.chunk_path(chunk)) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -260,32 +287,35 @@ struct Prepared {
     sealed: Vec<u8>,
 }
 
-/// Reads the manifest and reads back every chunk that it names.
+/// Reads the manifest, reads back every chunk that it names, and makes their names durable.
 fn prepare(images: &ImageStore, packed: &[u8], key: &SigningKey) -> Result<Prepared, Refusal> {
-    let corrupt = |message: String, hint: &str| Refusal::new(ErrorKind::Corrupt, message, hint);
     let bytes = imaging::signed::unpack(packed).map_err(|error| {
-        corrupt(format!("the manifest is not zstd or is cut off: {error}"), "send it again")
+        let message = format!("the manifest is not zstd or is cut off: {error}");
+        Refusal::new(ErrorKind::Corrupt, message, "send it again")
     })?;
     let manifest = Manifest::from_bytes(&bytes).map_err(|error| {
         Refusal::bad_request(format!("the manifest is not valid: {error}"), "import the image again")
     })?;
     let mut chunks = BTreeSet::new();
+    let mut wanted = Vec::new();
     for (index, chunk) in manifest.chunks.as_slice().iter().enumerate() {
-        let imaging::manifest::Chunk::Stored(digest) = chunk else { continue };
-        if chunks.contains(digest) && index + 1 < manifest.chunks.as_slice().len() {
-            continue;
+        let imaging::manifest::Chunk::Stored(digest) = *chunk else { continue };
+        // The last one may be shorter than another with its name would have to be.
+        if chunks.insert(digest) || index + 1 == manifest.chunks.as_slice().len() {
+            let length_bytes = manifest.chunk_length(index as u64);
+            wanted.push(Wanted { digest, length_bytes, path: images.chunk_path(digest) });
         }
-        let stored = std::fs::read(images.chunk_path(*digest)).map_err(|error| {
-            corrupt(
-                format!("chunk {digest} is not stored: {error}"),
-                "ask which chunks are missing and send them",
-            )
-        })?;
-        imaging::chunk::decompress_verified(&stored, *digest, manifest.chunk_length(index as u64))
-            .map_err(|error| corrupt(error.to_string(), "give this import up and import the image again"))?;
-        chunks.insert(*digest);
     }
+    read_back(&wanted, &images.checked)?;
+    sync_folders(&wanted)
+        .map_err(|error| Refusal::internal(format!("could not make chunks durable: {error}")))?;
     let sealed = imaging::signed::seal(&bytes, key)
         .map_err(|error| Refusal::new(ErrorKind::TooLarge, error.to_string(), "make the image smaller"))?;
     Ok(Prepared { image: ImageId(Digest::of(&bytes)), manifest, chunks, sealed })
+}
+
+/// Makes the names of chunks durable, folder by folder.
+fn sync_folders(chunks: &[Wanted]) -> std::io::Result<()> {
+    let folders: BTreeSet<&Path> = chunks.iter().filter_map(|chunk| chunk.path.parent()).collect();
+    folders.into_iter().try_for_each(chunks::sync_folder)
 }

@@ -2,22 +2,28 @@
 //!
 //! A chunk's file appears under its name only when its bytes are verified and durable. Before that an
 //! import says durably that it counts on the chunk, so whatever happens, a file is either part of an
-//! image or belongs to an import that can be given up.
+//! image or belongs to an import that can be given up. The names are durable before the image is there;
+//! what a power cut takes of an import is missing when somebody goes on with it.
 
 pub mod chunks;
 pub mod import;
+pub mod read_back;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use contract::id::{ChunkDigest, ImageId};
+
+use self::read_back::CheckedChunks;
 
 /// Where images are kept.
 #[derive(Debug)]
 pub struct ImageStore {
     chunks: PathBuf,
     manifests: PathBuf,
-    /// Held while it is decided which chunk files stay and which go.
-    deciding: tokio::sync::Mutex<()>,
+    /// Held alone while chunk files are taken away, and by many at a time while they are counted on.
+    deciding: tokio::sync::RwLock<()>,
+    checked: Arc<CheckedChunks>,
 }
 
 impl ImageStore {
@@ -29,7 +35,8 @@ impl ImageStore {
         let store = Self {
             chunks: state_directory.join("chunks"),
             manifests: state_directory.join("images"),
-            deciding: tokio::sync::Mutex::new(()),
+            deciding: tokio::sync::RwLock::default(),
+            checked: Arc::default(),
         };
         for folder in [&store.chunks, &store.manifests] {
             std::fs::create_dir_all(folder).map_err(|error| {

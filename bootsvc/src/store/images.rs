@@ -1,11 +1,21 @@
 //! Images, imports under way, and which chunk belongs to which.
 
+use std::collections::BTreeSet;
+
 use contract::id::{ChunkDigest, ImageId, UnixMillis};
 use contract::operator_api::ImageView;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use crate::store::{Doing, StoreError, from_db, from_json, from_text, to_db, to_json};
+
+/// So many chunks are named in one statement.
+const CHUNKS_A_STATEMENT: usize = 500;
+
+/// So many places for values in a statement. No text from outside becomes part of it.
+fn places(count: usize, place: impl Fn(usize) -> String) -> String {
+    (0..count).map(place).collect::<Vec<String>>().join(", ")
+}
 
 /// Records an image with its chunks and ends the import that brought it.
 ///
@@ -30,15 +40,16 @@ pub async fn insert(
     .execute(&mut *connection)
     .await
     .doing("record an image")?;
-    for chunk in chunks {
-        sqlx::query(
-            "INSERT INTO image_chunks (image, digest) VALUES ($1, $2) ON CONFLICT (image, digest) DO NOTHING",
-        )
-        .bind(image.id.to_string())
-        .bind(chunk.to_string())
-        .execute(&mut *connection)
-        .await
-        .doing("record an image's chunk")?;
+    for chunks in chunks.chunks(CHUNKS_A_STATEMENT) {
+        let insert = format!(
+            "INSERT INTO image_chunks (image, digest) VALUES {} ON CONFLICT (image, digest) DO NOTHING",
+            places(chunks.len(), |number| format!("($1, ${})", number + 2))
+        );
+        let mut query = sqlx::query(AssertSqlSafe(insert)).bind(image.id.to_string());
+        for chunk in chunks {
+            query = query.bind(chunk.to_string());
+        }
+        query.execute(&mut *connection).await.doing("record an image's chunks")?;
     }
     forget_import(connection, import).await
 }
@@ -99,19 +110,48 @@ pub async fn count(connection: &mut AnyConnection) -> Result<u64, StoreError> {
     Ok(from_db(row.try_get("n").doing("count images")?))
 }
 
-/// The chunks that a stored image has.
+/// Those of these chunks that are part of any image.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn chunk_is_of_an_image(
+pub async fn chunks_of_images(
     connection: &mut AnyConnection,
+    chunks: &BTreeSet<ChunkDigest>,
+) -> Result<BTreeSet<ChunkDigest>, StoreError> {
+    let asked: Vec<String> = chunks.iter().map(ToString::to_string).collect();
+    let mut found = BTreeSet::new();
+    for asked in asked.chunks(CHUNKS_A_STATEMENT) {
+        let select = format!(
+            "SELECT DISTINCT digest FROM image_chunks WHERE digest IN ({})",
+            places(asked.len(), |number| format!("${}", number + 1))
+        );
+        let mut query = sqlx::query(AssertSqlSafe(select));
+        for chunk in asked {
+            query = query.bind(chunk.clone());
+        }
+        for row in query.fetch_all(&mut *connection).await.doing("look chunks up")? {
+            let digest: String = row.try_get("digest").doing("look chunks up")?;
+            found.insert(from_text("chunk digest", &digest)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether this import counts on a chunk.
+///
+/// # Errors
+/// If the database fails.
+pub async fn is_claimed(
+    connection: &mut AnyConnection,
+    import: Uuid,
     chunk: ChunkDigest,
 ) -> Result<bool, StoreError> {
-    let row = sqlx::query("SELECT 1 AS one FROM image_chunks WHERE digest = $1 LIMIT 1")
+    let row = sqlx::query("SELECT 1 AS one FROM import_chunks WHERE import = $1 AND digest = $2")
+        .bind(import.to_string())
         .bind(chunk.to_string())
         .fetch_optional(connection)
         .await
-        .doing("look a chunk up")?;
+        .doing("look an import's chunk up")?;
     Ok(row.is_some())
 }
 
@@ -187,13 +227,16 @@ pub async fn claim_chunks(
     import: Uuid,
     chunks: &[ChunkDigest],
 ) -> Result<(), StoreError> {
-    for chunk in chunks {
-        sqlx::query("INSERT INTO import_chunks (import, digest) VALUES ($1, $2) ON CONFLICT (import, digest) DO NOTHING")
-            .bind(import.to_string())
-            .bind(chunk.to_string())
-            .execute(&mut *connection)
-            .await
-            .doing("record an import's chunk")?;
+    for chunks in chunks.chunks(CHUNKS_A_STATEMENT) {
+        let insert = format!(
+            "INSERT INTO import_chunks (import, digest) VALUES {} ON CONFLICT (import, digest) DO NOTHING",
+            places(chunks.len(), |number| format!("($1, ${})", number + 2))
+        );
+        let mut query = sqlx::query(AssertSqlSafe(insert)).bind(import.to_string());
+        for chunk in chunks {
+            query = query.bind(chunk.to_string());
+        }
+        query.execute(&mut *connection).await.doing("record an import's chunks")?;
     }
     Ok(())
 }

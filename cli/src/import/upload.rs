@@ -1,11 +1,12 @@
 //! Sending an image to the service: only the chunks that it does not have, several at a time.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use contract::id::ChunkDigest;
-use contract::operator_api::{ChunkList, ImageView, ImportReply, ImportRequest};
+use contract::operator_api::{ChunkList, ErrorKind, ImageView, ImportReply, ImportRequest};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use imaging::chunk::{compress, digest_of};
 use imaging::manifest::{Chunk, Manifest};
@@ -15,13 +16,18 @@ use uuid::Uuid;
 
 use super::describe::read_chunk;
 use super::source::Source;
-use crate::client::Client;
+use crate::client::{Client, Refused};
 
 /// How many chunks are asked after at once; the most that a [`ChunkList`] may hold.
 const ASK_CHUNKS_MAX: usize = 10_000;
 
 /// How many chunks are under way at once.
-const UPLOADS_MAX: usize = 4;
+const UPLOADS_MAX: usize = 8;
+
+thread_local! {
+    // New memory for each chunk costs more than reading it.
+    static CHUNK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// An import under way at the service.
 pub struct Upload<'a> {
@@ -91,19 +97,17 @@ impl<'a> Upload<'a> {
         index: u64,
         bar: &ProgressBar,
     ) -> anyhow::Result<()> {
-        let source = Arc::clone(source);
+        let reading = Arc::clone(source);
         let pack = tokio::task::spawn_blocking(move || -> anyhow::Result<Vec<u8>> {
-            let mut bytes = Vec::new();
-            read_chunk(&*source, index, &mut bytes)?;
-            let unchanged = digest_of(&bytes) == digest;
-            anyhow::ensure!(
-                unchanged,
-                "the image changed while it was imported; import it again when nothing writes to it"
-            );
-            Ok(compress(&bytes)?)
+            CHUNK.with_borrow_mut(|bytes| {
+                read_chunk(&*reading, index, bytes)?;
+                Ok(compress(bytes)?)
+            })
         });
         let stored = pack.await.context("could not compress a chunk")??;
-        self.client.put_bytes(&self.path(&format!("/chunks/{digest}")), stored).await?;
+        if let Err(error) = self.client.put_bytes(&self.path(&format!("/chunks/{digest}")), stored).await {
+            return Err(why_refused(error, source, digest, index));
+        }
         bar.inc(1);
         Ok(())
     }
@@ -136,4 +140,18 @@ impl<'a> Upload<'a> {
     fn path(&self, rest: &str) -> String {
         format!("/v1/imports/{}{rest}", self.import)
     }
+}
+
+/// The service compares each chunk with its name, so nobody does so here before. One that it refuses is
+/// looked at again: the image may have changed.
+fn why_refused(error: anyhow::Error, source: &Source, digest: ChunkDigest, index: u64) -> anyhow::Error {
+    let is_corrupt =
+        error.downcast_ref::<Refused>().is_some_and(|refused| refused.body.kind == ErrorKind::Corrupt);
+    let mut bytes = Vec::new();
+    if is_corrupt && read_chunk(source, index, &mut bytes).is_ok() && digest_of(&bytes) != digest {
+        return anyhow::anyhow!(
+            "the image changed while it was imported; import it again when nothing writes to it"
+        );
+    }
+    error
 }

@@ -107,8 +107,11 @@ pub fn compress(bytes: &[u8]) -> Result<Vec<u8>, ChunkError> {
     compressed.map_err(|source| ChunkError::Compress { bytes: bytes.len(), source })
 }
 
-/// Decompresses into this memory; gives how much came.
-fn decompress_into(stored: &[u8], target: &mut [u8]) -> io::Result<usize> {
+/// Decompresses into this memory and gives how much came; nothing is compared with anything.
+///
+/// # Errors
+/// If `stored` is not zstd, is cut off, or is more than there is memory for.
+pub fn decompress_into(stored: &[u8], target: &mut [u8]) -> io::Result<usize> {
     DECOMPRESSOR.with_borrow_mut(|kept| {
         let mut decompressor = match kept.take() {
             Some(decompressor) => decompressor,
