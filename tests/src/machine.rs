@@ -8,11 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::disk::{Disk, DiskBus};
+use crate::disk::Disk;
 use crate::lab::Lab;
 use crate::process::{Background, run, tail};
 use crate::qmp::Qmp;
 use crate::wait::{until, until_every};
+
+mod command_line;
 
 /// Firmware code of Debian's `ovmf`, 4 MiB build.
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -119,6 +121,7 @@ pub struct Machine {
     running: Option<Running>,
     boots: u32,
     nvme_warning: Option<u8>,
+    skips_network: bool,
 }
 
 #[derive(Debug)]
@@ -141,7 +144,17 @@ impl Machine {
         }
         let tap = lab.network().tap()?;
         let namespace = lab.network().name().to_owned();
-        Ok(Self { spec, disks, folder, namespace, tap, running: None, boots: 0, nvme_warning: None })
+        Ok(Self {
+            spec,
+            disks,
+            folder,
+            namespace,
+            tap,
+            running: None,
+            boots: 0,
+            nvme_warning: None,
+            skips_network: false,
+        })
     }
 
     /// What it is.
@@ -167,6 +180,16 @@ impl Machine {
     pub fn console_text(&self) -> String {
         let bytes = std::fs::read(self.console()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Has QEMU load this kernel from the next start on, or none.
+    pub fn load(&mut self, loaded: Option<Loaded>) {
+        self.spec.loaded = loaded;
+    }
+
+    /// Has the firmware boot the disk at once from the next start on, without the network.
+    pub fn skip_network(&mut self, yes: bool) {
+        self.skips_network = yes;
     }
 
     /// Switches it on.
@@ -346,89 +369,6 @@ impl Machine {
             None => bail!("{} is off", self.spec.name),
         }
     }
-
-    fn command(&self, socket: &Path) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace, "qemu-system-x86_64"]);
-        command.args([
-            "-name",
-            &self.spec.name,
-            "-machine",
-            "q35,accel=tcg,graphics=off",
-            "-cpu",
-            "max",
-            "-smp",
-            "1",
-        ]);
-        command.args(["-m", &self.spec.memory_mib.to_string()]);
-        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S"]);
-        command.arg("-serial").arg(format!("file:{}", self.console().display()));
-        command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
-        command.arg("-smbios").arg(format!(
-            "type=1,manufacturer=Reprieve,product=Laboratory,serial={},uuid={}",
-            self.spec.serial,
-            self.spec.uuid()
-        ));
-        command.args(["-device", "virtio-rng-pci"]);
-        command.arg("-netdev").arg(format!("tap,id=wire,ifname={},script=no,downscript=no", self.tap));
-        // Only its default ROM does QEMU fit to the card; one that is named is not started by SeaBIOS.
-        let rom = if self.spec.firmware == Firmware::Bios { "" } else { ",romfile=" };
-        command
-            .arg("-device")
-            .arg(format!("virtio-net-pci,netdev=wire,mac={},bootindex=1{rom}", self.spec.mac()));
-        self.firmware_arguments(&mut command);
-        if let Some(loaded) = &self.spec.loaded {
-            command.arg("-kernel").arg(&loaded.kernel).arg("-initrd").arg(&loaded.ramdisk);
-            command.arg("-append").arg(&loaded.arguments);
-        }
-        for (index, disk) in self.disks.iter().enumerate() {
-            disk_arguments(&mut command, index, disk);
-        }
-        command
-    }
-
-    fn firmware_arguments(&self, command: &mut Command) {
-        if self.spec.firmware == Firmware::Bios {
-            return;
-        }
-        let variables = self.folder.join("variables.fd");
-        command.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}"));
-        command.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={}", variables.display()));
-        command.args(["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]);
-        if self.spec.firmware == Firmware::UefiHttp {
-            command.args(["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"]);
-        }
-    }
-}
-
-fn disk_arguments(command: &mut Command, index: usize, disk: &Disk) {
-    let mut driver = format!(
-        "driver=raw,node-name=raw{index},discard=unmap,file.driver=file,file.filename={}",
-        disk.path().display()
-    );
-    let mut node = format!("raw{index}");
-    if let Some(rate) = disk.write_bytes_per_second() {
-        command.arg("-object").arg(format!("throttle-group,id=rate{index},x-bps-write={rate}"));
-        command.arg("-blockdev").arg(std::mem::take(&mut driver));
-        command
-            .arg("-blockdev")
-            .arg(format!("driver=throttle,node-name=slow{index},throttle-group=rate{index},file=raw{index}"));
-        node = format!("slow{index}");
-    } else {
-        command.arg("-blockdev").arg(driver);
-    }
-    let (serial, boot) = (disk.serial(), index + 2);
-    let device = match disk.bus() {
-        DiskBus::Nvme => format!("nvme,id=disk{index},drive={node},serial={serial},bootindex={boot}"),
-        DiskBus::Virtio => {
-            format!("virtio-blk-pci,id=disk{index},drive={node},serial={serial},bootindex={boot}")
-        }
-        DiskBus::Scsi => {
-            command.arg("-device").arg(format!("virtio-scsi-pci,id=bus{index}"));
-            format!("scsi-hd,id=disk{index},bus=bus{index}.0,drive={node},serial={serial},bootindex={boot}")
-        }
-    };
-    command.arg("-device").arg(device);
 }
 
 fn set_on_reset(qmp: &mut Qmp, on_reset: OnReset) -> Result<()> {

@@ -163,6 +163,35 @@ impl<'lab> Operator<'lab> {
         Ok(list.len())
     }
 
+    /// The newest certificate of a node's disks, as it was signed.
+    ///
+    /// # Errors
+    /// What the command says, or that there is none.
+    pub fn certificate(&self, node: &str) -> Result<serde_json::Value> {
+        let list: Vec<serde_json::Value> = self.json(&["certificate", "list", "--node", node])?;
+        let id = list.first().and_then(|one| one["id"].as_str()).context("the node has no certificate")?;
+        self.json(&["certificate", "show", id])
+    }
+
+    /// `reprieve job cancel`.
+    ///
+    /// # Errors
+    /// What the command says.
+    pub fn cancel(&self, job: JobId) -> Result<()> {
+        self.json::<serde_json::Value>(&["job", "cancel", &job.to_string()]).map(drop)
+    }
+
+    /// `reprieve rollback`, with the confirmation already given.
+    ///
+    /// # Errors
+    /// What the command says, or that there was nothing to do.
+    pub fn rollback(&self, node: &str) -> Result<JobId> {
+        match self.json(&["rollback", node, "--yes"])? {
+            ReimageReply::Job { job: Some(job), .. } => Ok(job),
+            other => bail!("reprieve rollback {node} made no job: {other:?}"),
+        }
+    }
+
     /// `reprieve reimage`, whatever comes of it.
     ///
     /// # Errors

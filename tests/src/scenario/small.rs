@@ -14,8 +14,8 @@ use crate::scenario::stage::{Outcome, expect_action, follow_ramdisk};
 use crate::service::Configuration;
 use crate::small_image;
 
-/// Size of the disks, in bytes: the image, the partition of ours, and some more.
-pub const DISK_BYTES: u64 = 104 << 20;
+/// Size of the disks, in bytes: the image, the partitions of ours, and some more.
+pub const DISK_BYTES: u64 = 120 << 20;
 
 /// A service that has the small image.
 ///

@@ -1,0 +1,93 @@
+//! How QEMU is called for a machine.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{Firmware, Machine, OVMF_CODE};
+use crate::disk::{Disk, DiskBus};
+
+impl Machine {
+    pub(super) fn command(&self, socket: &Path) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace, "qemu-system-x86_64"]);
+        command.args([
+            "-name",
+            &self.spec.name,
+            "-machine",
+            "q35,accel=tcg,graphics=off",
+            "-cpu",
+            "max",
+            "-smp",
+            "1",
+        ]);
+        command.args(["-m", &self.spec.memory_mib.to_string()]);
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S"]);
+        command.arg("-serial").arg(format!("file:{}", self.console().display()));
+        command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
+        command.arg("-smbios").arg(format!(
+            "type=1,manufacturer=Reprieve,product=Laboratory,serial={},uuid={}",
+            self.spec.serial,
+            self.spec.uuid()
+        ));
+        command.args(["-device", "virtio-rng-pci"]);
+        command.arg("-netdev").arg(format!("tap,id=wire,ifname={},script=no,downscript=no", self.tap));
+        // Only its default ROM does QEMU fit to the card; one that is named is not started by SeaBIOS.
+        let boots_network = self.spec.loaded.is_none() && !self.skips_network;
+        let rom = if self.spec.firmware == Firmware::Bios && boots_network { "" } else { ",romfile=" };
+        let order = if boots_network { ",bootindex=1" } else { "" };
+        let mac = self.spec.mac();
+        command.arg("-device").arg(format!("virtio-net-pci,netdev=wire,mac={mac}{order}{rom}"));
+        self.firmware_arguments(&mut command);
+        if let Some(loaded) = &self.spec.loaded {
+            command.arg("-kernel").arg(&loaded.kernel).arg("-initrd").arg(&loaded.ramdisk);
+            command.arg("-append").arg(&loaded.arguments);
+        }
+        for (index, disk) in self.disks.iter().enumerate() {
+            disk_arguments(&mut command, index, disk);
+        }
+        command
+    }
+
+    fn firmware_arguments(&self, command: &mut Command) {
+        if self.spec.firmware == Firmware::Bios {
+            return;
+        }
+        let variables = self.folder.join("variables.fd");
+        command.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}"));
+        command.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={}", variables.display()));
+        command.args(["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]);
+        if self.spec.firmware == Firmware::UefiHttp {
+            command.args(["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"]);
+        }
+    }
+}
+
+fn disk_arguments(command: &mut Command, index: usize, disk: &Disk) {
+    let mut driver = format!(
+        "driver=raw,node-name=raw{index},discard=unmap,file.driver=file,file.filename={}",
+        disk.path().display()
+    );
+    let mut node = format!("raw{index}");
+    if let Some(rate) = disk.write_bytes_per_second() {
+        command.arg("-object").arg(format!("throttle-group,id=rate{index},x-bps-write={rate}"));
+        command.arg("-blockdev").arg(std::mem::take(&mut driver));
+        command
+            .arg("-blockdev")
+            .arg(format!("driver=throttle,node-name=slow{index},throttle-group=rate{index},file=raw{index}"));
+        node = format!("slow{index}");
+    } else {
+        command.arg("-blockdev").arg(driver);
+    }
+    let (serial, boot) = (disk.serial(), index + 2);
+    let device = match disk.bus() {
+        DiskBus::Nvme => format!("nvme,id=disk{index},drive={node},serial={serial},bootindex={boot}"),
+        DiskBus::Virtio => {
+            format!("virtio-blk-pci,id=disk{index},drive={node},serial={serial},bootindex={boot}")
+        }
+        DiskBus::Scsi => {
+            command.arg("-device").arg(format!("virtio-scsi-pci,id=bus{index}"));
+            format!("scsi-hd,id=disk{index},bus=bus{index}.0,drive={node},serial={serial},bootindex={boot}")
+        }
+    };
+    command.arg("-device").arg(device);
+}
