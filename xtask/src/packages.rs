@@ -41,6 +41,7 @@ pub const LABORATORY: &[&str] = &[
     "ovmf", // UEFI firmware
     "qemu-system-x86",
     "qemu-utils",
+    "xfsprogs", // file systems of roots
     "xz-utils",
 ];
 

@@ -2,12 +2,87 @@
 //! may destroy what is still whole. It is made anew instead.
 
 use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use imaging::source::ReadAt;
+use imaging::xfs::Xfs;
 
+use super::mount::RootKind;
 use crate::probe::file_systems::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, parse};
+
+/// When a file system is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// Before it is changed: what its journal or log holds is put in place by mounting it.
+    Before,
+    /// After it was changed and unmounted.
+    After,
+}
+
+/// Makes sure that a root file system, which is not mounted, is fit to be changed, or came through it.
+///
+/// # Errors
+/// When it is not, is not of this kind, or cannot be read.
+pub(super) fn ensure_fit(kind: RootKind, device: &Path, moment: Moment) -> anyhow::Result<()> {
+    match kind {
+        RootKind::Ext4 => ensure_sound(device),
+        RootKind::Xfs => ensure_sound_xfs(device, moment),
+    }
+}
+
+/// What XFS says of itself: that it was finished, asks for no repair, and has nothing left in its log
+/// after it was unmounted. It counts no errors; it shuts down at the first one, and then its log is not
+/// clean. The kernel checks the checksum of everything that it reads.
+fn ensure_sound_xfs(device: &Path, moment: Moment) -> anyhow::Result<()> {
+    let what = || format!("the XFS file system on {}", device.display());
+    let medium = Medium::open(device).with_context(|| format!("could not open {}", device.display()))?;
+    let found = Xfs::look(medium).with_context(|| {
+        format!("could not make sense of {}, so nothing is put back on it; reimage", what())
+    })?;
+    let superblock = found.superblock();
+    ensure!(
+        !superblock.is_in_progress && !superblock.needs_repair,
+        "{} says that it was never finished or needs a repair, so nothing is put back on it; reimage",
+        what()
+    );
+    let is_clean = found.is_log_clean().with_context(|| format!("could not read the log of {}", what()))?;
+    ensure!(
+        is_clean || moment == Moment::Before,
+        "{} was unmounted and its log is not clean: it shut down while it was changed; reimage",
+        what()
+    );
+    Ok(())
+}
+
+/// A block device, read through the kernel's cache.
+struct Medium {
+    file: File,
+    size_bytes: u64,
+}
+
+impl Medium {
+    fn open(device: &Path) -> anyhow::Result<Self> {
+        let mut file = File::open(device)?;
+        // XFS does not use this cache, so what stands in it may be old.
+        super::disk::drop_caches_of(file.as_raw_fd()).context("could not drop the kernel's cache")?;
+        let size_bytes = file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, size_bytes })
+    }
+}
+
+impl ReadAt for Medium {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+}
 
 /// Makes sure that the ext4 file system on this device, which is not mounted, has no errors. A journal
 /// that is not replayed is none: mounting replays it.

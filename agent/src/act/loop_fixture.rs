@@ -1,16 +1,19 @@
-//! Real ext4 file systems on loop devices, for tests that mount. They need root, `losetup` and
-//! `mkfs.ext4`; each test makes its own device and takes it away again.
+//! Real file systems on loop devices, for tests that mount. They need root, `losetup`, `mkfs.ext4`,
+//! `mkfs.xfs` and a kernel with XFS; each test makes its own device and takes it away again.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use imaging::attributes::{ACCESS_LIST, CAPABILITY, DEFAULT_LIST};
+use imaging::gpt::Gpt;
 use imaging::manifest::PartitionRole;
 use imaging::root_files::{Selection, read_root};
 
 use super::fixture::{Image, noise, of_bytes, partition};
+use super::mount::{Access, Mount, RootKind};
 
 /// Where the root partition of the image lies.
 pub const ROOT_START: u64 = 2 << 20;
@@ -36,14 +39,26 @@ impl Loop {
     pub fn attach_with_partitions(file: &Path, image: &Image) -> Self {
         let mut attached = Self::attach(file);
         for partition in &image.manifest.partitions {
-            let numbers =
-                [u64::from(partition.number), partition.first_byte / 512, partition.length_bytes / 512];
-            output(
-                Command::new("addpart").arg(&attached.device).args(numbers.map(|number| number.to_string())),
-            );
-            attached.partitions.push(partition.number);
+            attached.add(partition.number, partition.first_byte / 512, partition.length_bytes / 512);
         }
         attached
+    }
+
+    /// Attaches a file with the partitions of the table in it.
+    pub fn attach_with_table(file: &Path) -> Self {
+        let table = Gpt::read(fs::read(file).unwrap().as_slice()).unwrap();
+        let mut attached = Self::attach(file);
+        for partition in &table.partitions {
+            let sectors = partition.last_sector + 1 - partition.first_sector;
+            attached.add(partition.number, partition.first_sector, sectors);
+        }
+        attached
+    }
+
+    fn add(&mut self, number: u32, first_sector: u64, sectors: u64) {
+        let numbers = [u64::from(number), first_sector, sectors].map(|number| number.to_string());
+        output(Command::new("addpart").arg(&self.device).args(numbers));
+        self.partitions.push(number);
     }
 }
 
@@ -117,14 +132,32 @@ fn fill(root: &Path) {
     give_attributes(root);
 }
 
+/// The kinds of root that everything is tried on.
+pub const KINDS: [RootKind; 2] = [RootKind::Ext4, RootKind::Xfs];
+
 /// A disk image with an immutable first partition and an ext4 root.
 pub fn image_with_root() -> Image {
+    image_with_root_of(RootKind::Ext4)
+}
+
+/// A disk image with an immutable first partition and a root of this kind.
+pub fn image_with_root_of(kind: RootKind) -> Image {
     let folder = tempfile::tempdir().unwrap();
-    let (tree, file) = (folder.path().join("tree"), folder.path().join("root"));
-    fs::create_dir(&tree).unwrap();
-    fill(&tree);
+    let file = folder.path().join("root");
     File::create(&file).unwrap().set_len(ROOT_BYTES).unwrap();
-    output(Command::new("mkfs.ext4").args(["-q", "-F", "-d"]).arg(&tree).arg(&file));
+    match kind {
+        RootKind::Ext4 => must("mkfs.ext4", &["-q", "-F"], &file),
+        // Without these mkfs.xfs makes none of less than 300 MB.
+        RootKind::Xfs => {
+            let small = ["TEST_DIR", "TEST_DEV", "QA_CHECK_FS"].map(|name| (name, "1"));
+            output(Command::new("mkfs.xfs").envs(small).args(["-q", "-f"]).arg(&file));
+        }
+    }
+    let made = Loop::attach(&file);
+    let mount = Mount::root(kind, &made.device, Access::ReadWrite).unwrap();
+    fill(mount.path());
+    mount.close().unwrap();
+    drop(made);
     let bytes = [noise(77, ROOT_START as usize), fs::read(&file).unwrap()].concat();
     let partitions = vec![
         partition(1, 1 << 20, ROOT_START, PartitionRole::Esp),
@@ -134,6 +167,13 @@ pub fn image_with_root() -> Image {
     let root = image.manifest.partition(2).unwrap();
     image.manifest.root = Some(read_root(&image.bytes, root, &Selection::default(), &mut |_| {}).unwrap());
     image
+}
+
+/// What kind of root stands on a device.
+pub fn kind_on(device: &Path) -> RootKind {
+    let mut magic = [0; 4];
+    File::open(device).unwrap().read_exact(&mut magic).unwrap();
+    if &magic == b"XFSB" { RootKind::Xfs } else { RootKind::Ext4 }
 }
 
 /// The root partition of the image in a file of its own.

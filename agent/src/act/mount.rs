@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use imaging::manifest::RootManifest;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
+
+use crate::ramdisk::modules::Modules;
 
 /// Where our mount points are made; the folder is ours alone.
 const MOUNT_FOLDER: &str = "/run/reprieve/mounts";
@@ -28,6 +31,49 @@ pub enum Access {
     ReadWrite,
 }
 
+/// A kind of root file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootKind {
+    /// ext4.
+    Ext4,
+    /// XFS.
+    Xfs,
+}
+
+impl RootKind {
+    /// The kind that an image says its root has.
+    ///
+    /// # Errors
+    /// When this agent does not know it.
+    pub fn of(root: &RootManifest) -> anyhow::Result<Self> {
+        match root.file_system.as_str() {
+            "ext4" => Ok(Self::Ext4),
+            "xfs" => Ok(Self::Xfs),
+            other => bail!("the root is {other}, which this agent does not know; use a newer ramdisk"),
+        }
+    }
+
+    /// As `mount -t` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+        }
+    }
+
+    fn options(self, access: Access) -> &'static str {
+        match (self, access) {
+            (Self::Ext4, Access::ReadOnly) => "noload",
+            // A file system that turns out to be damaged is not changed further; XFS shuts itself down.
+            (Self::Ext4, Access::ReadWrite) => "errors=remount-ro",
+            // Every disk with one image has the same UUID, which XFS refuses to mount twice.
+            (Self::Xfs, Access::ReadOnly) => "norecovery,nouuid",
+            (Self::Xfs, Access::ReadWrite) => "nouuid",
+        }
+    }
+}
+
 /// A mounted file system. Dropping it takes it down without saying how that went; after changes call
 /// [`Mount::close`].
 pub struct Mount {
@@ -36,24 +82,32 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Mounts an ext4 file system; nothing on it can be run, raise privileges or be a device.
+    /// Mounts an ext4 file system.
     ///
     /// # Errors
-    /// When the kernel does not take it as ext4 or the mount point cannot be made.
+    /// As [`Mount::root`].
     pub fn ext4(device: &Path, access: Access) -> anyhow::Result<Self> {
+        Self::root(RootKind::Ext4, device, access)
+    }
+
+    /// Mounts a root file system; nothing on it can be run, raise privileges or be a device.
+    ///
+    /// # Errors
+    /// When the kernel does not take it as what it should be, or the mount point cannot be made.
+    pub fn root(kind: RootKind, device: &Path, access: Access) -> anyhow::Result<Self> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let point = Path::new(MOUNT_FOLDER).join(format!("{}-{number}", std::process::id()));
         fs::create_dir_all(&point)
             .with_context(|| format!("could not make the mount point {}", point.display()))?;
         let mut mount = Self { point, mounted: false };
         let common = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
-        let (flags, options) = match access {
-            Access::ReadOnly => (common | MsFlags::MS_RDONLY, Some("noload")),
-            // A file system that turns out to be damaged is not changed further.
-            Access::ReadWrite => (common, Some("errors=remount-ro")),
+        let flags = match access {
+            Access::ReadOnly => common | MsFlags::MS_RDONLY,
+            Access::ReadWrite => common,
         };
-        nix::mount::mount(Some(device), &mount.point, Some("ext4"), flags, options)
-            .with_context(|| format!("could not mount {} as ext4", device.display()))?;
+        make_known(kind);
+        nix::mount::mount(Some(device), &mount.point, Some(kind.name()), flags, Some(kind.options(access)))
+            .with_context(|| format!("could not mount {} as {}; reimage", device.display(), kind.name()))?;
         mount.mounted = true;
         Ok(mount)
     }
@@ -88,6 +142,16 @@ impl Mount {
         // An empty folder that stays behind does no harm.
         let _ = fs::remove_dir(&self.point);
         Ok(())
+    }
+}
+
+/// Loads the driver if the kernel does not have it yet. The ramdisk loads only ext4 at its start,
+/// because each driver costs every boot its time. If it does not load, mounting says so.
+fn make_known(kind: RootKind) {
+    let is_known = fs::read_to_string("/proc/filesystems")
+        .is_ok_and(|list| list.lines().any(|line| line.trim() == kind.name()));
+    if !is_known && let Ok(modules) = Modules::of_running_kernel() {
+        modules.load_for(&format!("fs-{}", kind.name()));
     }
 }
 

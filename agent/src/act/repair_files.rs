@@ -10,9 +10,9 @@ use imaging::manifest::{EntryKind, Manifest, RootManifest};
 
 use super::begun::Begun;
 use super::device::Disks;
-use super::file_system_check::ensure_sound;
+use super::file_system_check::{Moment, ensure_fit};
 use super::meter::Meter;
-use super::mount::{Access, Mount};
+use super::mount::{Access, Mount, RootKind};
 use super::put_back::{ChunkCache, put_back_with_parents};
 use super::restore::{remove_foreign, remove_leftover};
 use super::rooted::{Root, means_absent};
@@ -96,11 +96,12 @@ async fn repair_on(
     changes: FileChanges<'_>,
 ) -> anyhow::Result<String> {
     let files = root_of(&repair.manifest)?;
+    let kind = RootKind::of(files)?;
     repair.meter.begin("repairing", content_bytes(files, changes.paths));
     let device = partition.to_owned();
     let mount = blocking(move || {
-        ensure_sound(&device)?;
-        Mount::ext4(&device, Access::ReadWrite)
+        ensure_fit(kind, &device, Moment::Before)?;
+        Mount::root(kind, &device, Access::ReadWrite)
     })
     .await?;
     let root = Arc::new(Root::open(mount.path()).context("could not open the installed root")?);
@@ -112,7 +113,7 @@ async fn repair_on(
     let (device, repair, removed) = (partition.to_owned(), repair.clone(), changes.remove.to_vec());
     blocking(move || {
         // The kernel writes down what it finds wrong while it works.
-        ensure_sound(&device)?;
+        ensure_fit(kind, &device, Moment::After)?;
         prove(&repair, &device, &restored, &removed)
     })
     .await?;
@@ -192,7 +193,7 @@ fn prove(
     drop_caches(partition)?;
     let files = root_of(&repair.manifest)?;
     repair.meter.begin("verifying", content_bytes(files, restored));
-    let mount = Mount::ext4(partition, Access::ReadOnly)?;
+    let mount = Mount::root(RootKind::of(files)?, partition, Access::ReadOnly)?;
     let root = Root::open(mount.path()).context("could not open the installed root")?;
     for path in restored {
         let entry = files.entry(path).with_context(|| format!("the image has no immutable {path}"))?;

@@ -13,7 +13,7 @@ use super::partitions::compare_partitions;
 use super::table::is_unfinished;
 use crate::act::device::{BlockDevice, PartitionPlace};
 use crate::act::disk::{DirectDisk, partition_device};
-use crate::act::mount::{Access, Mount};
+use crate::act::mount::{Access, Mount, RootKind};
 use crate::act::rooted::Root;
 
 /// What is to be compared with what.
@@ -110,7 +110,8 @@ fn check_files(request: &ImageCheckRequest<'_>) -> Files {
 
 fn compare_mounted(request: &ImageCheckRequest<'_>, root: &RootManifest) -> anyhow::Result<FileFindings> {
     let place = root_place(request.manifest, root)?;
-    let mount = Mount::ext4(&partition_device(request.os_disk, place)?, Access::ReadOnly)?;
+    let device = partition_device(request.os_disk, place)?;
+    let mount = Mount::root(RootKind::of(root)?, &device, Access::ReadOnly)?;
     let mounted = Root::open(mount.path())?;
     let findings = compare_all(&mounted, root, None);
     drop(mounted);

@@ -1,9 +1,11 @@
-//! What file systems have written down about their own errors: the ext4 superblock, raw.
+//! What file systems have written down about their own errors: the superblocks of ext4 and XFS, raw.
 //!
-//! Layout: the kernel's `Documentation/filesystems/ext4/super.rst`.
+//! Layout of ext4: the kernel's `Documentation/filesystems/ext4/super.rst`; of XFS: `imaging::xfs`.
 
 use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
 use imaging::gpt::{Gpt, GptError};
+use imaging::source::{Part, ReadAt};
+use imaging::xfs::{Xfs, XfsError};
 
 use super::content_signatures::signatures;
 use super::raw_read::RawDisk;
@@ -22,7 +24,7 @@ const STATE_VALID: u16 = 0x1;
 /// `s_state`: errors were found. It stays until the file system is checked, whatever the count says.
 const STATE_ERROR: u16 = 0x2;
 
-/// What an ext2, ext3 or ext4 superblock says.
+/// What an ext2, ext3, ext4 or XFS superblock says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Superblock {
     /// `s_error_count`; at least 1 if `s_state` says that there are errors.
@@ -51,7 +53,9 @@ pub fn parse(superblock: &[u8]) -> Option<Superblock> {
 /// How much of a file system's start is looked at: superblock and signatures.
 const HEAD_BYTES: usize = 128 << 10;
 /// File systems that keep no such records where we can read them.
-const OTHERS: [&str; 4] = ["xfs", "btrfs", "vfat", "ntfs"];
+const OTHERS: [&str; 3] = ["btrfs", "vfat", "ntfs"];
+/// How XFS begins.
+const XFS_MAGIC: &[u8] = b"XFSB";
 
 /// Readings about every file system on a disk, partitioned or not.
 pub fn read(
@@ -78,6 +82,10 @@ pub fn read(
         let outcome = match disk.read(offset, HEAD_BYTES) {
             Ok(head) => match head.get(SUPERBLOCK_OFFSET..).and_then(parse) {
                 Some(found) => Outcome::Value(mounted_view(found, &name, source)),
+                None if head.starts_with(XFS_MAGIC) => {
+                    let is_mounted = source.path(&format!("sys/fs/xfs/{name}")).exists();
+                    xfs_state(disk, offset, is_mounted)
+                }
                 None if signatures(&head).iter().any(|name| OTHERS.contains(name)) => Outcome::Absent,
                 None => continue,
             },
@@ -86,6 +94,27 @@ pub fn read(
         readings.extend(about(&name, &outcome));
     }
     readings
+}
+
+/// What XFS says of itself. It counts no errors: one is said of a file system that was never finished or
+/// asks for a repair. One that makes no sense here says nothing (a member of a RAID begins like a whole
+/// one); whoever needs it finds out by mounting it.
+fn xfs_state(disk: &RawDisk, offset: u64, is_mounted: bool) -> Outcome<Superblock> {
+    let length = ReadAt::size_bytes(disk).saturating_sub(offset);
+    let looked = Part::new(disk, offset, length)
+        .map_err(|source| XfsError::Read { offset, length_bytes: 0, source })
+        .and_then(|part| {
+            let found = Xfs::look(part)?;
+            // The log of a mounted file system is in use, which is no damage.
+            let needs_recovery = !is_mounted && !found.is_log_clean()?;
+            let is_broken = found.superblock().is_in_progress || found.superblock().needs_repair;
+            Ok(Superblock { errors: is_broken.into(), needs_recovery, unclean: false })
+        });
+    match looked {
+        Ok(found) => Outcome::Value(found),
+        Err(error @ XfsError::Read { .. }) => Outcome::Unreadable(error.to_string()),
+        Err(_) => Outcome::Absent,
+    }
 }
 
 /// A mounted file system's journal is in use, which is not damage, nor is that it is not unmounted; its
@@ -178,6 +207,39 @@ mod tests {
         let mounted = read(&disk, "vda", &source);
         assert_eq!(mounted[0].2, Outcome::Value(ReadingValue::Count(5)));
         assert_eq!(mounted[1].2, Outcome::Value(ReadingValue::Flag(false)));
+    }
+
+    #[test]
+    fn xfs_says_whether_it_was_finished_needs_a_repair_and_has_a_clean_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("xfs");
+        std::fs::File::create(&file).unwrap().set_len(16 << 20).unwrap();
+        // Without these mkfs.xfs makes none of less than 300 MB.
+        let small = ["TEST_DIR", "TEST_DEV", "QA_CHECK_FS"].map(|name| (name, "1"));
+        let made = std::process::Command::new("mkfs.xfs").envs(small).args(["-q", "-f"]).arg(&file).status();
+        assert!(made.expect("mkfs.xfs (package xfsprogs) runs").success());
+        let whole = std::fs::read(&file).unwrap();
+        let source = Source::recorded(folder.path());
+        let seen = |at: usize, value: u8| {
+            let mut changed = whole.clone();
+            changed[at] = value;
+            std::fs::write(&file, changed).unwrap();
+            let disk = RawDisk::open(&file, 16 << 20).unwrap();
+            let found = read(&disk, "vda", &source);
+            (found[0].2.clone(), found[1].2.clone())
+        };
+        let said = |errors, recovery| {
+            (Outcome::Value(ReadingValue::Count(errors)), Outcome::Value(ReadingValue::Flag(recovery)))
+        };
+        assert_eq!(seen(0, b'X'), said(0, false));
+        assert_eq!(seen(126, 1), said(1, false));
+        assert_eq!(seen(219, whole[219] | 0x10), said(1, false));
+        // The log's first record is no longer about an unmount.
+        let log = whole.windows(4).position(|bytes| bytes == [0xfe, 0xed, 0xba, 0xbe]).unwrap();
+        assert_eq!(seen(log + 43, 2), said(0, true));
+        assert_eq!(seen(101, 0xb4), (Outcome::Absent, Outcome::Absent), "an older version says nothing");
+        std::fs::create_dir_all(folder.path().join("sys/fs/xfs/vda")).unwrap();
+        assert_eq!(seen(log + 43, 2), said(0, false), "in use");
     }
 
     #[test]

@@ -119,7 +119,7 @@ pub fn read_root<S: ReadAt>(
         immutable: ordered(&selection.immutable_paths)?,
         excluded: ordered(&selection.excluded_paths)?,
     };
-    let source = Part::new(Borrowed(image), partition.first_byte, partition.length_bytes)
+    let source = Part::new(image, partition.first_byte, partition.length_bytes)
         .map_err(|_| RootError::Outside { partition: number })?;
     let fail =
         |source| RootError::FileSystem { partition: number, path: "the superblock".to_owned(), source };
@@ -190,19 +190,6 @@ fn known_file_system<S: ReadAt>(source: &S) -> Option<&'static str> {
         source.read_at(*offset, &mut bytes).is_ok() && bytes == *magic
     });
     found.map(|(_, _, kind)| *kind)
-}
-
-/// A borrowed source, so that a part of it can be made without taking it.
-struct Borrowed<'a, S>(&'a S);
-
-impl<S: ReadAt> ReadAt for Borrowed<'_, S> {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        self.0.read_at(offset, buffer)
-    }
-
-    fn size_bytes(&self) -> u64 {
-        self.0.size_bytes()
-    }
 }
 
 fn ordered(paths: &[String]) -> Result<Vec<String>, RootError> {

@@ -40,6 +40,16 @@ impl ReadAt for Vec<u8> {
     }
 }
 
+impl<S: ReadAt + ?Sized> ReadAt for &S {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        (**self).size_bytes()
+    }
+}
+
 impl<S: ReadAt + ?Sized> ReadAt for Arc<S> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         (**self).read_at(offset, buffer)

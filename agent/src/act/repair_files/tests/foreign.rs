@@ -10,7 +10,8 @@ use contract::reading::ReadingKey;
 
 use super::{altered_and_missing, change, list, repair, repair_and_remove};
 use crate::act::fixture::{FakeService, Image};
-use crate::act::loop_fixture::{Loop, image_with_root, must, root_file};
+use crate::act::loop_fixture::{KINDS, Loop, image_with_root_of, must, root_file};
+use crate::act::mount::RootKind;
 use crate::act::restore::TEMPORARY_NAME;
 
 struct Installed {
@@ -21,7 +22,11 @@ struct Installed {
 }
 
 fn installed() -> Installed {
-    let image = image_with_root();
+    installed_on(RootKind::Ext4)
+}
+
+fn installed_on(kind: RootKind) -> Installed {
+    let image = image_with_root_of(kind);
     let folder = tempfile::tempdir().unwrap();
     let root = Loop::attach(&root_file(&image, folder.path()));
     let service = Arc::new(FakeService::with(&image));
@@ -56,34 +61,36 @@ fn failed(finish: &Finish) -> &str {
 
 #[test]
 fn foreign_files_are_named_one_by_one_and_exactly_those_are_taken_away() {
-    let victim = tempfile::tempdir().unwrap();
-    fs::write(victim.path().join("kept"), "not ours").unwrap();
-    let node = installed();
-    node.change(|mounted| {
-        fs::create_dir_all(mounted.join("usr/lib/evil/deep")).unwrap();
-        fs::write(mounted.join("usr/lib/evil/deep/kit"), "x").unwrap();
-        symlink(victim.path(), mounted.join("usr/lib/evil/way-out")).unwrap();
-        fs::write(mounted.join("usr/bin/tool2"), "x").unwrap();
-        must("chattr", &["+i"], &mounted.join("usr/bin/tool2"));
-        must("chattr", &["+i"], &mounted.join("usr/bin"));
-        fs::write(mounted.join("var/log/own"), "own").unwrap();
-    });
-    let expected = [
-        "/usr/bin/tool2",
-        "/usr/lib/evil",
-        "/usr/lib/evil/deep",
-        "/usr/lib/evil/deep/kit",
-        "/usr/lib/evil/way-out",
-    ];
-    assert_eq!(node.foreign(), expected);
-    let finish = node.remove(&expected);
-    assert_eq!(finish.result, FinishResult::Done);
-    assert!(finish.steps[0].proof.contains("5 foreign"), "{}", finish.steps[0].proof);
-    assert_eq!(node.foreign(), Vec::<String>::new());
-    assert_eq!(node.altered(), Vec::<String>::new());
-    node.change(|mounted| assert_eq!(fs::read(mounted.join("var/log/own")).unwrap(), b"own"));
-    assert_eq!(fs::read(victim.path().join("kept")).unwrap(), b"not ours");
-    assert_eq!(node.service.chunks_fetched(), 0);
+    for kind in KINDS {
+        let victim = tempfile::tempdir().unwrap();
+        fs::write(victim.path().join("kept"), "not ours").unwrap();
+        let node = installed_on(kind);
+        node.change(|mounted| {
+            fs::create_dir_all(mounted.join("usr/lib/evil/deep")).unwrap();
+            fs::write(mounted.join("usr/lib/evil/deep/kit"), "x").unwrap();
+            symlink(victim.path(), mounted.join("usr/lib/evil/way-out")).unwrap();
+            fs::write(mounted.join("usr/bin/tool2"), "x").unwrap();
+            must("chattr", &["+i"], &mounted.join("usr/bin/tool2"));
+            must("chattr", &["+i"], &mounted.join("usr/bin"));
+            fs::write(mounted.join("var/log/own"), "own").unwrap();
+        });
+        let expected = [
+            "/usr/bin/tool2",
+            "/usr/lib/evil",
+            "/usr/lib/evil/deep",
+            "/usr/lib/evil/deep/kit",
+            "/usr/lib/evil/way-out",
+        ];
+        assert_eq!(node.foreign(), expected);
+        let finish = node.remove(&expected);
+        assert_eq!(finish.result, FinishResult::Done);
+        assert!(finish.steps[0].proof.contains("5 foreign"), "{}", finish.steps[0].proof);
+        assert_eq!(node.foreign(), Vec::<String>::new());
+        assert_eq!(node.altered(), Vec::<String>::new());
+        node.change(|mounted| assert_eq!(fs::read(mounted.join("var/log/own")).unwrap(), b"own"));
+        assert_eq!(fs::read(victim.path().join("kept")).unwrap(), b"not ours");
+        assert_eq!(node.service.chunks_fetched(), 0);
+    }
 }
 
 #[test]
@@ -142,4 +149,36 @@ fn nothing_is_put_back_on_a_file_system_that_has_recorded_errors() {
         assert!(fs::read(&node.root.device).unwrap() == broken, "{field}: the disk was written to");
         fs::write(&node.root.device, &before).unwrap();
     }
+}
+
+#[test]
+fn nothing_is_put_back_on_xfs_that_was_never_finished_or_asks_for_a_repair() {
+    let node = installed_on(RootKind::Xfs);
+    node.change(|mounted| fs::write(mounted.join("usr/bin/tool"), "altered").unwrap());
+    let before = fs::read(&node.root.device).unwrap();
+    // In progress; needs a repair; another version; no place for the log.
+    for (at, value, expected) in [
+        (126, 1, "never finished"),
+        (219, before[219] | 0x10, "needs a repair"),
+        (101, 0xb4, "version 4"),
+        (48, 0xff, "its log lies outside"),
+        (0, b'Y', "no XFS"),
+    ] {
+        let mut changed = before.clone();
+        changed[at] = value;
+        fs::write(&node.root.device, &changed).unwrap();
+        let finish = repair(&node.root, &node.image, &node.service, vec!["/usr/bin/tool".to_owned()]);
+        assert!(failed(&finish).contains(expected), "{expected}: {}", failed(&finish));
+        assert!(failed(&finish).contains("reimage"), "{expected}");
+        assert!(fs::read(&node.root.device).unwrap() == changed, "{expected}: the disk was written to");
+    }
+    // What looks well and does not mount is not changed either: its checksum is wrong.
+    let mut changed = before.clone();
+    changed[130] ^= 1;
+    fs::write(&node.root.device, &changed).unwrap();
+    let finish = repair(&node.root, &node.image, &node.service, vec!["/usr/bin/tool".to_owned()]);
+    assert!(failed(&finish).contains("as xfs; reimage"), "{}", failed(&finish));
+    fs::write(&node.root.device, &before).unwrap();
+    let finish = repair(&node.root, &node.image, &node.service, vec!["/usr/bin/tool".to_owned()]);
+    assert_eq!(finish.result, FinishResult::Done);
 }

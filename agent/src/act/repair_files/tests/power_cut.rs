@@ -1,4 +1,4 @@
-//! Power cuts while files are repaired: at every write of the kernel's own ext4, with what was not yet
+//! Power cuts while files are repaired: at every write of the kernel's own drivers, with what was not yet
 //! flushed kept, lost, or kept in part.
 
 use std::collections::{BTreeMap, HashSet};
@@ -13,8 +13,8 @@ use contract::reading::{Outcome, ReadingKey, ReadingValue};
 
 use super::{change, repair_and_remove};
 use crate::act::fixture::{FakeService, Image};
-use crate::act::loop_fixture::{CAPABILITIES, Loop, ROOT_START, image_with_root, set_attribute};
-use crate::act::mount::{Access, Mount};
+use crate::act::loop_fixture::{CAPABILITIES, Loop, ROOT_START, image_with_root_of, kind_on, set_attribute};
+use crate::act::mount::{Access, Mount, RootKind};
 use crate::act::recording_disk::{Done, RecordingDisk};
 use crate::act::restore::TEMPORARY_NAME;
 use crate::act::rooted::Root;
@@ -74,7 +74,7 @@ struct Node {
 impl Node {
     /// Mounts what a power cut left, as the next start does, and makes sure of every path.
     fn holds(&self, device: &Path, moment: &str) {
-        let mount = Mount::ext4(device, Access::ReadWrite).unwrap();
+        let mount = Mount::root(kind_on(device), device, Access::ReadWrite).unwrap();
         let (root, files) = (Root::open(mount.path()).unwrap(), self.image.manifest.root.as_ref().unwrap());
         for path in REPAIRED {
             let is_new = compare_entry(&root, files, files.entry(path).unwrap()) == Difference::Same;
@@ -113,7 +113,7 @@ impl Node {
     }
 
     fn is_repaired(&self, device: &Path, moment: &str) {
-        let mount = Mount::ext4(device, Access::ReadOnly).unwrap();
+        let mount = Mount::root(kind_on(device), device, Access::ReadOnly).unwrap();
         let (root, files) = (Root::open(mount.path()).unwrap(), self.image.manifest.root.as_ref().unwrap());
         for path in REPAIRED {
             let difference = compare_entry(&root, files, files.entry(path).unwrap());
@@ -121,8 +121,14 @@ impl Node {
         }
         drop(root);
         mount.close().unwrap();
-        let check = Command::new("/sbin/e2fsck").arg("-fn").arg(device).output().unwrap();
-        assert!(check.status.success(), "{moment}: {}", String::from_utf8_lossy(&check.stdout));
+        let (program, options) = match kind_on(device) {
+            RootKind::Ext4 => ("/sbin/e2fsck", &["-fn"][..]),
+            // It has a single group, so that no other says the same of the whole.
+            RootKind::Xfs => ("/sbin/xfs_repair", &["-n", "-o", "force_geometry"][..]),
+        };
+        let check = Command::new(program).args(options).arg(device).output().unwrap();
+        let said = String::from_utf8_lossy(&check.stdout) + String::from_utf8_lossy(&check.stderr);
+        assert!(check.status.success(), "{moment}: {said}");
     }
 
     fn repair(&self, root: &Loop) -> FinishResult {
@@ -152,7 +158,16 @@ fn disk_of(base: &[u8], done: &[Done], kept: &[usize]) -> Vec<u8> {
 
 #[test]
 fn a_power_cut_at_any_write_leaves_each_file_old_or_new_and_the_next_repair_finishes() {
-    let image = image_with_root();
+    cut_everywhere(RootKind::Ext4);
+}
+
+#[test]
+fn a_power_cut_at_any_write_of_xfs_leaves_each_file_old_or_new_and_the_next_repair_finishes() {
+    cut_everywhere(RootKind::Xfs);
+}
+
+fn cut_everywhere(kind: RootKind) {
+    let image = image_with_root_of(kind);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("partition");
     fs::write(&file, &image.bytes[ROOT_START as usize..]).unwrap();
