@@ -150,12 +150,19 @@ pub fn build(options: &Options) -> Result<Ramdisk> {
     })
 }
 
-/// The first processes of the laboratory's machines whose disks are fake ones: over NVMe/TCP, and behind
-/// the kernel's user-space SCSI target. They are not in our ramdisks; the laboratory appends one to a
-/// copy, with the kernel modules that only it needs.
+/// What the laboratory puts into its machines: the first processes of those whose disks are fake ones
+/// (over NVMe/TCP, and behind the kernel's user-space SCSI target), and the agent's commands to a disk
+/// one by one. They are not in our ramdisks; the laboratory appends them to a copy, with the kernel
+/// modules that only they need.
 fn build_laboratory_programs(folder: &Path) -> Result<()> {
+    const PROFILE: &str = "ramdisk";
+    let mut programs = Vec::new();
     for name in ["nvme-attach", "tcmu-attach"] {
-        let file = toolchain::build_static_program("reprieve-tests", name, "ramdisk")?;
+        programs.push((name, toolchain::build_static_program("reprieve-tests", name, PROFILE)?));
+    }
+    let (package, name, feature) = ("reprieve-agent", "ata-laboratory", "laboratory");
+    programs.push((name, toolchain::build_static_program_with(package, name, PROFILE, feature)?));
+    for (name, file) in programs {
         toolchain::require_static(&file)?;
         let program = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
         paths::write_whole(&folder.join(name), &program)?;

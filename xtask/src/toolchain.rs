@@ -54,6 +54,11 @@ pub fn build_static_program(package: &str, name: &str, profile: &str) -> Result<
     build_static_featured(package, name, profile, &[])
 }
 
+/// The same, for a program that there is only with a feature.
+pub fn build_static_program_with(package: &str, name: &str, profile: &str, feature: &str) -> Result<PathBuf> {
+    build_static_featured(package, name, profile, &["--features", feature])
+}
+
 /// Builds the agent of the ramdisk with a feature that it is not shipped with. It gets a name of its
 /// own, so that nobody takes it for the one that is.
 pub fn build_agent_with(feature: &str) -> Result<PathBuf> {

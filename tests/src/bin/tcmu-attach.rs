@@ -1,9 +1,10 @@
 //! The first process of a laboratory machine whose SCSI disk is outside of it: loads the drivers, gives
 //! the network card a second address, leaves a second process that carries commands to the disk, and
-//! becomes the real `/init`.
+//! becomes the real `/init`, or another program of the laboratory's that is told where the disk is.
 //!
-//! The folder `/laboratory` beside it holds the kernel modules, in the order of their loading, and the
-//! size of the disk. `reprieve_tests::tcmu::site` puts all of it there.
+//! The folder `/laboratory` beside it holds the kernel modules, in the order of their loading, the size of
+//! the disk, and the name of the other program if there is one. `reprieve_tests::tcmu` puts all of it
+//! there.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -14,7 +15,7 @@ use nix::sched::{CloneFlags, unshare};
 use reprieve_tests::guest::archive::FOLDER;
 use reprieve_tests::guest::start::{LIMIT, become_init, give_up, prepare};
 use reprieve_tests::tcmu::handler::Handler;
-use reprieve_tests::tcmu::{site, target};
+use reprieve_tests::tcmu::{commands, site, target};
 use reprieve_tests::wait::until;
 
 /// How the second process is called.
@@ -25,21 +26,30 @@ fn main() {
         if let Err(error) = carry() {
             let _ = std::fs::write("/dev/console", format!("laboratory: the disk is gone: {error:#}\n"));
         }
-    } else if let Err(error) = prepare().and_then(|()| attach()).and_then(|()| become_init()) {
+    } else if let Err(error) = prepare().and_then(|()| attach()).and_then(|disk| go_on(&disk)) {
         give_up(&error);
     }
 }
 
-/// Starts the second process and waits for the disk.
-fn attach() -> Result<()> {
+fn go_on(disk: &str) -> Result<()> {
+    let Ok(name) = std::fs::read_to_string(Path::new(FOLDER).join("then")) else { return become_init() };
+    let error = Command::new(Path::new(FOLDER).join(name.trim()))
+        .arg(Path::new("/dev").join(disk))
+        .arg(commands::address().to_string())
+        .exec();
+    Err(error).with_context(|| format!("could not start {name}"))
+}
+
+/// Starts the second process and waits for the disk; the answer is the kernel's name for it.
+fn attach() -> Result<String> {
     Command::new(Path::new(FOLDER).join("init"))
         .arg0(HANDLER)
         .spawn()
         .context("could not start the second process")?;
     until("the disk", LIMIT, || {
         let entries = std::fs::read_dir("/sys/block").context("could not list the disks")?;
-        let is_disk = |name: std::ffi::OsString| name.to_string_lossy().starts_with("sd");
-        Ok(entries.flatten().any(|entry| is_disk(entry.file_name())).then_some(()))
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(names.into_iter().find(|name| name.starts_with("sd")))
     })
 }
 

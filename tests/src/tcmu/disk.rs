@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::ata::{Ata, AtaProfile};
 use super::command::{Blocks, Command, parse};
 use super::describe::{self, BLOCK_BYTES};
 use super::lies::{EraseLie, Lies};
@@ -39,6 +40,8 @@ pub struct Profile {
     pub sanitizes: Vec<u8>,
     /// The most blocks of one WRITE SAME; 0 if it has none.
     pub write_same_blocks_max: u64,
+    /// It is an ATA disk behind a translator.
+    pub ata: Option<AtaProfile>,
 }
 
 impl Profile {
@@ -54,7 +57,14 @@ impl Profile {
             rotation: 1,
             sanitizes: sanitizes.to_vec(),
             write_same_blocks_max: 0,
+            ata: None,
         }
+    }
+
+    /// An ATA disk behind a translator that has no SANITIZE of its own.
+    #[must_use]
+    pub fn ata(size_bytes: u64, ata: AtaProfile) -> Self {
+        Self { vendor: "ATA", ata: Some(ata), ..Self::solid_state(size_bytes, &[]) }
     }
 
     /// The same disk, but it turns.
@@ -85,6 +95,7 @@ pub struct Disk {
     sanitize: Sanitize,
     lies: Lies,
     counters: Counters,
+    ata: Option<Ata>,
     attention: Option<Sense>,
     broken: bool,
     /// Blocks written since the power came, for a disk that answers from its cache.
@@ -97,6 +108,7 @@ impl Disk {
     pub fn new(profile: Profile) -> Self {
         Self {
             medium: Medium::blank(profile.size_bytes),
+            ata: profile.ata.clone().map(|ata| Ata::new(ata, profile.size_bytes, &profile.serial)),
             profile,
             sanitize: Sanitize::new(),
             lies: Lies::default(),
@@ -110,6 +122,11 @@ impl Disk {
     /// What it stores.
     pub fn medium(&mut self) -> &mut Medium {
         &mut self.medium
+    }
+
+    /// Its ATA side, if it has one.
+    pub fn ata(&mut self) -> Option<&mut Ata> {
+        self.ata.as_mut()
     }
 
     /// What it was told so far.
@@ -133,6 +150,9 @@ impl Disk {
     pub fn power(&mut self, now: Duration, powered: bool) {
         self.advance(now);
         self.sanitize.power(powered);
+        if let Some(ata) = &mut self.ata {
+            ata.power(powered);
+        }
         self.cache.clear();
         self.broken = false;
     }
@@ -147,6 +167,9 @@ impl Disk {
         self.advance(now);
         let answer = match parse(block) {
             _ if self.broken => Err(Sense::BROKEN),
+            Some(Command::AtaPassThrough(block)) if self.ata.is_some() => {
+                return self.pass_through(&block, data);
+            }
             Some(command) => self.answer(command, data),
             None => Err(Sense::UNKNOWN_COMMAND),
         };
@@ -160,6 +183,10 @@ impl Disk {
                 Action::Block => Fill::Byte(0xff),
                 Action::Crypto => Fill::Noise(self.counters.sanitizes.into()),
             };
+            self.erase(fill);
+        }
+        let ata_erase = self.ata.as_mut().and_then(|ata| ata.advance(now, self.lies.progress));
+        if let Some(fill) = ata_erase {
             self.erase(fill);
         }
         if self.lies.leaves_failure {
@@ -176,6 +203,18 @@ impl Disk {
         if !self.lies.stale_cache {
             self.cache.clear();
         }
+    }
+
+    fn pass_through(&mut self, block: &[u8; 16], data: &[u8]) -> Answer {
+        if self.lies.ata.power_fails_at == Some(block[14]) {
+            self.broken = true;
+        }
+        let Some(ata) = self.ata.as_mut().filter(|_| !self.broken) else { return Sense::BROKEN.refusal() };
+        let answer = ata.execute(block, data, &self.lies.ata, self.lies.progress);
+        if let Some(fill) = ata.take_erase() {
+            self.erase(fill);
+        }
+        answer
     }
 
     fn answer(&mut self, command: Command, data: &[u8]) -> Result<Vec<u8>, Sense> {
@@ -244,7 +283,9 @@ impl Disk {
     }
 
     fn work(&mut self, command: Command, data: &[u8]) -> Result<Vec<u8>, Sense> {
+        let locked = self.ata.as_ref().is_some_and(Ata::is_locked);
         match command {
+            Command::Read(_) | Command::Write(_) if locked => Err(Sense::LOCKED),
             Command::ReadCapacity10 => Ok(describe::capacity_10(self.profile.size_bytes)),
             Command::ReadCapacity16 => Ok(describe::capacity_16(self.profile.size_bytes)),
             Command::ModeSense { ten, page } => describe::mode_sense(ten, page).ok_or(Sense::BAD_FIELD),

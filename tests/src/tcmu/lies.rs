@@ -25,4 +25,23 @@ pub struct Lies {
     pub leaves_failure: bool,
     /// Once it is told to sanitize, it answers everything with a hardware error.
     pub breaks_down: bool,
+    /// What it does wrong with ATA commands.
+    pub ata: AtaLies,
+}
+
+/// What an ATA disk, or the translator before it, does wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AtaLies {
+    /// Commands that it aborts, by their numbers.
+    pub aborts: Vec<u8>,
+    /// It says "good" to a password and has none afterwards.
+    pub takes_no_password: bool,
+    /// It says "good" to an erase and still has its password.
+    pub keeps_password: bool,
+    /// A translator that says "good" to everything with data to the disk, and passes nothing on.
+    pub swallows_data: bool,
+    /// A translator that says "good" to everything and gives no registers back.
+    pub no_registers: bool,
+    /// The power fails when this command comes, before it does anything.
+    pub power_fails_at: Option<u8>,
 }

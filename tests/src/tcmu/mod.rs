@@ -13,11 +13,16 @@
 //!                          handler ───── TCP (wire) ───┘                │ sanitize: the state machine
 //! ```
 //!
+//! [`site`] is a machine of this kind with the real agent in it; [`commands`] one that sends single
+//! commands as the agent would, for what no agent would send to such a disk: ATA commands.
+//!
 //! Only `handler`, `target` and `server` touch the world; everything else takes bytes and the time.
 //!
 //! Sources: SCSI Primary Commands 5, SCSI Block Commands 4, SCSI/ATA Translation 5, ACS-4.
 
+pub mod ata;
 pub mod command;
+pub mod commands;
 pub mod describe;
 pub mod disk;
 pub mod handler;

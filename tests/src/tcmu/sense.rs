@@ -34,6 +34,8 @@ impl Sense {
     pub const POWERED_ON: Self = Self::new(6, 0x29, 0x01);
     /// It is write-protected.
     pub const WRITE_PROTECTED: Self = Self::new(7, 0x27, 0x00);
+    /// It is locked with a password.
+    pub const LOCKED: Self = Self::new(7, 0x74, 0x71);
 
     const fn new(key: u8, code: u8, qualifier: u8) -> Self {
         Self { key, additional: (code, qualifier), progress_65536: None }

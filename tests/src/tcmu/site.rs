@@ -14,7 +14,7 @@ use crate::service::Configuration;
 
 /// What the first process loads: the network card of the virtual machine, user-space targets behind the
 /// loopback, and the driver of SCSI disks.
-const MODULES: [&str; 7] =
+pub const MODULES: [&str; 7] =
     ["virtio_pci", "virtio_net", "configfs", "uio", "target_core_user", "tcm_loop", "sd_mod"];
 /// Where the disk listens.
 const DISK_PORT: u16 = 8600;
