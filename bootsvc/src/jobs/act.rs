@@ -5,7 +5,7 @@ use contract::agent_api::{Begin, Finish, FinishResult, Instruction, Progress, Re
 use contract::assignment::{DataOwner, UnfinishedWork};
 use contract::decision::Action;
 use contract::id::OrderId;
-use contract::operator_api::JobState;
+use contract::operator_api::{ErrorKind, JobState};
 use contract::plan::{BootMethod, Plan, Step};
 
 use crate::bearer;
@@ -97,7 +97,12 @@ impl Service {
             return Err(Refusal::bad_request("the steps' results are too long", "shorten the proofs"));
         }
         let mut change = self.change(session.node).await?;
-        let order = self.order_of(&mut change, session, finish.order).await?;
+        let order = match (self.order_of(&mut change, session, finish.order).await, &finish.result) {
+            (Err(Refusal { kind: ErrorKind::NotFound, .. }), FinishResult::Refused { error }) => {
+                return foreign_order(change, session, finish.order, error).await;
+            }
+            (order, _) => order?,
+        };
         if order.ended_at.is_some() {
             drop(change);
             return self.next_of_ramdisk(session).await;
@@ -219,6 +224,28 @@ impl Service {
             image,
         })
     }
+}
+
+/// A machine has refused an order that this service did not give to it in this boot. Nobody else gives
+/// orders, so a person has to look; the order that it should have got ends with that.
+async fn foreign_order(
+    mut change: Change<'_>,
+    session: &SessionRow,
+    order: OrderId,
+    error: &str,
+) -> Result<Instruction, Refusal> {
+    change.job()?;
+    let now = change.now;
+    if let Some(own) = store::orders::by_nonce(&mut change.transaction, session.nonce).await? {
+        store::orders::end(&mut change.transaction, own.id, now).await?;
+    }
+    let reason = format!(
+        "the agent refused order {order}, which this service did not give to it in this boot; find out who stands between this machine and the service: {}",
+        short(error)
+    );
+    let instruction = held(&mut change, &reason)?;
+    change.commit().await?;
+    Ok(instruction)
 }
 
 fn held(change: &mut Change<'_>, reason: &str) -> Result<Instruction, Refusal> {
