@@ -71,6 +71,7 @@ pub fn write(options: &Options) -> anyhow::Result<()> {
         service: Arc::new(Images::new(options)?),
         disks: Arc::new(MachineDisks::new(Arc::new(Only(options.device.clone())))),
         clock: Arc::new(|| NOW.0),
+        firmware: None,
     };
     // As the ramdisk's.
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;

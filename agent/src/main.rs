@@ -8,6 +8,7 @@ mod act;
 mod bench;
 mod check;
 mod clock;
+mod efi;
 mod image_check;
 mod judging;
 mod kernel_command_line;

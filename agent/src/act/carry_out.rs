@@ -17,14 +17,17 @@ use verdict::permit::{Permit, StepPermit};
 
 use self::side_by_side::erase_side_by_side;
 use super::begun::Begun;
+use super::boot_entries::BootEntries;
 use super::device::Disks;
 use super::erase::Clock;
 use super::meter::{Meter, Reporter};
 use super::repair_files::{FileChanges, FileRepair, check_changes, repair_files};
 use super::repair_partitions::repair_partitions;
+use super::seed::Seed;
 use super::service::Service;
 use super::work::Work;
 use super::write_image::{Wanted, lay_out, write_image};
+use crate::efi::variables::Variables;
 
 /// Everything outside of this process that acting needs.
 #[derive(Clone)]
@@ -35,12 +38,14 @@ pub struct World {
     pub disks: Arc<dyn Disks>,
     /// The service's time.
     pub clock: Clock,
+    /// The firmware's variables; none on a machine without.
+    pub firmware: Option<Variables>,
 }
 
 /// What a step needs besides its permit, got ready while nothing has been written yet.
 enum Prepared {
     Erase,
-    WriteImage { manifest: Arc<Manifest>, layout: Box<DiskLayout> },
+    WriteImage { manifest: Arc<Manifest>, layout: Box<DiskLayout>, seed: Seed },
     RepairPartitions { manifest: Arc<Manifest> },
     RepairFiles { manifest: Arc<Manifest> },
 }
@@ -163,7 +168,7 @@ async fn prepare_step(
     let work = open(step, meter, world).await?;
     match step {
         Step::Erase { .. } => Ok(Prepared::Erase),
-        Step::WriteImage { image, disk_guid, node_partition_guid, root_size, keep, .. } => {
+        Step::WriteImage { image, disk_guid, node_partition_guid, root_size, keep, node_data, .. } => {
             let manifest = manifest_of(*image, world, manifests).await?;
             let wanted = Wanted {
                 disk_guid: *disk_guid,
@@ -172,7 +177,8 @@ async fn prepare_step(
                 keep,
             };
             let layout = Box::new(lay_out(&work, &manifest, wanted).await?);
-            Ok(Prepared::WriteImage { manifest, layout })
+            let seed = Seed::fetch(*node_data, &*world.service).await?;
+            Ok(Prepared::WriteImage { manifest, layout, seed })
         }
         Step::RepairPartitions { image, .. } => {
             Ok(Prepared::RepairPartitions { manifest: manifest_of(*image, world, manifests).await? })
@@ -231,10 +237,12 @@ async fn run(
             let outcomes = erase_side_by_side(vec![(permit, Arc::clone(meter))], world).await;
             outcomes.into_iter().next().context("the erase ended without an outcome")?.result
         }
-        Prepared::WriteImage { manifest, layout } => {
+        Prepared::WriteImage { manifest, layout, seed } => {
             let work = open(permit.step(), meter, world).await?;
             let begun = Begun::record(permit, &*world.service).await?;
-            write_image(begun, &work, manifest, *layout).await.map(proven)
+            let firmware = BootEntries::permitted_by(&begun, &manifest, world.firmware.as_ref());
+            let written = write_image(begun, &work, manifest, *layout, seed).await?;
+            Ok(proven(with_firmware(written, firmware).await?))
         }
         Prepared::RepairPartitions { manifest } => {
             let work = open(permit.step(), meter, world).await?;
@@ -248,6 +256,14 @@ async fn run(
             repair_files(begun, &repair, &world.disks).await.map(proven)
         }
     }
+}
+
+/// Sets the firmware's boot entries and adds to the proof what came of it.
+async fn with_firmware(proof: String, firmware: Option<BootEntries>) -> anyhow::Result<String> {
+    let Some(entries) = firmware else { return Ok(proof) };
+    // A firmware may take a second for each variable.
+    let said = tokio::task::spawn_blocking(move || entries.set()).await;
+    Ok(format!("{proof}; {}", said.context("a thread that set boot entries ended early")?))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use contract::agent_api::{Finish, Progress, ResidentIdentity};
 use contract::decision::Action;
 use contract::id::{ChunkDigest, Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, OrderId, UnixMillis};
 use contract::inventory::{Composition, DiskFacts, Transport};
+use contract::node_data::SeedFiles;
 use contract::order::{Order, SignedOrder};
 use contract::plan::{BootMethod, DiskTarget, Plan, Step};
 use contract::reading::Outcome;
@@ -111,6 +112,8 @@ pub struct FakeService {
     stored: Mutex<BTreeMap<ChunkDigest, Vec<u8>>>,
     /// Refuses every `begin`.
     pub refuses_begin: bool,
+    /// The node's data.
+    pub seed_files: Option<SeedFiles>,
     calls: Mutex<Vec<String>>,
     fetched: Mutex<u64>,
 }
@@ -122,6 +125,7 @@ impl FakeService {
             manifest: Some(image.manifest.clone()),
             stored: Mutex::new(image.stored.clone()),
             refuses_begin: false,
+            seed_files: None,
             calls: Mutex::default(),
             fetched: Mutex::default(),
         }
@@ -133,6 +137,7 @@ impl FakeService {
             manifest: None,
             stored: Mutex::default(),
             refuses_begin: false,
+            seed_files: None,
             calls: Mutex::default(),
             fetched: Mutex::default(),
         }
@@ -177,6 +182,11 @@ impl Service for FakeService {
         self.call("credential");
         let image = self.manifest.as_ref().unwrap().id().unwrap();
         Box::pin(async move { Ok(identity(image)) })
+    }
+
+    fn node_data(&self) -> Answer<'_, SeedFiles> {
+        self.call("node data");
+        Box::pin(async move { self.seed_files.clone().ok_or_else(|| anyhow::anyhow!("no data")) })
     }
 
     fn manifest(&self, _image: ImageId) -> Answer<'_, Manifest> {
@@ -336,6 +346,7 @@ pub fn run_on(disks: FakeDisks, service: &Arc<FakeService>, steps: Vec<Step>) ->
         service: Arc::clone(service) as Arc<dyn Service>,
         disks: Arc::new(disks),
         clock: Arc::new(|| UnixMillis(1600)),
+        firmware: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(carry_out(permit, &world))

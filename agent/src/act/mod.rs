@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod begun;
+mod boot_entries;
 pub mod carry_out;
 pub mod device;
 mod device_commands;
@@ -17,6 +18,7 @@ pub mod repair_partitions;
 pub mod restore;
 pub mod rooted;
 pub mod scan;
+mod seed;
 pub mod segments;
 pub mod service;
 pub mod work;

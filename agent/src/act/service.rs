@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use contract::agent_api::{Progress, ResidentIdentity};
 use contract::id::{ChunkDigest, ImageId, OrderId};
+use contract::node_data::SeedFiles;
 use imaging::manifest::Manifest;
 
 /// The service's answer, when it comes.
@@ -22,6 +23,11 @@ pub trait Service: Send + Sync {
 
     /// A fresh credential for the resident agent of the system that is being installed.
     fn credential(&self) -> Answer<'_, ResidentIdentity>;
+
+    /// The files of the node's data that the order names, not compared with it. Whoever asks compares.
+    fn node_data(&self) -> Answer<'_, SeedFiles> {
+        Box::pin(async { anyhow::bail!("there are no data for this node") })
+    }
 
     /// The manifest of an image, its signature checked with the image key and its bytes with the id.
     fn manifest(&self, image: ImageId) -> Answer<'_, Manifest>;

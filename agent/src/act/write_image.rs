@@ -20,6 +20,7 @@ use imaging::node_record::{NodeRecord, RECORD_BYTES, decode_newest, encode, enco
 use uuid::Uuid;
 
 use super::begun::Begun;
+use super::seed::Seed;
 use super::work::{Work, image_chunk};
 use look::{Looked, look};
 use stream::{Stream, Written};
@@ -65,6 +66,7 @@ pub async fn write_image(
     work: &Work,
     manifest: Arc<Manifest>,
     layout: DiskLayout,
+    seed: Seed,
 ) -> anyhow::Result<String> {
     let Step::WriteImage { .. } = begun.step() else { bail!("this is no writing of an image") };
     let layout = Arc::new(layout);
@@ -79,9 +81,13 @@ pub async fn write_image(
     if !looked.anything_to_write() {
         let layout = Arc::clone(&layout);
         let chunks = layout.image_chunks;
-        work.blocking(move |work| renew_node_record(work, &layout, &record)).await?;
+        let seeded = work.blocking(move |work| {
+            renew_node_record(work, &layout, &record)?;
+            seed.write(work, layout.seed_partition)
+        });
         return Ok(format!(
-            "all {chunks} chunks and both partition tables were read and are as in the image; only the node's record was written and read back"
+            "all {chunks} chunks and both partition tables were read and are as in the image; only the node's record was written and read back; {}",
+            seeded.await?
         ));
     }
     let found = found_in_words(&looked, &manifest, &layout);
@@ -94,18 +100,20 @@ pub async fn write_image(
     .await?;
     let stream = Stream::new(work, Arc::clone(&manifest), Arc::clone(&layout), looked.unseen.is_some());
     let written = stream.write(looked.plan).await?;
-    work.blocking({
+    let seeded = work.blocking({
         let layout = Arc::clone(&layout);
         move |work| {
             work.flush()?;
-            finish(work, &layout, &record, start_bytes)
+            let seeded = seed.write(work, layout.seed_partition)?;
+            finish(work, &layout, &record, start_bytes)?;
+            Ok(seeded)
         }
-    })
-    .await?;
+    });
+    let seeded = seeded.await?;
     if let Err(error) = stream.look_once_more(&looked.differing).await {
         return work.blocking(move |work| must_not_boot(work, &layout, start_bytes, error)).await;
     }
-    Ok(format!("{found}; {}", written_in_words(&written)))
+    Ok(format!("{found}; {}; {seeded}", written_in_words(&written)))
 }
 
 /// What was found different, in a bounded number of words.

@@ -2,7 +2,6 @@
 //! reboot in good order.
 
 use std::io;
-use std::path::Path;
 
 use anyhow::Context;
 use contract::id::MacAddress;
@@ -11,16 +10,10 @@ use contract::reading::Outcome;
 use nix::errno::Errno;
 use nix::libc;
 
-use super::boot_entries::{BootEntry, boot_next, network_entry, parse_entry, parse_numbers};
-use crate::probe::source::{self, Source};
+use crate::efi::boot_entry::{BootEntry, encode_numbers, network_entry};
+use crate::efi::variables::Variables;
+use crate::probe::source::Source;
 use crate::probe::{inventory, nics};
-
-/// The vendor GUID of the firmware's own variables.
-const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
-/// Where the kernel shows them.
-const VARIABLES: &str = "sys/firmware/efi/efivars";
-/// No firmware has more entries worth looking at.
-const ENTRIES_MAX: usize = 1024;
 
 /// Sets the next boot to the network and asks systemd to reboot. Returns when both are done; the
 /// reboot follows.
@@ -50,70 +43,30 @@ fn ask_systemd_to_reboot() -> io::Result<()> {
 }
 
 fn set_boot_next(source: &Source) -> io::Result<Option<String>> {
-    let directory = source.path(VARIABLES);
+    let variables = Variables::of(source);
     let macs: Vec<MacAddress> = match nics::read(source) {
         Outcome::Value(nics) => nics.into_iter().map(|nic| nic.mac).collect(),
         Outcome::Absent | Outcome::Unreadable(_) => Vec::new(),
     };
-    let entries = read_entries(&directory)?;
-    let order = read_numbers(&directory, "BootOrder");
-    let current = read_numbers(&directory, "BootCurrent").first().copied();
+    let entries: Vec<(u16, BootEntry)> =
+        variables.entries()?.into_iter().filter_map(|one| Some((one.number, one.entry?))).collect();
+    let order = variables.numbers("BootOrder").unwrap_or_default();
+    let current = variables.numbers("BootCurrent").unwrap_or_default().first().copied();
     let Some(number) = network_entry(&entries, &order, current, &macs) else { return Ok(None) };
-    // One write: efivarfs takes a variable whole or not at all.
-    std::fs::write(directory.join(format!("BootNext-{GLOBAL}")), boot_next(number))?;
-    let written = read_numbers(&directory, "BootNext");
-    if written != [number] {
-        return Err(io::Error::other("the firmware did not keep BootNext"));
-    }
+    variables.write("BootNext", &encode_numbers(&[number]))?;
     let description = entries.into_iter().find(|(one, _)| *one == number).map(|(_, entry)| entry.description);
     Ok(Some(format!("Boot{number:04X} {}", description.unwrap_or_default())))
-}
-
-fn read_numbers(directory: &Path, name: &str) -> Vec<u16> {
-    source::read_bytes(&directory.join(format!("{name}-{GLOBAL}")))
-        .map(|bytes| parse_numbers(&bytes))
-        .unwrap_or_default()
-}
-
-fn read_entries(directory: &Path) -> io::Result<Vec<(u16, BootEntry)>> {
-    let mut entries = Vec::new();
-    for file in std::fs::read_dir(directory)? {
-        let file = file?;
-        let name = file.file_name().to_string_lossy().into_owned();
-        let Some(number) = entry_number(&name) else { continue };
-        if let Some(entry) = source::read_bytes(&file.path()).ok().and_then(|bytes| parse_entry(&bytes)) {
-            entries.push((number, entry));
-        }
-        if entries.len() >= ENTRIES_MAX {
-            break;
-        }
-    }
-    Ok(entries)
-}
-
-/// `Boot0003-8be4df61-…` is 3.
-fn entry_number(file_name: &str) -> Option<u16> {
-    let digits = file_name.strip_prefix("Boot")?.strip_suffix(GLOBAL)?.strip_suffix('-')?;
-    if digits.len() == 4 { u16::from_str_radix(digits, 16).ok() } else { None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_numbered_entries_count() {
-        assert_eq!(entry_number(&format!("Boot00A3-{GLOBAL}")), Some(0xa3));
-        for name in [format!("BootOrder-{GLOBAL}"), format!("BootNext-{GLOBAL}"), "Boot0001-other".to_owned()]
-        {
-            assert_eq!(entry_number(&name), None);
-        }
-    }
+    use crate::efi::variables::GLOBAL;
 
     #[test]
     fn the_next_boot_is_written_and_read_back() {
         let root = tempfile::tempdir().unwrap();
-        let variables = root.path().join(VARIABLES);
+        let variables = root.path().join("sys/firmware/efi/efivars");
         std::fs::create_dir_all(&variables).unwrap();
         let nic = root.path().join("sys/class/net/eth0");
         std::fs::create_dir_all(nic.join("device")).unwrap();
@@ -127,6 +80,6 @@ mod tests {
         let source = Source::recorded(root.path());
         assert_eq!(set_boot_next(&source).unwrap().as_deref(), Some("Boot0007 n"));
         let written = std::fs::read(variables.join(format!("BootNext-{GLOBAL}"))).unwrap();
-        assert_eq!(written, boot_next(7));
+        assert_eq!(written, [7, 0, 0, 0, 7, 0]);
     }
 }

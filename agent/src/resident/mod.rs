@@ -2,7 +2,6 @@
 //!
 //! It never writes to a disk but its own state directory, and carries out no plan.
 
-pub mod boot_entries;
 pub mod enter_ramdisk;
 pub mod examine;
 pub mod state;

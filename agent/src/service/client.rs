@@ -8,6 +8,7 @@ use contract::agent_api::{
     Begin, ContextReply, EnrollReply, EnrollRequest, Finish, Instruction, Progress, Report, ResidentIdentity,
 };
 use contract::id::{ChunkDigest, ImageId, OrderId};
+use contract::node_data::SeedFiles;
 use contract::operator_api::ErrorBody;
 use contract::secret::Secret;
 use ed25519_dalek::VerifyingKey;
@@ -372,6 +373,13 @@ impl Service for Client {
                 parse(what, &self.call(&call).await?)
             };
             Ok(persist(TRIES_MAX, call).await?)
+        })
+    }
+
+    fn node_data(&self) -> Answer<'_, SeedFiles> {
+        Box::pin(async move {
+            let (what, path) = ("hand out the node's data", "/v1/agent/node-data");
+            Ok(persist(TRIES_MAX, || self.get(what, path, CALL_TIMEOUT)).await?)
         })
     }
 

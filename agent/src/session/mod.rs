@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use contract::agent_api::{ContextReply, EnrollRequest, Finish, FinishResult, Instruction, Progress, Report};
 use contract::id::{Digest, NodeId};
+use contract::inventory::Firmware;
 use contract::order::{Order, SignedOrder};
 use contract::plan::Plan;
 use contract::reading::{Outcome, Tier, Trust};
@@ -19,13 +20,14 @@ use self::steps::{Session, Step};
 use crate::act;
 use crate::act::service::Service;
 use crate::clock::{Clock, since_kernel_start_millis};
+use crate::efi::variables::Variables;
 use crate::judging::{self, Judged};
 use crate::kernel_command_line::BootParameters;
 use crate::probe::disks::{self, FoundDisk};
 use crate::probe::evidence::{Look, Looking, look};
 use crate::probe::kernel_log::KernelLog;
 use crate::probe::source::Source;
-use crate::probe::{kernel, nics, smbios};
+use crate::probe::{inventory, kernel, nics, smbios};
 use crate::service::client::{CallError, Client, persist};
 use crate::service::trust::Pin;
 
@@ -229,6 +231,8 @@ impl Driver {
             service: self.client.clone(),
             disks: Arc::new(act::disk::MachineDisks::new(Arc::new(image::FoundDisks(present)))),
             clock: Arc::new(move || clock.now()),
+            firmware: (inventory::firmware(&self.source) == Firmware::Uefi)
+                .then(|| Variables::of(&self.source)),
         };
         let finish = act::carry_out::carry_out(permit, &world).await;
         self.finish(&finish).await

@@ -42,7 +42,7 @@ fn seed_of(row: &NodeDataRow, node: &NodeRecord) -> Result<Option<Seed>, Refusal
         return Ok(None);
     };
     let files = imaging::seed::render(&row.data, node.id, image).map_err(Refusal::internal)?;
-    let volume = imaging::seed::volume(&files, node.id).map_err(too_large)?;
+    let volume = imaging::seed::volume(&files).map_err(too_large)?;
     Ok(Some(Seed { files, digest: imaging::seed::digest(&volume) }))
 }
 
@@ -94,7 +94,7 @@ impl Service {
         })?;
         // Nothing is kept that could not be written; every image's id has the same length.
         let files = imaging::seed::render(data, node, ImageId(Digest([0; 32]))).map_err(Refusal::internal)?;
-        imaging::seed::volume(&files, node).map_err(too_large)?;
+        imaging::seed::volume(&files).map_err(too_large)?;
         let mut change = self.change(node).await?;
         not_while_writing(&change)?;
         let (tenant, now) = (change.node.assignment.tenant.clone(), change.now);

@@ -17,7 +17,7 @@ use crate::act::fake_device::{FakeDevice, Faults};
 use crate::act::fixture::{FakeService, disk_id, image, noise, permit, write_step};
 use crate::act::loop_fixture::Loop;
 
-const DISK_BYTES: u64 = 40 << 20;
+const DISK_BYTES: u64 = 48 << 20;
 
 struct Only(PathBuf);
 
@@ -98,6 +98,7 @@ fn an_image_is_written_to_a_real_block_device() {
         service: Arc::new(FakeService::with(&image)),
         disks: Arc::new(MachineDisks::new(Arc::new(Only(attached.device.clone())))),
         clock: Arc::new(|| UnixMillis(1600)),
+        firmware: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let finish = runtime.block_on(carry_out(permit(&like, vec![write_step(&like, &image)]), &world));

@@ -57,7 +57,7 @@ fn the_files_are_as_recorded() {
     assert_eq!(files.meta_data, include_str!("golden/meta-data"));
     assert_eq!(files.user_data.reveal(), include_str!("golden/user-data"));
     assert_eq!(files.network_config.as_deref(), Some(include_str!("golden/network-config")));
-    assert_eq!(digest(&volume(&files, node()).unwrap()).to_string(), include_str!("golden/digest").trim());
+    assert_eq!(digest(&volume(&files).unwrap()).to_string(), include_str!("golden/digest").trim());
 }
 
 #[test]
@@ -96,9 +96,9 @@ fn user_data_stand_alone_or_beside_ours() {
 fn files_that_do_not_fit_are_refused() {
     let mut files = files(&data());
     files.user_data = Secret::new("#".repeat(VOLUME_BYTES - 8 * 4096));
-    assert_eq!(volume(&files, node()).unwrap().len(), VOLUME_BYTES);
+    assert_eq!(volume(&files).unwrap().len(), VOLUME_BYTES);
     files.user_data = Secret::new("#".repeat(VOLUME_BYTES));
-    assert!(matches!(volume(&files, node()), Err(VolumeError::TooLarge { .. })));
+    assert!(matches!(volume(&files), Err(VolumeError::TooLarge { .. })));
 }
 
 /// A tool of dosfstools or mtools; none where it is not installed.
@@ -118,7 +118,7 @@ fn real_tools_find_the_files_and_no_fault() {
     let mut files = files(&data());
     // Longer than a cluster, so that there is a chain.
     files.user_data = Secret::new(format!("#cloud-config\n{}\n", "# line\n".repeat(3000)));
-    std::fs::write(&path, volume(&files, node()).unwrap()).unwrap();
+    std::fs::write(&path, volume(&files).unwrap()).unwrap();
     let checked = Command::new(fsck).args(["-n", "-v"]).arg(&path).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
     let read = |name: &str| {

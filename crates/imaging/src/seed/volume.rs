@@ -1,6 +1,6 @@
 //! The seed volume: NoCloud's files in a FAT volume that cloud-init knows by its label.
 
-use contract::id::{Digest, NodeId};
+use contract::id::Digest;
 use contract::node_data::SeedFiles;
 
 use super::fat::{self, File};
@@ -22,11 +22,12 @@ pub enum VolumeError {
     },
 }
 
-/// The volume with a node's files: [`VOLUME_BYTES`] long, the same bytes for the same files.
+/// The volume with a node's files: [`VOLUME_BYTES`] long, the same bytes for the same files. Its serial
+/// number follows from the meta data, which name node and instance.
 ///
 /// # Errors
 /// [`VolumeError`] if they do not fit.
-pub fn volume(files: &SeedFiles, node: NodeId) -> Result<Vec<u8>, VolumeError> {
+pub fn volume(files: &SeedFiles) -> Result<Vec<u8>, VolumeError> {
     let (meta_data, user_data) = (files.meta_data.as_bytes(), files.user_data.reveal().as_bytes());
     let mut list = vec![
         File { name: "meta-data", short_name: *b"META-D~1   ", content: meta_data },
@@ -37,7 +38,7 @@ pub fn volume(files: &SeedFiles, node: NodeId) -> Result<Vec<u8>, VolumeError> {
         list.push(File { name: "network-config", short_name: *b"NETWOR~1   ", content });
     }
     let bytes = list.iter().map(|file| file.content.len()).sum();
-    let [.., a, b, c, d] = node.0.into_bytes();
+    let [a, b, c, d, ..] = Digest::of(meta_data).0;
     fat::volume(LABEL, u32::from_be_bytes([a, b, c, d]), &list).ok_or(VolumeError::TooLarge { bytes })
 }
 

@@ -161,6 +161,7 @@ fn run(disks: &[Arc<FakeDevice>; 2], meeting: Option<Arc<Meeting>>, service: Arc
         service,
         disks: Arc::new(TwoDisks { disks: disks.clone(), meeting }),
         clock: Arc::new(|| UnixMillis(1600)),
+        firmware: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(carry_out(permit, &world))

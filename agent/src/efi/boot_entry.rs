@@ -1,6 +1,9 @@
-//! Boot entries of UEFI firmware: which one boots from the network (UEFI Specification, 3.1 and 10.3).
+//! Boot entries of UEFI firmware: which one boots from the network, which one from a disk (UEFI
+//! Specification, 3.1 and 10.3).
 
 use contract::id::MacAddress;
+
+use super::load_option::{HardDrive, SUBTYPE_FILE_PATH, SUBTYPE_HARD_DRIVE, TYPE_MEDIA, parse_file_path};
 
 /// Messaging device path.
 const TYPE_MESSAGING: u8 = 0x03;
@@ -10,6 +13,8 @@ const SUBTYPE_MAC: u8 = 0x0b;
 const SUBTYPE_IPV4: u8 = 0x0c;
 /// IPv6 node.
 const SUBTYPE_IPV6: u8 = 0x0d;
+/// A file in the firmware's own memory, and that memory (PI Specification, volume 3).
+const SUBTYPES_BUILT_IN: [u8; 2] = [0x06, 0x07];
 /// `LOAD_OPTION_ACTIVE`.
 const ATTRIBUTE_ACTIVE: u32 = 1;
 /// efivarfs puts the variable's attributes before its value.
@@ -28,6 +33,12 @@ pub struct BootEntry {
     pub ipv4: bool,
     /// It boots over IPv6.
     pub ipv6: bool,
+    /// The partition that it boots from.
+    pub hard_drive: Option<HardDrive>,
+    /// The file that it starts.
+    pub file: Option<String>,
+    /// It is a program of the firmware itself, such as its menu.
+    pub built_in: bool,
 }
 
 /// Reads a `Boot####` variable as efivarfs gives it (`EFI_LOAD_OPTION`).
@@ -43,7 +54,16 @@ pub fn parse_entry(variable: &[u8]) -> Option<BootEntry> {
     let path_at = 6 + 2 * (length + 1);
     let mut path = option.get(path_at..path_at.checked_add(path_bytes)?)?;
     let active = attributes & ATTRIBUTE_ACTIVE != 0;
-    let mut entry = BootEntry { active, description, mac: None, ipv4: false, ipv6: false };
+    let mut entry = BootEntry {
+        active,
+        description,
+        mac: None,
+        ipv4: false,
+        ipv6: false,
+        hard_drive: None,
+        file: None,
+        built_in: false,
+    };
     while let [kind, subtype, low, high, ..] = *path {
         let bytes = usize::from(u16::from_le_bytes([low, high]));
         // A node is at least its own head; anything else would go on for ever.
@@ -54,6 +74,9 @@ pub fn parse_entry(variable: &[u8]) -> Option<BootEntry> {
             }
             (TYPE_MESSAGING, SUBTYPE_IPV4) => entry.ipv4 = true,
             (TYPE_MESSAGING, SUBTYPE_IPV6) => entry.ipv6 = true,
+            (TYPE_MEDIA, SUBTYPE_HARD_DRIVE) => entry.hard_drive = HardDrive::parse(node),
+            (TYPE_MEDIA, SUBTYPE_FILE_PATH) => entry.file = Some(parse_file_path(node)),
+            (TYPE_MEDIA, subtype) if SUBTYPES_BUILT_IN.contains(&subtype) => entry.built_in = true,
             _ => {}
         }
         path = &path[bytes..];
@@ -68,11 +91,10 @@ pub fn parse_numbers(variable: &[u8]) -> Vec<u16> {
     value.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
 }
 
-/// What to write into `BootNext`: attributes (non-volatile, boot and run time) and the number.
+/// The value of `BootOrder` or `BootNext`.
 #[must_use]
-pub fn boot_next(number: u16) -> [u8; 6] {
-    let [low, high] = number.to_le_bytes();
-    [0x07, 0, 0, 0, low, high]
+pub fn encode_numbers(numbers: &[u16]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
 /// The entry to boot the ramdisk from: the one that this boot came by if that was the network; else one
@@ -138,6 +160,9 @@ mod tests {
             mac: Some(OURS),
             ipv4: true,
             ipv6: false,
+            hard_drive: None,
+            file: None,
+            built_in: false,
         };
         assert_eq!(read, expected);
         assert_eq!(entry(None, None).mac, None);
@@ -163,7 +188,7 @@ mod tests {
     #[test]
     fn numbers_are_read_and_written() {
         assert_eq!(parse_numbers(&[7, 0, 0, 0, 1, 0, 2, 1]), [1, 0x102]);
-        assert_eq!(parse_numbers(&boot_next(0x203)), [0x203]);
+        assert_eq!(encode_numbers(&[0x203, 1]), [3, 2, 1, 0]);
         assert!(parse_numbers(&[1, 2]).is_empty());
     }
 
