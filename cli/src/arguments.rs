@@ -43,7 +43,7 @@ pub enum Command {
     },
     /// Ask for a node in the state it should have; evidence decides what has to be done for it
     Reimage(Reimage),
-    /// Sanitize all disks of a node with proof, then image it
+    /// Sanitize all disks of a node with proof, then image it, or leave it empty
     Wipe(Wipe),
     /// Look at the certificates of erased disks, keep them, and check them without the service
     Certificate {
@@ -245,6 +245,9 @@ pub struct Wipe {
     /// Why, in one line; it stands on the certificates
     #[arg(long, value_name = "REASON")]
     pub why: String,
+    /// Install nothing afterwards: the node is held with empty disks, and needs no image and no tenant
+    #[arg(long)]
+    pub leave_empty: bool,
     /// Say what would be done to each disk and change nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -26,7 +26,7 @@ pub async fn wipe(client: &Client, arguments: Wipe, json: bool) -> anyhow::Resul
     let mut request = ReimageRequest {
         image: None,
         tenant: None,
-        at_least: Some(Floor::Wipe),
+        at_least: Some(if arguments.leave_empty { Floor::Empty } else { Floor::Wipe }),
         sanitize_level: asked,
         why: Some(arguments.why),
         dry_run: true,

@@ -5,9 +5,9 @@
 
 pub mod preview;
 
-use contract::agent_api::Finish;
+use contract::agent_api::{Finish, FinishResult};
 use contract::certificate_api::{CertificateKey, CertificateView};
-use contract::id::{CertificateId, UnixMillis};
+use contract::id::{CertificateId, DiskId, UnixMillis};
 use contract::operator_api::DecisionView;
 use contract::plan::Step;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
@@ -54,27 +54,57 @@ impl Service {
             if !matches!(step, Step::Erase { .. }) {
                 continue;
             }
-            let before = all.iter().rev().find(|made| made.view.disk == step.disk().id);
-            let chain = match before {
-                Some(made) => after(&made.view),
-                None => {
-                    match store::certificates::last_of_disk(&mut change.transaction, &step.disk().id).await? {
-                        Some((view, _)) => after(&view),
-                        None => Chain { number: 1, previous: None },
-                    }
-                }
-            };
+            let chain = chain_of(change, &all, &step.disk().id).await?;
             match self.certify_step(change, order, finish, number, &judged, chain).await? {
                 Ok(made) => all.push(made),
                 Err(why) => return Ok(Err(format!("step {}: {why}", number + 1))),
             }
         }
-        for made in &all {
-            store::certificates::insert(&mut change.transaction, &made.certificate, &made.view, &made.file)
-                .await?;
-            change.note(format!("certificate {} is signed: disk {}", made.view.id, made.view.disk));
-        }
+        record(change, &all).await?;
         Ok(Ok(all.into_iter().map(|made| made.view).collect()))
+    }
+
+    /// Makes and records the certificates of the disks that were proven erased before an order failed. The
+    /// failed step itself never gets one, nor does a disk of which anything does not agree: that is noted
+    /// in the job, and the failure stays what it is.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) async fn certify_before_failure(
+        &self,
+        change: &mut Change<'_>,
+        order: &OrderRow,
+        finish: &Finish,
+        failed: u32,
+    ) -> Result<(), Refusal> {
+        // A failure that the plan does not have is no report to take anything from.
+        if usize::try_from(failed).map_or(true, |failed| failed >= order.plan.steps.len()) {
+            return Ok(());
+        }
+        let erased = |(number, step): &(u32, &Step)| {
+            *number != failed
+                && matches!(step, Step::Erase { .. })
+                && finish.steps.iter().any(|result| result.step == *number)
+        };
+        let steps: Vec<(u32, &Step)> = (0..).zip(&order.plan.steps).filter(erased).collect();
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let evidence = store::evidence::judged(&mut change.transaction, order.plan.evidence).await?;
+        let Some(judged) = evidence else {
+            change.note("no disk is certified: the evidence that the plan rests on is not stored any more");
+            return Ok(());
+        };
+        let mut all: Vec<Made> = Vec::new();
+        for (number, step) in steps {
+            let disk = &step.disk().id;
+            let chain = chain_of(change, &all, disk).await?;
+            match self.certify_step(change, order, finish, number, &judged, chain).await? {
+                Ok(made) => all.push(made),
+                Err(why) => change.note(format!("disk {disk} is not certified: {why}")),
+            }
+        }
+        record(change, &all).await
     }
 
     async fn certify_step(
@@ -95,9 +125,14 @@ impl Service {
         };
         let mut results = finish.steps.iter().filter(|result| result.step == number);
         let (result, second) = (results.next(), results.next());
-        let record = result.and_then(|result| result.erase_record.as_deref());
+        let failed_at = match &finish.result {
+            FinishResult::Failed { step, .. } => Some(*step),
+            FinishResult::Done | FinishResult::Refused { .. } => None,
+        };
+        let proven = result.filter(|result| !result.proof.is_empty());
+        let record = proven.and_then(|result| result.erase_record.as_deref());
         let (Some(record), None) = (record, second) else {
-            return Ok(Err("there is not exactly one erase record for it".to_owned()));
+            return Ok(Err("there is not exactly one proof and erase record for it".to_owned()));
         };
         let begun_before =
             store::certificates::begun_before(&mut change.transaction, order.job, order.id, &step.disk().id)
@@ -126,6 +161,7 @@ impl Service {
             requested_by: &job.requested_by,
             why: job.why.as_deref(),
             record,
+            order_failed_at_step: failed_at,
             chain,
         });
         match certificate {
@@ -165,6 +201,24 @@ impl Service {
             pem: key.to_public_key_pem(LineEnding::LF).map_err(Refusal::internal)?,
         })
     }
+}
+
+async fn record(change: &mut Change<'_>, all: &[Made]) -> Result<(), Refusal> {
+    for made in all {
+        store::certificates::insert(&mut change.transaction, &made.certificate, &made.view, &made.file)
+            .await?;
+        change.note(format!("certificate {} is signed: disk {}", made.view.id, made.view.disk));
+    }
+    Ok(())
+}
+
+/// Where the next certificate of a disk stands, behind those that are stored and those just made.
+async fn chain_of(change: &mut Change<'_>, made: &[Made], disk: &DiskId) -> Result<Chain, Refusal> {
+    if let Some(made) = made.iter().rev().find(|made| made.view.disk == *disk) {
+        return Ok(after(&made.view));
+    }
+    let last = store::certificates::last_of_disk(&mut change.transaction, disk).await?;
+    Ok(last.map_or(Chain { number: 1, previous: None }, |(view, _)| after(&view)))
 }
 
 /// The place after a certificate.

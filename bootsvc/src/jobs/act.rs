@@ -12,7 +12,7 @@ use crate::bearer;
 use crate::http::endpoints::Endpoints;
 use crate::jobs::change::Change;
 use crate::jobs::next::wait;
-use crate::jobs::{history, state};
+use crate::jobs::{empty, history, state};
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::store;
@@ -113,6 +113,7 @@ impl Service {
         let instruction = match &finish.result {
             FinishResult::Done => self.finish_done(&mut change, &order, &finish).await?,
             FinishResult::Failed { step, error } => {
+                self.certify_before_failure(&mut change, &order, &finish, *step).await?;
                 held(&mut change, &format!("step {} failed: {}", step.saturating_add(1), short(error)))?
             }
             FinishResult::Refused { error } => {
@@ -138,6 +139,9 @@ impl Service {
         }
         if let Err(why) = self.certify(change, order, finish).await? {
             return held(change, &format!("the work was reported done, but cannot be certified: {why}"));
+        }
+        if empty::leaves_empty(&order.plan) {
+            return empty::end(change, order).await;
         }
         change.take(state::come_up)?;
         let now = change.now;
@@ -331,6 +335,8 @@ mod tests {
                 disk_guid: Uuid::nil(),
                 node_partition_guid: Uuid::nil(),
                 node_data: None,
+                root_size: contract::root_size::RootSize::Grow,
+                keep: Vec::new(),
             }
         } else {
             Step::RepairFiles { disk, image, paths: vec!["/usr/bin/x".into()], remove: Vec::new() }

@@ -10,7 +10,7 @@ use netboot::script::{self, RamdiskScript};
 use crate::bearer;
 use crate::http::endpoints::Endpoints;
 use crate::jobs::change::Change;
-use crate::jobs::state;
+use crate::jobs::{empty, state};
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::store;
@@ -43,6 +43,7 @@ impl Service {
             known: node.is_some(),
             approved: node.is_some_and(|node| node.approved),
             hold: node.and_then(|node| node.hold_reason.clone()),
+            empty: node.is_some_and(empty::is_empty),
             discovery: DiscoveryFacts {
                 inventoried: node.is_some_and(|node| node.inventory.is_some()),
                 attempts: node.map_or(0, |node| node.discovery_attempts),

@@ -18,6 +18,7 @@
 pub mod act;
 pub mod boot;
 pub mod change;
+mod empty;
 pub mod enroll;
 pub mod history;
 mod long_work;

@@ -7,9 +7,9 @@ use contract::agent_api::Instruction;
 use contract::operator_api::JobState;
 use contract::plan::BootMethod;
 
-use crate::jobs::{Caller, state};
+use crate::jobs::{Caller, empty, state};
 use crate::refusal::Refusal;
-use crate::service::Service;
+use crate::service::{Service, node_by_id};
 use crate::store;
 use crate::store::sessions::SessionRow;
 
@@ -90,9 +90,14 @@ impl Service {
             Some(job) => store::jobs::by_id(&mut reading, job).await?,
             None => None,
         };
+        let node = node_by_id(&mut reading, session.node).await?;
         drop(reading);
         let boot_local = |reason: String| Instruction::BootLocal { reason, kexec: false };
         let Some(job) = open else {
+            if own.is_some() && empty::is_empty(&node) {
+                let held = node.hold_reason.map_or(String::new(), |reason| format!("held: {reason}; "));
+                return Ok(wait(format!("{held}its disks are empty; waits for something to do")));
+            }
             return Ok(match own {
                 Some(job) => boot_local(format!("job {} is {}", job.id, state::name(&job.state))),
                 None => wait("waits to be approved and given something to do"),

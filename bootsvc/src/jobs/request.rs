@@ -96,6 +96,16 @@ impl Service {
         request: &ReimageRequest,
     ) -> Result<Assignment, Refusal> {
         let mut target = node.assignment.clone();
+        if request.at_least == Some(Floor::Empty) {
+            // What is assigned now stays so until the disks are proven empty.
+            return match (&request.image, &request.tenant) {
+                (None, None) => Ok(target),
+                _ => Err(Refusal::bad_request(
+                    "a node that is left empty gets neither an image nor a tenant",
+                    "leave them out, or ask for a wipe that installs something",
+                )),
+            };
+        }
         if let Some(reference) = &request.image {
             let image = self.image_by_reference(connection, reference).await?;
             target.image_disk_bytes = store::images::minimum_disk_bytes(connection, image.id).await?;
@@ -243,6 +253,10 @@ fn expect(node: &NodeRecord, target: &Assignment, request: &ReimageRequest) -> E
     let same_tenant = matches!((&node.data_owner, &target.tenant), (DataOwner::Tenant(a), Some(b)) if a == b);
     let same_image = node.assignment.image == target.image;
     let (words, destructive) = match (&node.data_owner, request.at_least) {
+        (_, Some(Floor::Empty)) => (
+            "its disks are sanitized and left empty; nothing is installed, and the node is held afterwards",
+            true,
+        ),
         _ if node.unfinished.is_some() => {
             ("work that was begun and never finished is done again: the disks are written", true)
         }

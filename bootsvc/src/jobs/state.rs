@@ -9,6 +9,9 @@
 //!   └──────────────────────────────── go_back ─────────────────────────────────────────────────────┘
 //! ```
 //!
+//! `leave_empty` leads from the last step of Acting to Done, where disks were erased and nothing was
+//! installed that could come up.
+//!
 //! `go_back` is taken at most once in a job, when what was written did not come up as what was asked
 //! for (`jobs::validation`); from then on the job ends by `settle_back` and not by `settle`.
 //!
@@ -183,6 +186,14 @@ pub fn come_up(state: JobState) -> Result<JobState, TransitionRefused> {
     }
 }
 
+/// All steps are proven, and nothing was installed.
+///
+/// # Errors
+/// Unless the last step was begun.
+pub fn leave_empty(state: JobState) -> Result<JobState, TransitionRefused> {
+    come_up(state).map(|_| JobState::Done { action: Action::Wipe })
+}
+
 /// The installed system has reported and is what was asked for.
 ///
 /// # Errors
@@ -278,7 +289,7 @@ mod tests {
 
     type Edge = (&'static str, fn(JobState) -> Result<JobState, TransitionRefused>);
 
-    const EDGES: [Edge; 14] = [
+    const EDGES: [Edge; 15] = [
         ("hand_out", |s| hand_out(s, 2)),
         ("enroll", enroll),
         ("keep", keep),
@@ -286,6 +297,7 @@ mod tests {
         ("begin 0/2", |s| begin(s, 0, 2)),
         ("begin 1/2", |s| begin(s, 1, 2)),
         ("come_up", come_up),
+        ("leave_empty", leave_empty),
         ("settle", |s| settle(s, Action::Repair)),
         ("settle_back", |s| settle_back(s, "r".into())),
         ("go_back", go_back),
@@ -321,6 +333,7 @@ order: looking>ordered
 begin 0/2: ordered>acting 0/2 acting 0/2>acting 0/2
 begin 1/2: acting 0/2>acting 1/2 acting 1/2>acting 1/2
 come_up: acting 1/2>coming-up
+leave_empty: acting 1/2>done
 settle: coming-up>done
 settle_back: coming-up>rolled-back
 go_back: coming-up>waiting

@@ -34,6 +34,8 @@ pub struct Machine {
     pub installed: Option<ImageId>,
     /// NVMe-like health: kernel lines about failing hardware.
     pub failing: bool,
+    /// Disks besides [`DISK`], blank and of the same kind.
+    pub more_disks: Vec<&'static str>,
 }
 
 /// The value of a kernel parameter in a boot script.
@@ -54,6 +56,7 @@ impl Machine {
             session: String::new(),
             installed: None,
             failing: false,
+            more_disks: Vec::new(),
         }
     }
 
@@ -97,6 +100,10 @@ impl Machine {
         bench.call(Method::GET, "/v1/agent/next", &self.session, &()).await.unwrap()
     }
 
+    fn disk_names(&self) -> impl Iterator<Item = &'static str> {
+        [DISK].into_iter().chain(self.more_disks.iter().copied())
+    }
+
     fn inventory(&self) -> Inventory {
         Inventory {
             system_uuid: Outcome::Value(self.uuid),
@@ -108,23 +115,7 @@ impl Machine {
             cpu_model: Outcome::Absent,
             cpu_count: Outcome::Value(2),
             memory_bytes: Outcome::Value(1 << 30),
-            disks: Outcome::Value(vec![DiskFacts {
-                id: DISK.parse().unwrap(),
-                kernel_name: "vda".to_owned(),
-                transport: Transport::Virtio,
-                model: Outcome::Absent,
-                serial: Outcome::Absent,
-                firmware_revision: Outcome::Absent,
-                size_bytes: 1 << 30,
-                logical_sector_bytes: 512,
-                rotational: Outcome::Absent,
-                read_only: false,
-                removable: false,
-                nvme: Outcome::Absent,
-                ata: Outcome::Absent,
-                sanitize: Outcome::Absent,
-                composition: Composition::Single,
-            }]),
+            disks: Outcome::Value(self.disk_names().map(disk_facts).collect()),
             nics: Outcome::Value(vec![NicFacts {
                 mac: self.mac,
                 kernel_name: "eth0".to_owned(),
@@ -153,6 +144,17 @@ impl Machine {
             ),
             (disk.clone(), ReadingKey::DiskReadOnly, Outcome::Value(ReadingValue::Flag(false))),
         ];
+        for more in &self.more_disks {
+            let disk = Subject::Disk(more.parse().unwrap());
+            let count = Outcome::Value(ReadingValue::Count(0));
+            readings.push((disk.clone(), ReadingKey::DiskReadErrors, count));
+            readings.push((
+                disk.clone(),
+                ReadingKey::DiskReadOnly,
+                Outcome::Value(ReadingValue::Flag(false)),
+            ));
+            readings.push((disk, ReadingKey::DiskContentSignatures, none()));
+        }
         let Some(image) = self.installed else {
             readings.push((disk, ReadingKey::DiskContentSignatures, none()));
             readings.push((Subject::Image, ReadingKey::ImageInstalled, Outcome::Absent));
@@ -296,6 +298,26 @@ impl Machine {
         self.boot_id = BootId(Uuid::new_v4());
         self.session = credential.reveal().to_owned();
         self
+    }
+}
+
+fn disk_facts(id: &str) -> DiskFacts {
+    DiskFacts {
+        id: id.parse().unwrap(),
+        kernel_name: "vda".to_owned(),
+        transport: Transport::Virtio,
+        model: Outcome::Absent,
+        serial: Outcome::Absent,
+        firmware_revision: Outcome::Absent,
+        size_bytes: 1 << 30,
+        logical_sector_bytes: 512,
+        rotational: Outcome::Absent,
+        read_only: false,
+        removable: false,
+        nvme: Outcome::Absent,
+        ata: Outcome::Absent,
+        sanitize: Outcome::Absent,
+        composition: Composition::Single,
     }
 }
 

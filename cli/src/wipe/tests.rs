@@ -189,6 +189,19 @@ fn a_dry_run_and_a_level_that_cannot_be_had_ask_for_nothing() {
     assert!(requests(&calls).iter().all(|request| request.dry_run));
 }
 
+/// The same way, but nothing is asked to be installed; the policy's and the request's level count alike.
+#[test]
+fn a_node_to_be_left_empty_is_asked_for_as_such() {
+    let block = Some(EraseMethod::NvmeSanitizeBlock);
+    let (client, calls) = service(&preview(Trust::Ramdisk, vec![disk("a", block, None)]));
+    run(&client, "reprieve wipe n1 --level purge --leave-empty --why RMA --yes --json").unwrap();
+    for asked in requests(&calls) {
+        assert_eq!(asked.at_least, Some(contract::assignment::Floor::Empty));
+        assert_eq!((asked.image, asked.tenant), (None, None));
+        assert_eq!(asked.sanitize_level, Some(SanitizeLevel::Purge));
+    }
+}
+
 /// Nobody at the terminal and no word that it is confirmed: nothing is destroyed.
 #[test]
 fn without_a_person_and_without_a_word_nothing_is_asked_for() {

@@ -49,6 +49,8 @@ pub enum Floor {
     Reimage,
     /// Sanitize, then image.
     Wipe,
+    /// Sanitize and install nothing. Neither an image nor a tenant has to be assigned.
+    Empty,
 }
 
 /// The hardware that a node is expected to have: what it had when it was approved.

@@ -7,7 +7,8 @@
 //! |---|---|---|
 //! | R1 | irreversible work has begun, attempts remain | ramdisk for the job |
 //! | R2 | irreversible work has begun, attempts used up | hold, never boot local |
-//! | R3 | held | hold, boots what it has |
+//! | R3 | held; its disks were erased and nothing is assigned | hold, never boot local |
+//! | R3 | held otherwise | hold, boots what it has |
 //! | R4 | unknown or never inventoried, attempts remain | ramdisk to discover |
 //! | R5 | unknown or never inventoried, attempts used up | hold, boots what it has |
 //! | R6 | not approved, attempts remain | ramdisk to discover (waits there) |
@@ -28,6 +29,8 @@ pub struct NodeBootFacts {
     pub approved: bool,
     /// Why it is held, if it is.
     pub hold: Option<String>,
+    /// Its disks are nobody's and nothing is assigned to it: there is nothing on them to boot.
+    pub empty: bool,
     /// How far its discovery is.
     pub discovery: DiscoveryFacts,
     /// Its open job.
@@ -98,7 +101,7 @@ pub fn boot_decision(facts: &NodeBootFacts) -> BootDirective {
         return unfinished(job, facts.hold.as_deref());
     }
     if let Some(reason) = &facts.hold {
-        return hold(reason.clone()); // R3
+        return BootDirective::Hold { reason: reason.clone(), may_boot_local: !facts.empty }; // R3
     }
     let discovery = facts.discovery;
     let discovered = facts.known && discovery.inventoried;
@@ -162,6 +165,7 @@ mod tests {
             known: true,
             approved: true,
             hold: None,
+            empty: false,
             discovery: DiscoveryFacts { inventoried: true, attempts: 1, attempts_max: 3 },
             job: None,
         }
@@ -210,6 +214,16 @@ mod tests {
     fn r3_held_boots_what_it_has() {
         let facts = NodeBootFacts { hold: Some("quarantine".into()), job: job(true, 0, false), ..ready() };
         is_hold(&facts, true, "quarantine");
+    }
+
+    #[test]
+    fn r3_held_with_nothing_on_its_disks_boots_nothing() {
+        let facts = NodeBootFacts { hold: Some("left empty".into()), empty: true, ..ready() };
+        is_hold(&facts, false, "left empty");
+        assert!(matches!(
+            boot_decision(&NodeBootFacts { empty: true, ..ready() }),
+            BootDirective::Local { .. }
+        ));
     }
 
     #[test]
@@ -265,11 +279,12 @@ mod tests {
 
     fn any_facts() -> impl Strategy<Value = NodeBootFacts> {
         let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-        (flags, 0..5u32, 0..5u32, any::<Option<(bool, bool)>>()).prop_map(
-            |((known, approved, held, inventoried), attempts, tries, of_job)| NodeBootFacts {
+        (flags, any::<bool>(), 0..5u32, 0..5u32, any::<Option<(bool, bool)>>()).prop_map(
+            |((known, approved, held, inventoried), empty, attempts, tries, of_job)| NodeBootFacts {
                 known,
                 approved,
                 hold: held.then(|| "held".to_owned()),
+                empty,
                 discovery: discovery(inventoried, attempts),
                 job: of_job.and_then(|(wants, begun)| job(wants, tries, begun)),
             },
@@ -290,6 +305,15 @@ mod tests {
                 }
             }
             prop_assert!(false, "still gets the ramdisk: {facts:?}");
+        }
+
+        /// Nobody is told to boot what was erased.
+        #[test]
+        fn a_held_empty_node_is_never_booted(facts in any_facts()) {
+            let held = facts.hold.is_some() && facts.empty && facts.job.is_none();
+            let booted_never =
+                matches!(boot_decision(&facts), BootDirective::Hold { may_boot_local: false, .. });
+            prop_assert!(!held || booted_never);
         }
 
         /// A disk that may be half-written is never booted.

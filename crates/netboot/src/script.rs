@@ -93,7 +93,7 @@ pub fn hold(reason: &str, may_boot_local: bool, ask_again_url: &str) -> Result<S
         "#!ipxe\n\
          :stopped\n\
          echo Reprieve holds this machine: {reason}\n\
-         echo Its disk is not complete and is not booted. It asks again every minute.\n\
+         echo Its disk is not booted. It asks again every minute.\n\
          sleep 60\n\
          chain --replace --autofree {ask_again_url} || goto stopped\n"
     ))
@@ -305,7 +305,7 @@ mod tests {
         #!ipxe
         :stopped
         echo Reprieve holds this machine: half-written
-        echo Its disk is not complete and is not booted. It asks again every minute.
+        echo Its disk is not booted. It asks again every minute.
         sleep 60
         chain --replace --autofree http://192.0.2.1:8080/boot/script.ipxe?mac=52:54:00:00:00:01 || goto stopped
         ");

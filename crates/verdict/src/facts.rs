@@ -1,6 +1,6 @@
 //! What rules look at: evidence, the service's facts, policy and time, with hostile readings sorted out.
 
-use contract::assignment::NodeContext;
+use contract::assignment::{Floor, NodeContext};
 use contract::evidence::Evidence;
 use contract::id::UnixMillis;
 use contract::inventory::DiskFacts;
@@ -31,6 +31,11 @@ impl<'a> Facts<'a> {
     /// Whether the run as a whole can be believed as much as a network-booted ramdisk.
     pub fn in_ramdisk(&self) -> bool {
         self.evidence.trust >= Trust::Ramdisk
+    }
+
+    /// Whether the disks are to be sanitized and nothing is installed on them.
+    pub fn leaves_empty(&self) -> bool {
+        self.context.floor == Some(Floor::Empty)
     }
 
     /// How far a reading can be believed: no further than itself and no further than its run; several

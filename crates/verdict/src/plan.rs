@@ -133,24 +133,33 @@ pub fn plan(
     {
         return Ok(None);
     }
-    let (image, os_disk) = target(&facts)?;
     let mut steps = Vec::new();
+    if facts.leaves_empty() && decision.action == Action::Wipe {
+        let first = system_disk(&facts)?;
+        erase_steps(&facts, &decision.confidentiality, methods, first.as_ref(), seed, &mut steps)?;
+        return Ok(Some(made(decision, steps, policy)));
+    }
+    let (image, os_disk) = target(&facts)?;
     match decision.action {
         Action::Keep | Action::LookDeeper | Action::Quarantine => return Ok(None),
         Action::Repair => repair_steps(&facts, image, &os_disk, &mut steps)?,
         Action::Reimage => steps.push(write_step(context, image, os_disk, seed)),
         Action::Wipe => {
-            erase_steps(&facts, &decision.confidentiality, methods, &os_disk, seed, &mut steps)?;
+            erase_steps(&facts, &decision.confidentiality, methods, Some(&os_disk.id), seed, &mut steps)?;
             steps.push(write_step(context, image, os_disk, seed));
         }
     }
-    Ok(Some(Plan {
-        node: context.node,
-        evidence: evidence.id,
+    Ok(Some(made(decision, steps, policy)))
+}
+
+fn made(decision: &Decision, steps: Vec<Step>, policy: &Policy) -> Plan {
+    Plan {
+        node: decision.node,
+        evidence: decision.evidence,
         action: decision.action,
         steps,
         boot: policy.boot_method(),
-    }))
+    }
 }
 
 fn belong_together(
@@ -191,13 +200,25 @@ fn target(facts: &Facts<'_>) -> Result<(ImageId, DiskTarget), PlanRefusal> {
     Ok((image, os_disk))
 }
 
+/// Which disk is likely to carry the system of before, where nothing is installed afterwards. It decides
+/// the order alone, so a rule that fits no disk is no reason to erase none.
+fn system_disk(facts: &Facts<'_>) -> Result<Option<DiskId>, PlanRefusal> {
+    if facts.context.protected {
+        return Err(PlanRefusal::Protected);
+    }
+    let assignment = &facts.context.assignment;
+    let disks = facts.disks().map_err(|why| PlanRefusal::NoDisks { why })?;
+    let found = os_disk(&assignment.os_disk, assignment.image_disk_bytes.unwrap_or(1), disks);
+    Ok(found.ok().map(|disk| disk.id))
+}
+
 /// The operating system's disk first: a machine that is cut off half-way must not come up with the
 /// old tenant's system. Then the others in the order of their ids.
 fn erase_steps(
     facts: &Facts<'_>,
     confidentiality: &Confidentiality,
     methods: &BTreeMap<DiskId, Result<EraseMethod, String>>,
-    os_disk: &DiskTarget,
+    os_disk: Option<&DiskId>,
     seed: Digest,
     steps: &mut Vec<Step>,
 ) -> Result<(), PlanRefusal> {
@@ -207,7 +228,7 @@ fn erase_steps(
     };
     let disks = facts.disks().map_err(|why| PlanRefusal::NoDisks { why })?;
     let mut ordered: Vec<&DiskId> = ids.iter().collect();
-    ordered.sort_by_key(|id| (**id != os_disk.id, (*id).clone()));
+    ordered.sort_by_key(|id| (Some(*id) != os_disk, (*id).clone()));
     ordered.dedup();
     for id in ordered {
         let refused = |why: &str| PlanRefusal::CannotErase { disk: id.clone(), level, why: why.to_owned() };

@@ -34,6 +34,37 @@ fn steps(case: &Case) -> Vec<String> {
     case.plan().unwrap().map_or(Vec::new(), |plan| plan.steps.iter().map(words).collect())
 }
 
+/// A wipe that installs nothing needs nothing to install, and installs nothing whatever is assigned.
+#[test]
+fn what_is_left_empty_gets_no_image() {
+    let empty = || Case::healthy().context(|context| context.floor = Some(Floor::Empty));
+    let erased =
+        ["erase virtio-os Overwrite Clear 2000", "erase nvme-eui.data NvmeFormatUserData Clear 2000"];
+    let unassigned = |owner: DataOwner| {
+        empty().context(|context| {
+            context.data_owner = owner;
+            context.assignment.image = None;
+            context.assignment.image_disk_bytes = None;
+            context.assignment.tenant = None;
+        })
+    };
+    let no_such_disk = empty().context(|context| {
+        context.assignment.os_disk = OsDiskRule::Disk("gone".parse().unwrap());
+    });
+    for case in [empty(), unassigned(DataOwner::Unknown), unassigned(DataOwner::Nobody)] {
+        assert_eq!(case.action(), Action::Wipe);
+        assert_eq!(steps(&case), erased);
+    }
+    // The rule of the system's disk decides the order alone.
+    let mut sorted = steps(&no_such_disk);
+    sorted.sort_unstable_by(|a, b| b.cmp(a));
+    assert_eq!(sorted, erased);
+    // What forbids a wipe forbids this one.
+    let protected = empty().context(|context| context.protected = true);
+    assert_eq!((protected.action(), steps(&protected)), (Action::Quarantine, vec![]));
+    assert_eq!(steps(&empty().resident()), Vec::<String>::new());
+}
+
 #[test]
 fn each_action_has_its_steps() {
     let image = || Subject::Image;

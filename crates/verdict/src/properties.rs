@@ -93,6 +93,7 @@ fn case() -> impl Strategy<Value = Case> {
         1 => Just(Some(Floor::Repair)),
         1 => Just(Some(Floor::Reimage)),
         1 => Just(Some(Floor::Wipe)),
+        1 => Just(Some(Floor::Empty)),
     ];
     let begun = prop_oneof![6 => Just(None), 1 => Just(unfinished(erase_step())), 1 => Just(unfinished(write_step()))];
     let facts = (owner(), floor, begun, any::<bool>(), any::<bool>());
@@ -229,7 +230,8 @@ proptest! {
             let erases = |step: &Step| matches!(step, Step::Erase { .. });
             let erased = plan.steps.iter().filter(|step| erases(step)).count();
             prop_assert!((erased > 0) == (action == Action::Wipe));
-            prop_assert!(action == Action::Repair || plan.steps.iter().position(writes) == Some(erased));
+            let installs = (case.context.floor != Some(Floor::Empty)).then_some(erased);
+            prop_assert!(action == Action::Repair || plan.steps.iter().position(writes) == installs);
             let os_disk = &plan.steps.last().unwrap().disk().id;
             prop_assert!(action == Action::Wipe || plan.disks() == [os_disk.clone()]);
             prop_assert!(plan == case.plan().unwrap().unwrap());

@@ -344,6 +344,14 @@ fn requests() -> Vec<(&'static str, Case)> {
         ("at least repair, resident", floor(Floor::Repair).resident()),
         ("at least reimage", floor(Floor::Reimage)),
         ("at least wipe", floor(Floor::Wipe)),
+        ("wipe and leave empty", floor(Floor::Empty)),
+        (
+            "wipe and leave empty, nothing assigned",
+            floor(Floor::Empty).context(|context| {
+                context.assignment.image = None;
+                context.assignment.tenant = None;
+            }),
+        ),
         (
             "at least reimage, no image",
             floor(Floor::Reimage).context(|context| context.assignment.image = None),

@@ -154,6 +154,7 @@ impl Node {
             known: true,
             approved: true,
             hold: held.then(String::new),
+            empty: false,
             discovery: DiscoveryFacts { inventoried: true, attempts: 0, attempts_max: ATTEMPTS_MAX },
             job: state::is_open(&self.state).then(|| JobBootFacts {
                 id: self.job,

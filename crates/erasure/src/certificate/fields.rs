@@ -151,7 +151,7 @@ fn exclusions(certificate: &Certificate) -> Vec<(String, String)> {
 
 fn authority(certificate: &Certificate) -> Vec<(String, String)> {
     let authority = &certificate.authority;
-    vec![
+    let mut rows = vec![
         row("requested by", &authority.requested_by),
         known("why", authority.why.as_ref()),
         row("job", authority.job),
@@ -165,7 +165,11 @@ fn authority(certificate: &Certificate) -> Vec<(String, String)> {
         row("intent recorded at", utc(authority.begun_at)),
         row("reported proven at", utc(authority.finished_at)),
         known("TPM quote", authority.tpm_quote.as_ref()),
-    ]
+    ];
+    if let Some(step) = authority.order_failed_at_step {
+        rows.push(row("the order failed afterwards, at step", u64::from(step) + 1));
+    }
+    rows
 }
 
 fn people(certificate: &Certificate) -> Vec<(String, String)> {

@@ -54,6 +54,8 @@ pub struct Facts<'a> {
     pub why: Option<&'a str>,
     /// The agent's record, as it was reported.
     pub record: &'a str,
+    /// The step at which the order failed otherwise, from 0, if it did.
+    pub order_failed_at_step: Option<u32>,
     /// Where it stands among the certificates of the disk.
     pub chain: Chain,
 }
@@ -206,6 +208,7 @@ pub fn certify(facts: Facts<'_>) -> Result<Certificate, NotCertified> {
             approver: None,
             begun_at: facts.begun_at,
             finished_at: facts.now,
+            order_failed_at_step: facts.order_failed_at_step,
             tpm_quote: None,
         },
         people: People {

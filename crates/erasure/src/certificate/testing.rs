@@ -29,6 +29,7 @@ pub(crate) struct Known {
     pub record: serde_json::Value,
     pub chain: Chain,
     pub why: String,
+    pub order_failed_at_step: Option<u32>,
 }
 
 impl Known {
@@ -53,7 +54,7 @@ impl Known {
         });
         let chain = Chain { number: 1, previous: None };
         let why = "RMA <b>\"Größe\"</b> 中".to_owned();
-        Self { step, evidence: evidence(&target), decision: decision(), record, chain, why }
+        Self { step, evidence: evidence(&target), decision: decision(), record, chain, why, order_failed_at_step: None }
     }
 
     pub fn certify(&self) -> Result<Certificate, NotCertified> {
@@ -74,6 +75,7 @@ impl Known {
             requested_by: "operator",
             why: Some(&self.why),
             record: &self.record.to_string(),
+            order_failed_at_step: self.order_failed_at_step,
             chain: self.chain.clone(),
         })
     }

@@ -141,6 +141,20 @@ fn less_than_the_depth_that_was_ordered_is_not_certified() {
     }
 }
 
+/// A disk that was proven before another step failed: the certificate says so, and only then.
+#[test]
+fn an_order_that_failed_afterwards_is_named() {
+    let named = |known: &Known| {
+        let certificate = known.certify().unwrap();
+        let found = sections(&certificate, None).into_iter().flat_map(|section| section.rows);
+        let row = found.into_iter().find(|(name, _)| name.contains("failed afterwards"));
+        (certificate.authority.order_failed_at_step, row.map(|(_, value)| value))
+    };
+    assert_eq!(named(&Known::good()), (None, None));
+    let failed = Known { order_failed_at_step: Some(1), ..Known::good() };
+    assert_eq!(named(&failed), (Some(1), Some("2".to_owned())));
+}
+
 #[test]
 fn a_disk_that_the_evidence_does_not_know_is_not_certified() {
     let mut known = Known::good();

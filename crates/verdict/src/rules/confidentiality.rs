@@ -60,7 +60,7 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Confidentiality, Vec<Ruled>) {
         ));
     }
     // The request's own finding says why; here it only decides which disks.
-    owner_demands_all |= facts.context.floor == Some(Floor::Wipe);
+    owner_demands_all |= matches!(facts.context.floor, Some(Floor::Wipe | Floor::Empty));
     let nobodys = facts.context.data_owner == DataOwner::Nobody && facts.context.assignment.tenant.is_some();
     match all {
         Ok(disks) if owner_demands_all => disks_needed.extend(disks.iter().map(|disk| disk.id.clone())),
@@ -99,10 +99,15 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Confidentiality, Vec<Ruled>) {
 /// C1. Says whether all disks have to be sanitized.
 fn owner(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) -> bool {
     let Some(tenant) = &facts.context.assignment.tenant else {
+        let statement = if facts.leaves_empty() {
+            "Nobody is to get this node, and its disks are to be left empty."
+        } else {
+            "Nobody is to get this node, so its data stay where they are."
+        };
         ruled.push(OWNER.found(
             Demand::Nothing,
             Seen::fact(Subject::Node, "no tenant is assigned", "no new tenant, or the same"),
-            "Nobody is to get this node, so its data stay where they are.",
+            statement,
         ));
         return false;
     };

@@ -68,7 +68,10 @@ pub(crate) fn judge(facts: &Facts<'_>, integrity: &[Ruled]) -> Vec<Ruled> {
     }
     ruled.extend(floor(facts, integrity));
     let assignment = &facts.context.assignment;
-    if assignment.tenant.is_none() && (assignment.image.is_some() || facts.context.floor.is_some()) {
+    if assignment.tenant.is_none()
+        && !facts.leaves_empty()
+        && (assignment.image.is_some() || facts.context.floor.is_some())
+    {
         let seen = Seen::fact(Subject::Node, "no tenant is assigned", "a tenant");
         ruled.push(NO_TENANT.found(
             Demand::Quarantine,
@@ -103,6 +106,7 @@ fn floor(facts: &Facts<'_>, integrity: &[Ruled]) -> Option<Ruled> {
     let seen = |observed| Seen::fact(Subject::Node, observed, "the least that was asked for");
     Some(match floor {
         Floor::Wipe => FLOOR.found(Demand::Sanitize, seen("at least wipe"), at_least_wipe(facts)),
+        Floor::Empty => FLOOR.found(Demand::Sanitize, seen("wipe and leave empty"), at_least_empty(facts)),
         Floor::Reimage => FLOOR.found(Demand::Reimage, seen("at least reimage"), "The request asks for at least a reimage."),
         Floor::Repair if facts.in_ramdisk() && strongest(integrity) <= Demand::Watch => FLOOR.found(
             Demand::Nothing,
@@ -118,6 +122,18 @@ fn at_least_wipe(facts: &Facts<'_>) -> &'static str {
         None => "The request asks for at least a wipe.",
         Some(SanitizeLevel::Clear) => "The request asks for at least a wipe, at least to the level clear.",
         Some(SanitizeLevel::Purge) => "The request asks for at least a wipe, to the level purge.",
+    }
+}
+
+fn at_least_empty(facts: &Facts<'_>) -> &'static str {
+    match facts.context.sanitize_level {
+        None => "The request asks for a wipe that leaves the disks empty.",
+        Some(SanitizeLevel::Clear) => {
+            "The request asks for a wipe that leaves the disks empty, at least to the level clear."
+        }
+        Some(SanitizeLevel::Purge) => {
+            "The request asks for a wipe that leaves the disks empty, to the level purge."
+        }
     }
 }
 
@@ -137,7 +153,7 @@ pub(crate) fn gates(facts: &Facts<'_>, action: Action) -> Vec<Ruled> {
         );
         ruled.push(PROTECTED.found(Demand::Quarantine, seen, statement));
     }
-    if facts.context.assignment.image.is_none() {
+    if facts.context.assignment.image.is_none() && !facts.leaves_empty() {
         let seen = Seen::fact(Subject::Node, "no image is assigned", "an image");
         let statement = format!(
             "The node needs a {word}, but no image is assigned, so nothing could be installed; assign one."
