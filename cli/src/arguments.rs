@@ -7,6 +7,8 @@ use contract::assignment::{Floor, OsDiskRule, RootSize};
 use contract::decision::SanitizeLevel;
 use contract::id::{CertificateId, DiskId, JobId, PoolName, TenantId};
 
+use crate::node_data::NodeDataCommand;
+
 /// Decide from evidence whether machines must be wiped, and bring them back.
 #[derive(Debug, Parser)]
 #[command(name = "reprieve", version, max_term_width = 100)]
@@ -107,6 +109,11 @@ pub enum NodeCommand {
     },
     /// Take a discovered node in
     Approve(Approve),
+    /// What belongs to a node and not to its image: host name, keys, users, network
+    Data {
+        #[command(subcommand)]
+        command: NodeDataCommand,
+    },
     /// Explain the last verdict: why, on what evidence, and what would change it
     Explain {
         /// Node: id, start of an id, serial number or MAC address

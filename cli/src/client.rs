@@ -115,6 +115,14 @@ impl Client {
         self.answer(self.request(Method::POST, path).body(bytes)).await
     }
 
+    /// Sends JSON in the place of what was there and reads the answer.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.answer(self.request(Method::PUT, path).json(body)).await
+    }
+
     /// Stores bytes; the answer is empty.
     ///
     /// # Errors

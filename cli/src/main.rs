@@ -12,6 +12,7 @@ mod image;
 mod import;
 mod job;
 mod node;
+mod node_data;
 mod output;
 mod reimage;
 mod rollback;
@@ -85,6 +86,7 @@ async fn ask(command: Command, settings: &Settings, json: bool) -> anyhow::Resul
             NodeCommand::List => node::list(&client, json).await,
             NodeCommand::Show { node } => node::show(&client, &node, json).await,
             NodeCommand::History { node } => history::history(&client, &node, json).await,
+            NodeCommand::Data { command } => node_data::run(&client, command, json).await,
             NodeCommand::Approve(approve) => node::approve(&client, approve, json).await,
             NodeCommand::Explain { node } => node::explain(&client, &node, json).await,
         },

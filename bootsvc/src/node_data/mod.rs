@@ -38,7 +38,7 @@ pub async fn seed(connection: &mut AnyConnection, node: &NodeRecord) -> Result<O
 }
 
 fn seed_of(row: &NodeDataRow, node: &NodeRecord) -> Result<Option<Seed>, Refusal> {
-    let Some(image) = node.assignment.image.filter(|_| row.tenant == node.assignment.tenant) else {
+    let Some(image) = node.assignment.image.filter(|_| node.assignment.tenant.as_ref() == Some(&row.tenant)) else {
         return Ok(None);
     };
     let files = imaging::seed::render(&row.data, node.id, image).map_err(Refusal::internal)?;
@@ -98,7 +98,13 @@ impl Service {
         let mut change = self.change(node).await?;
         not_while_writing(&change)?;
         let (tenant, now) = (change.node.assignment.tenant.clone(), change.now);
-        store::node_data::put(&mut change.transaction, node, tenant.as_ref(), now, data).await?;
+        let tenant = tenant.ok_or_else(|| {
+            Refusal::conflict(
+                format!("node {node} has no tenant that its data could belong to"),
+                "assign one first (`reprieve assign NODE --tenant TENANT`)",
+            )
+        })?;
+        store::node_data::put(&mut change.transaction, node, &tenant, now, data).await?;
         let row = store::node_data::of(&mut change.transaction, node).await?;
         let row = row.ok_or_else(|| Refusal::internal("what was just written is not there"))?;
         let shown = view(row, &change.node)?;

@@ -10,7 +10,7 @@ use crate::store::{Doing, StoreError, from_db, from_json, from_text, to_db, to_j
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeDataRow {
     /// The tenant that they belong to.
-    pub tenant: Option<TenantId>,
+    pub tenant: TenantId,
     /// When they were set.
     pub changed_at: UnixMillis,
     /// Digest of the volume that was written and read back last.
@@ -26,7 +26,7 @@ pub struct NodeDataRow {
 pub async fn put(
     connection: &mut AnyConnection,
     node: NodeId,
-    tenant: Option<&TenantId>,
+    tenant: &TenantId,
     changed_at: UnixMillis,
     data: &NodeData,
 ) -> Result<(), StoreError> {
@@ -36,7 +36,7 @@ pub async fn put(
          body = excluded.body",
     )
     .bind(node.to_string())
-    .bind(tenant.map(ToString::to_string))
+    .bind(tenant.to_string())
     .bind(to_db(changed_at.0))
     .bind(to_json("node data", data)?)
     .execute(connection)
@@ -57,11 +57,11 @@ pub async fn of(connection: &mut AnyConnection, node: NodeId) -> Result<Option<N
         .await
         .doing(doing)?;
     let Some(row) = row else { return Ok(None) };
-    let tenant: Option<String> = row.try_get("tenant").doing(doing)?;
+    let tenant: String = row.try_get("tenant").doing(doing)?;
     let written: Option<String> = row.try_get("written").doing(doing)?;
     let body: String = row.try_get("body").doing(doing)?;
     Ok(Some(NodeDataRow {
-        tenant: tenant.map(|text| from_text("tenant", &text)).transpose()?,
+        tenant: from_text("tenant", &tenant)?,
         changed_at: UnixMillis(from_db(row.try_get("changed_at").doing(doing)?)),
         written: written.map(|text| from_text("digest", &text)).transpose()?,
         data: from_json("node data", &body)?,

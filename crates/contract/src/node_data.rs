@@ -118,7 +118,7 @@ pub struct NodeDataView {
     /// Whose it is.
     pub node: NodeId,
     /// The tenant that it belongs to: the one that the node had when it was set.
-    pub tenant: Option<TenantId>,
+    pub tenant: TenantId,
     /// When it was set.
     pub changed_at: UnixMillis,
     /// Digest of the volume that the node should have now; none while it has no image, or another
