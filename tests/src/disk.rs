@@ -41,6 +41,7 @@ pub struct Disk {
     serial: String,
     path: PathBuf,
     write_bytes_per_second: Option<u64>,
+    unreadable_at: Option<u64>,
 }
 
 impl Disk {
@@ -57,13 +58,19 @@ impl Disk {
     /// A disk whose bytes are there already.
     #[must_use]
     pub fn existing(path: PathBuf, bus: DiskBus, serial: &str) -> Self {
-        Self { bus, serial: serial.to_owned(), path, write_bytes_per_second: None }
+        Self { bus, serial: serial.to_owned(), path, write_bytes_per_second: None, unreadable_at: None }
     }
 
     /// The same disk, slow at writing.
     #[must_use]
     pub fn slow(self, write_bytes_per_second: u64) -> Self {
         Self { write_bytes_per_second: Some(write_bytes_per_second), ..self }
+    }
+
+    /// The same disk, with a sector at this offset in bytes that gives an error to whoever reads it.
+    #[must_use]
+    pub fn unreadable(self, offset: u64) -> Self {
+        Self { unreadable_at: Some(offset), ..self }
     }
 
     /// How it is attached.
@@ -88,6 +95,12 @@ impl Disk {
     #[must_use]
     pub fn write_bytes_per_second(&self) -> Option<u64> {
         self.write_bytes_per_second
+    }
+
+    /// Where it cannot be read, in bytes, if there is such a place.
+    #[must_use]
+    pub fn unreadable_at(&self) -> Option<u64> {
+        self.unreadable_at
     }
 }
 
@@ -254,11 +267,20 @@ impl Mounted {
     pub fn root(disk: &Path, point: &Path, read_only: bool) -> Result<Self> {
         let partition = root_partition(disk)?;
         std::fs::create_dir_all(point).with_context(|| format!("could not make {}", point.display()))?;
+        let mut magic = [0; 4];
+        File::open(disk)
+            .and_then(|file| file.read_exact_at(&mut magic, partition.offset_bytes))
+            .with_context(|| format!("could not read the root of {}", disk.display()))?;
         // A read-only mount must not replay the journal either: looking changes nothing.
-        let mode = if read_only { "ro,noload" } else { "rw" };
+        let (kind, mode) = match (&magic == b"XFSB", read_only) {
+            (false, true) => ("ext4", "ro,noload"),
+            (false, false) => ("ext4", "rw"),
+            (true, true) => ("xfs", "ro,norecovery,nouuid"),
+            (true, false) => ("xfs", "rw,nouuid"),
+        };
         let options =
             format!("{mode},loop,offset={},sizelimit={}", partition.offset_bytes, partition.size_bytes);
-        run(Command::new("mount").args(["-t", "ext4", "-o", &options]).arg(disk).arg(point))?;
+        run(Command::new("mount").args(["-t", kind, "-o", &options]).arg(disk).arg(point))?;
         Ok(Self { point: point.to_owned() })
     }
 

@@ -181,6 +181,14 @@ impl<'lab> Operator<'lab> {
         self.json::<serde_json::Value>(&["job", "cancel", &job.to_string()]).map(drop)
     }
 
+    /// `reprieve protect`, or with `--off`.
+    ///
+    /// # Errors
+    /// What the command says.
+    pub fn protect(&self, node: &str, protected: bool) -> Result<NodeView> {
+        if protected { self.json(&["protect", node]) } else { self.json(&["protect", node, "--off"]) }
+    }
+
     /// `reprieve rollback`, with the confirmation already given.
     ///
     /// # Errors

@@ -63,20 +63,26 @@ impl Machine {
 }
 
 fn disk_arguments(command: &mut Command, index: usize, disk: &Disk) {
-    let mut driver = format!(
+    command.arg("-blockdev").arg(format!(
         "driver=raw,node-name=raw{index},discard=unmap,file.driver=file,file.filename={}",
         disk.path().display()
-    );
+    ));
     let mut node = format!("raw{index}");
     if let Some(rate) = disk.write_bytes_per_second() {
         command.arg("-object").arg(format!("throttle-group,id=rate{index},x-bps-write={rate}"));
-        command.arg("-blockdev").arg(std::mem::take(&mut driver));
         command
             .arg("-blockdev")
-            .arg(format!("driver=throttle,node-name=slow{index},throttle-group=rate{index},file=raw{index}"));
+            .arg(format!("driver=throttle,node-name=slow{index},throttle-group=rate{index},file={node}"));
         node = format!("slow{index}");
-    } else {
-        command.arg("-blockdev").arg(driver);
+    }
+    if let Some(offset) = disk.unreadable_at() {
+        // Sectors of 512 bytes, whatever the disk's are; 5 is EIO.
+        let error = format!(
+            "inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.errno=5,inject-error.0.sector={}",
+            offset / 512
+        );
+        command.arg("-blockdev").arg(format!("driver=blkdebug,node-name=bad{index},image={node},{error}"));
+        node = format!("bad{index}");
     }
     let (serial, boot) = (disk.serial(), index + 2);
     let device = match disk.bus() {

@@ -55,10 +55,21 @@ impl<'site, 'lab> Cutting<'site, 'lab> {
     /// # Errors
     /// If it is not discovered in time or a command refuses.
     pub fn start(site: &'site Site<'lab>, artefacts: &Artefacts, bytes_per_second: u64) -> Result<Self> {
+        let path = site.lab.folder().join("node.raw");
+        let disk = Disk::blank(path, DiskBus::Virtio, "NODE-DISK", DISK_BYTES)?;
+        Self::with_disks(site, artefacts, vec![disk.slow(bytes_per_second)])
+    }
+
+    /// Takes in a machine with these disks of QEMU's, and switches it off.
+    ///
+    /// # Errors
+    /// If it is not discovered in time or a command refuses.
+    pub fn with_disks(site: &'site Site<'lab>, artefacts: &Artefacts, disks: Vec<Disk>) -> Result<Self> {
         let lab: &'lab Lab = site.lab;
-        let spec = Spec { memory_mib: 384, ..spec("node", 1, Firmware::Bios) };
-        let disk = Disk::blank(lab.folder().join("node.raw"), DiskBus::Virtio, "NODE-DISK", DISK_BYTES)?;
-        let mut machine = Machine::new(lab, spec, vec![disk.slow(bytes_per_second)])?;
+        // A machine without a disk of QEMU's has one in its memory.
+        let memory_mib = if disks.is_empty() { 640 } else { 384 };
+        let spec = Spec { memory_mib, ..spec("node", 1, Firmware::Bios) };
+        let mut machine = Machine::new(lab, spec, disks)?;
         let boot = DirectBoot::new(lab, artefacts, &site.service);
         ensure!(boot.power_on(&mut machine)? == Told::Ramdisk, "a new machine is not looked at");
         let node = site
