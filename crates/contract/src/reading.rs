@@ -133,6 +133,9 @@ pub enum ReadingKey {
     /// Signatures of data found (partition table, file system, volume manager). List; empty = looked
     /// at the places where such signatures stand and at evenly spread samples, and all were blank.
     DiskContentSignatures,
+    /// The partitions on the disk of the operating system that are neither the image's nor ours, each as
+    /// JSON ([`crate::plan::KeptPartition`]). List; absent where the disk has no partition table.
+    DiskDataPartitions,
     /// Kernel log lines of this boot that match the storage-failure patterns. List, bounded.
     KernelStorageErrors,
     /// Kernel log lines of this boot that match the hardware-failure patterns. List, bounded.

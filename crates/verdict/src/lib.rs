@@ -16,6 +16,9 @@ mod delivers;
 pub mod explain;
 mod facts;
 pub mod judge;
+mod kept;
+#[cfg(test)]
+mod kept_tests;
 pub mod os_disk;
 pub mod permit;
 #[cfg(test)]

@@ -6,12 +6,13 @@ use contract::assignment::NodeContext;
 use contract::decision::{Action, Confidentiality, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
 use contract::id::{Digest, DiskId, ImageId};
-use contract::plan::{DiskTarget, EraseMethod, Plan, Step};
+use contract::plan::{DiskTarget, EraseMethod, KeptPartition, Plan, Step};
 use contract::reading::{LIST_ITEMS_MAX, Outcome, ReadingKey, Subject};
 use uuid::Uuid;
 
 use crate::delivers::delivers;
 use crate::facts::Facts;
+use crate::kept::kept_partitions;
 use crate::os_disk::{disk_target, os_disk};
 use crate::policy::{ForeignFiles, Policy};
 
@@ -101,6 +102,16 @@ pub enum PlanRefusal {
         /// Why not, and what the operator can do.
         why: String,
     },
+    /// It could not be told which partitions of the disk hold data that must stay.
+    #[error(
+        "which partitions of disk {disk} hold data that must stay could not be told: {why}; repair its partition table or ask for a wipe"
+    )]
+    DataUnknown {
+        /// Which.
+        disk: DiskId,
+        /// Why not.
+        why: String,
+    },
     /// What has to be put back cannot be named exactly.
     #[error("what has to be repaired cannot be named: {why}; ask for a reimage")]
     NotNameable {
@@ -143,10 +154,13 @@ pub fn plan(
     match decision.action {
         Action::Keep | Action::LookDeeper | Action::Quarantine => return Ok(None),
         Action::Repair => repair_steps(&facts, image, &os_disk, &mut steps)?,
-        Action::Reimage => steps.push(write_step(context, image, os_disk, seed)),
+        Action::Reimage => {
+            let keep = kept_partitions(&facts, &os_disk.id)?;
+            steps.push(write_step(context, image, os_disk, seed, keep));
+        }
         Action::Wipe => {
             erase_steps(&facts, &decision.confidentiality, methods, Some(&os_disk.id), seed, &mut steps)?;
-            steps.push(write_step(context, image, os_disk, seed));
+            steps.push(write_step(context, image, os_disk, seed, Vec::new()));
         }
     }
     Ok(Some(made(decision, steps, policy)))
@@ -254,7 +268,13 @@ fn erase_steps(
     Ok(())
 }
 
-fn write_step(context: &NodeContext, image: ImageId, disk: DiskTarget, seed: Digest) -> Step {
+fn write_step(
+    context: &NodeContext,
+    image: ImageId,
+    disk: DiskTarget,
+    seed: Digest,
+    keep: Vec<KeptPartition>,
+) -> Step {
     let disk_guid = guid(derived(seed, "disk guid", &disk.id));
     let node_partition_guid = guid(derived(seed, "node partition guid", &disk.id));
     Step::WriteImage {
@@ -264,7 +284,7 @@ fn write_step(context: &NodeContext, image: ImageId, disk: DiskTarget, seed: Dig
         node_partition_guid,
         node_data: context.node_data,
         root_size: context.assignment.root_size,
-        keep: Vec::new(),
+        keep,
     }
 }
 

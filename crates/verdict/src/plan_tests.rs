@@ -223,6 +223,7 @@ fn a_new_disk_is_not_taken_for_the_operating_system_s() {
             }
         })
         .count(Subject::Disk("virtio-new".parse().unwrap()), ReadingKey::DiskReadErrors, 0)
+        .list(Subject::Disk("virtio-new".parse().unwrap()), ReadingKey::DiskDataPartitions, &[])
         .context(|context| context.floor = Some(Floor::Reimage))
     };
     let refused = add(Case::healthy()).plan().unwrap_err();

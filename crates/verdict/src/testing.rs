@@ -121,6 +121,7 @@ fn good_readings() -> Vec<(Subject, ReadingKey, ReadingValue)> {
         (Subject::Image, Key::ImageFilesMissing, none()),
         (Subject::Image, Key::ImageFilesForeign, none()),
         (Subject::Image, Key::ImageFilesChecked, Count(5000)),
+        (disk_subject(OS_DISK), Key::DiskDataPartitions, none()),
     ];
     for id in [OS_DISK, DATA_DISK] {
         readings.push((disk_subject(id), Key::DiskReadErrors, Count(0)));

@@ -5,9 +5,8 @@ use contract::id::ImageId;
 use contract::inventory::DiskFacts;
 use contract::reading::{Outcome, ReadingKey, Subject};
 
-use super::{Demand, Rule, Ruled, Seen, strongest};
+use super::{Demand, Rule, Ruled, Seen, data_partitions, strongest};
 use crate::facts::{Facts, Listed};
-use crate::os_disk::os_disk;
 use crate::plan;
 use crate::policy::ForeignFiles;
 
@@ -52,6 +51,7 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Integrity, Vec<Ruled>) {
                 foreign(facts, &mut ruled);
                 file_systems(facts, &mut ruled);
             }
+            ruled.extend(data_partitions::judge(facts));
         }
     }
     if let Some(work) = &facts.context.unfinished {
@@ -315,8 +315,8 @@ fn foreign(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
     });
 }
 
-/// I6. Errors on a disk that is known to be another than the operating system's are only watched:
-/// reimaging would not help there.
+/// I6. Errors on a disk that is known to be another than the operating system's, or on a partition that
+/// is kept, are only watched: reimaging would not help there.
 fn file_systems(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
     let key = ReadingKey::FileSystemErrors;
     let limit = facts.thresholds().integrity.file_system_errors_reimage_above;
@@ -344,7 +344,7 @@ fn file_systems(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
         let subject = Subject::FileSystem(device.clone());
         let seen =
             |observed: String| Seen::reading(subject.clone(), key, observed, format!("at most {limit}"));
-        let elsewhere = on_data_disk(facts, device);
+        let elsewhere = on_data_disk(facts, device) || data_partitions::holds(facts, device);
         let watched = |demand| if elsewhere { Demand::Watch } else { demand };
         ruled.push(match facts.count(&subject, key) {
             Outcome::Value(count) if count > limit => FILE_SYSTEMS.found(
@@ -378,14 +378,11 @@ fn file_systems(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
 
 /// Whether the device is certainly a partition of a disk that does not carry the operating system.
 fn on_data_disk(facts: &Facts<'_>, device: &str) -> bool {
-    let Ok(disks) = facts.disks() else { return false };
-    let assignment = &facts.context.assignment;
-    let bytes = assignment.image_disk_bytes.unwrap_or(0);
-    let Ok(os_disk) = os_disk(&assignment.os_disk, bytes, disks) else { return false };
+    let Some((os_disk, disks)) = data_partitions::system_disk(facts) else { return false };
     let holds = |disk: &DiskFacts| {
         let rest = device.strip_prefix(disk.kernel_name.as_str());
         rest.is_some_and(|rest| rest.chars().all(|c| c == 'p' || c.is_ascii_digit()))
     };
     let mut holders = disks.iter().filter(|disk| holds(disk));
-    holders.next().is_some_and(|disk| disk.id != os_disk.id) && holders.next().is_none()
+    holders.next().is_some_and(|disk| disk.id != *os_disk) && holders.next().is_none()
 }

@@ -3,7 +3,7 @@
 //! | file | question |
 //! |---|---|
 //! | `confidentiality` | C1–C4: whose data the disks hold, and who gets the machine |
-//! | `integrity` | I1–I6: is the installed software what was assigned |
+//! | `integrity`, `data_partitions` | I1–I7: is the installed software what was assigned, and what stays beside it |
 //! | `fitness`, `hardware` | F1–F12: health of the disks; errors, hardware that should be there |
 //! | `request` | R1–R7: what was asked, how old the evidence is, what forbids acting |
 
@@ -11,6 +11,7 @@ use contract::decision::{Axis, Finding, Severity};
 use contract::reading::{ReadingKey, Subject};
 
 pub(crate) mod confidentiality;
+mod data_partitions;
 pub(crate) mod fitness;
 pub(crate) mod hardware;
 pub(crate) mod integrity;
