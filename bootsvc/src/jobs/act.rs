@@ -265,7 +265,13 @@ fn step_name(plan: &Plan, step: u32) -> String {
     let step = usize::try_from(step).ok().and_then(|step| plan.steps.get(step));
     match step {
         Some(Step::Erase { disk, method, .. }) => format!("erase {} ({method:?})", disk.id),
-        Some(Step::WriteImage { disk, image, .. }) => format!("write image {image} to {}", disk.id),
+        Some(Step::WriteImage { disk, image, keep, .. }) if keep.is_empty() => {
+            format!("write image {image} to {}", disk.id)
+        }
+        Some(Step::WriteImage { disk, image, keep, .. }) => {
+            let kept: Vec<String> = keep.iter().map(ToString::to_string).collect();
+            format!("write image {image} to {} and keep {}", disk.id, kept.join(", "))
+        }
         Some(Step::RepairPartitions { disk, partitions, .. }) => {
             format!("repair {} partitions on {}", partitions.len(), disk.id)
         }

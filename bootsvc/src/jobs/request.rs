@@ -271,10 +271,13 @@ fn expect(node: &NodeRecord, target: &Assignment, request: &ReimageRequest) -> E
             ("it is nobody's: at least imaged; sanitized first if its disks show any data", true)
         }
         (_, Some(Floor::Reimage)) => (
-            "its OS disk is made identical to the image; at most sanitized and imaged if the evidence demands it",
+            "its OS disk is made identical to the image, and partitions of its own behind the image stay; at most sanitized and imaged if the evidence demands it",
             true,
         ),
-        _ if !same_image => ("its OS disk is made identical to the new image", true),
+        _ if !same_image => (
+            "its OS disk is made identical to the new image; partitions of its own behind the image stay",
+            true,
+        ),
         (_, Some(Floor::Repair)) => {
             ("at least suspected files are put back; at most what the evidence demands", false)
         }

@@ -153,8 +153,10 @@ impl Machine {
                 ReadingKey::DiskReadOnly,
                 Outcome::Value(ReadingValue::Flag(false)),
             ));
+            readings.push((disk.clone(), ReadingKey::DiskDataPartitions, none()));
             readings.push((disk, ReadingKey::DiskContentSignatures, none()));
         }
+        readings.push((disk.clone(), ReadingKey::DiskDataPartitions, none()));
         let Some(image) = self.installed else {
             readings.push((disk, ReadingKey::DiskContentSignatures, none()));
             readings.push((Subject::Image, ReadingKey::ImageInstalled, Outcome::Absent));
