@@ -162,6 +162,11 @@ pub struct Sanitization {
     pub tool_version: String,
     /// What the device answered.
     pub device_status: Option<String>,
+    /// Whether the device said beforehand that it had been sanitized and that nothing was written since
+    /// (NVMe: Global Data Erased). Recorded only: that was not done by us, and nothing was skipped for it.
+    /// Absent where the device does not say.
+    #[serde(default = "absent", skip_serializing_if = "is_absent")]
+    pub said_clean_before: Outcome<bool>,
     /// When the erase started, the service's time.
     pub started_at: UnixMillis,
     /// When the last block was read back, the service's time.
@@ -169,6 +174,14 @@ pub struct Sanitization {
     /// When this disk was begun before in the same job and not finished: a loss of power, a reset or a
     /// failure lies between.
     pub begun_before: Vec<UnixMillis>,
+}
+
+fn absent<T>() -> Outcome<T> {
+    Outcome::Absent
+}
+
+fn is_absent<T>(outcome: &Outcome<T>) -> bool {
+    matches!(outcome, Outcome::Absent)
 }
 
 /// How it was proven.

@@ -122,10 +122,15 @@ fn sanitization(certificate: &Certificate) -> Vec<(String, String)> {
         row("technique source", &done.technique_source),
         row("tool", format!("{} {}", done.tool, done.tool_version)),
         known("device status", done.device_status.as_ref()),
+        seen("said to be clean before", &done.said_clean_before.clone().map(clean_in_words)),
         row("started at", utc(done.started_at)),
         row("ended at", utc(done.ended_at)),
         row("begun before and not finished", before),
     ]
+}
+
+fn clean_in_words(clean: bool) -> &'static str {
+    if clean { "yes, by the device; recorded only, nothing was skipped for it" } else { "no" }
 }
 
 fn verification(certificate: &Certificate) -> Vec<(String, String)> {

@@ -1,22 +1,24 @@
 //! From a finished erase to a certificate. Every fact that can be checked against another is; what
 //! does not agree gives no certificate.
 
+mod words;
+
 use contract::assignment::DataOwner;
 use contract::decision::{Decision, SanitizeLevel};
 use contract::evidence::Evidence;
 use contract::id::{CertificateId, Digest, JobId, OrderId, PlanDigest, UnixMillis};
-use contract::inventory::DiskFacts;
+use contract::inventory::{DiskFacts, SanitizeState, Transport};
 use contract::plan::{DiskTarget, EraseMethod, Step, VerifyDepth};
 use contract::reading::Outcome;
 use serde::Deserialize;
 
+use self::words::{all_exclusions, statement, verification_in_words};
 use super::{
     Authority, Certificate, Chain, Device, FORM, Issuer, Machine, Media, People, Person, Sanitization,
     Verification, wording,
 };
 use crate::coverage::not_covered;
 use crate::method::{Medium, TABLE};
-use crate::record::exclusions;
 use crate::sample::BLOCK_BYTES;
 
 /// What a certificate is made of, all of it from the service's own records but the agent's record.
@@ -191,6 +193,7 @@ pub fn certify(facts: Facts<'_>) -> Result<Certificate, NotCertified> {
             tool: tool.clone(),
             tool_version: facts.evidence.agent_version.clone(),
             device_status: record.device_status,
+            said_clean_before: said_clean(disk),
             started_at: record.started_at,
             ended_at: record.ended_at,
             begun_before: facts.begun_before,
@@ -338,6 +341,17 @@ fn device(disk: &DiskFacts) -> Device {
     }
 }
 
+/// What NVMe says of itself in log page 81h; the other command sets have no such word.
+fn said_clean(disk: &DiskFacts) -> Outcome<bool> {
+    match (disk.transport, &disk.sanitize) {
+        (Transport::Nvme, Outcome::Value(sanitize)) => {
+            Outcome::Value(matches!(sanitize.state, SanitizeState::Done { erased_since: true }))
+        }
+        (Transport::Nvme, Outcome::Unreadable(why)) => Outcome::Unreadable(why.clone()),
+        _ => Outcome::Absent,
+    }
+}
+
 fn source(evidence: &Evidence) -> String {
     match &evidence.inventory.serial {
         Outcome::Value(serial) => format!("machine with serial number {serial}, node {}", evidence.node),
@@ -351,60 +365,4 @@ fn held_data_of(owner: &DataOwner) -> String {
         DataOwner::Nobody => "nobody".to_owned(),
         DataOwner::Tenant(tenant) => format!("tenant {tenant}"),
     }
-}
-
-fn statement(record: &Record) -> String {
-    let said = match record.method {
-        EraseMethod::Overwrite => "acknowledged every write",
-        _ => "reported success",
-    };
-    format!(
-        "The disk {} was sanitized. Method: {}. Technique: {}. The device {said}, and what was read back \
-         agrees with it. What this does not cover stands under exclusions. Technique standard: {}.",
-        record.disk.id,
-        wording::level(record.level),
-        wording::technique(record.method),
-        wording::technique_standard(record.method),
-    )
-}
-
-fn verification_in_words(record: &Record, depth: VerifyDepth) -> String {
-    let mut words = match depth {
-        VerifyDepth::Sampling => "Sampling".to_owned(),
-        VerifyDepth::TenPercent => {
-            "A tenth of the medium, two stretches in each of a thousand equal parts, and sampling".to_owned()
-        }
-        VerifyDepth::Full => "Every addressable byte".to_owned(),
-    };
-    words.push_str(&format!(": {} blocks of 4 KiB at positions that follow from the seed", record.samples));
-    if let Some(bytes) = record.bytes_read_back {
-        words.push_str(&format!(", {bytes} bytes in all, were read back from the medium"));
-    }
-    if let Some(markers) = record.markers_gone {
-        words.push_str(&format!(
-            "; {markers} markers were written before the erase, read back, and found gone afterwards"
-        ));
-    }
-    match record.found_with_95_percent_ppm {
-        None => {}
-        Some(0) => words.push_str("; nothing that was not erased could pass for erased"),
-        Some(ppm) => words.push_str(&format!(
-            "; if {}.{:04} % of the blocks or more had not been erased, this finds it with a probability of \
-             at least 95 %",
-            ppm / 10_000,
-            ppm % 10_000
-        )),
-    }
-    words
-}
-
-/// What we know not to be covered, whether the agent said it or not, and what it said beyond.
-fn all_exclusions(method: EraseMethod, reported: Vec<String>) -> Vec<String> {
-    let mut all = exclusions(method);
-    for exclusion in reported {
-        if !all.contains(&exclusion) {
-            all.push(exclusion);
-        }
-    }
-    all
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use contract::id::{Digest, UnixMillis};
-use contract::inventory::Transport;
+use contract::inventory::{SanitizeCapabilities, SanitizeState, Transport};
 use contract::plan::{EraseMethod, Step, VerifyDepth};
 use contract::reading::Outcome;
 use ed25519_dalek::SigningKey;
@@ -153,6 +153,44 @@ fn an_order_that_failed_afterwards_is_named() {
     assert_eq!(named(&Known::good()), (None, None));
     let failed = Known { order_failed_at_step: Some(1), ..Known::good() };
     assert_eq!(named(&failed), (Some(1), Some("2".to_owned())));
+}
+
+/// A device that says that it is clean already is erased and proven like any other; its word is recorded.
+#[test]
+fn already_clean_is_recorded_and_counts_for_nothing() {
+    let with = |sanitize: Outcome<SanitizeCapabilities>| {
+        let mut known = Known::good();
+        let Outcome::Value(disks) = &mut known.evidence.inventory.disks else { panic!() };
+        disks[0].sanitize = sanitize;
+        let certificate = known.certify().unwrap();
+        let rows = sections(&certificate, None).into_iter().flat_map(|section| section.rows);
+        let row = rows.into_iter().find(|(name, _)| name == "said to be clean before").unwrap().1;
+        // Whatever it said, less than what was ordered is not enough.
+        known.record["samples"] = json!(1);
+        assert!(matches!(known.certify(), Err(NotCertified::TooFewReadBack { .. })));
+        (certificate.sanitization.said_clean_before, row)
+    };
+    let state = |state| {
+        Outcome::Value(SanitizeCapabilities {
+            block: true,
+            crypto: false,
+            overwrite: false,
+            block_estimate_seconds: None,
+            crypto_estimate_seconds: None,
+            overwrite_estimate_seconds: None,
+            state,
+            obstacles: vec![],
+        })
+    };
+    let (said, row) = with(state(SanitizeState::Done { erased_since: true }));
+    assert_eq!(said, Outcome::Value(true));
+    assert!(row.contains("recorded only"), "{row}");
+    for other in [SanitizeState::Never, SanitizeState::Failed, SanitizeState::Done { erased_since: false }] {
+        assert_eq!(with(state(other)), (Outcome::Value(false), "no".to_owned()));
+    }
+    assert_eq!(with(Outcome::Absent), (Outcome::Absent, ABSENT.to_owned()));
+    let (said, row) = with(Outcome::Unreadable("EIO".to_owned()));
+    assert_eq!((said, row.as_str()), (Outcome::Unreadable("EIO".to_owned()), "could not be read: EIO"));
 }
 
 #[test]
