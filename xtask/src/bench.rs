@@ -3,12 +3,14 @@
 mod check;
 mod contact;
 mod device;
+mod erase;
 mod image;
 mod imaging;
+mod limit;
 mod machine;
 mod repair;
 mod service;
-mod table;
+pub mod table;
 mod tools;
 
 use anyhow::Result;
@@ -31,6 +33,8 @@ pub struct Options {
 enum What {
     /// How long the agent of a running system takes to answer
     Check(check::Options),
+    /// Overwriting a device with a proof, beside tools that overwrite
+    Erase(erase::Options),
     /// Writing, verifying and importing an image, beside other tools on the same device
     Imaging(imaging::Options),
     /// Reimaging a disk of which a part has changed
@@ -42,6 +46,7 @@ pub fn run(options: &Options) -> Result<()> {
     match &options.what {
         None => contact::run(&options.contact),
         Some(What::Check(options)) => check::run(options),
+        Some(What::Erase(options)) => erase::run(options),
         Some(What::Imaging(options)) => imaging::run(options),
         Some(What::Repair(options)) => repair::run(options),
     }
@@ -66,6 +71,7 @@ mod tests {
         assert!(matches!(parse("bench --runs 2"), Ok(None)));
         assert!(matches!(parse("bench imaging --runs 2 --size-mebibytes 64"), Ok(Some(What::Imaging(_)))));
         assert!(matches!(parse("bench check --runs 2"), Ok(Some(What::Check(_)))));
+        assert!(matches!(parse("bench erase --size-mebibytes 64"), Ok(Some(What::Erase(_)))));
         assert!(matches!(parse("bench repair --folder /x"), Ok(Some(What::Repair(_)))));
         assert!(parse("bench --runs 2 imaging").is_err());
     }

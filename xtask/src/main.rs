@@ -6,6 +6,7 @@ mod check;
 mod command;
 mod deb;
 mod demo;
+mod fuzz;
 mod image;
 mod ipxe;
 mod kernel;
@@ -42,6 +43,8 @@ enum Task {
     Deb(deb::Options),
     /// Measure the ramdisks and how soon a machine is in contact with the service
     Bench(bench::Options),
+    /// Try crafted bytes on every parser of what comes from a network, a disk or a person
+    Fuzz(fuzz::Options),
     /// Fetch iPXE's boot programs into build/ipxe
     Ipxe,
 }
@@ -65,6 +68,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Ramdisk(options) => ramdisk::build(&options).map(drop),
         Task::Image(options) => image::build(&options).map(drop),
         Task::Deb(options) => deb::build(&options).map(drop),
+        Task::Fuzz(options) => fuzz::perform(&options),
         Task::Ipxe => ipxe::ensure().map(drop),
     }
 }

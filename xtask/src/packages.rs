@@ -58,6 +58,12 @@ pub const BENCH: &[&str] = &[
     "zstd",
 ];
 
+/// What `cargo xtask fuzz` builds its library and its first inputs with.
+pub const FUZZ: &[&str] = &["e2fsprogs", "g++", "gdisk", "xfsprogs"];
+
+/// The tools that our erase is measured beside, besides those of [`BENCH`].
+pub const BENCH_ERASE: &[&str] = &["coreutils", "nwipe"];
+
 /// Makes sure that the packages are installed; says which ones it installs.
 pub fn ensure(packages: &[&str]) -> Result<()> {
     let mut missing = Vec::new();

@@ -6,7 +6,10 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::command::{find, run};
-use crate::{check, demo, toolchain};
+use crate::{check, demo, fuzz, toolchain};
+
+/// Long enough to see that each parser is built, begun and not broken at once; `cargo xtask fuzz` goes on.
+const FUZZ_SECONDS: u32 = 3;
 
 /// What to test.
 #[derive(Debug, Clone, Args)]
@@ -42,6 +45,10 @@ pub fn run_all(options: &Options) -> Result<()> {
         ran.push("examples in the documentation");
     }
     run("running the tests", toolchain::cargo().args(arguments))?;
+    if options.filter.is_empty() {
+        fuzz::perform(&fuzz::Options { seconds: FUZZ_SECONDS, target: Vec::new() })?;
+        ran.push("crafted bytes on every parser");
+    }
     println!("ran {}, in {:.0} s", ran.join(", "), begun.elapsed().as_secs_f64());
     Ok(())
 }

@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("reprieve-bootsvc", &["contract", "erasure", "imaging", "netboot", "verdict"]),
     ("reprieve", &["contract", "erasure", "imaging", "verdict"]),
     ("reprieve-tests", &["contract"]),
+    ("reprieve-fuzz", &["contract", "erasure", "imaging", "netboot", "verdict"]),
     ("xtask", &["reprieve-tests"]),
 ];
 

@@ -1,0 +1,16 @@
+//! What a SCSI disk says: sense data, vital product data, supported commands.
+#![no_main]
+
+use erasure::scsi::opcodes::is_supported;
+use erasure::scsi::sanitize::{progress, state};
+use erasure::scsi::sense::Sense;
+use erasure::scsi::vpd::{ata_identify, content, is_ata_disk};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let _ = (is_supported(data), is_ata_disk(data), ata_identify(data));
+    let _ = data.first().map(|page| content(*page, data));
+    if let Some(sense) = Sense::parse(data) {
+        let _ = (sense.in_words(), state(&sense), progress(&sense));
+    }
+});
