@@ -20,6 +20,7 @@ use super::begun::Begun;
 use super::boot_entries::BootEntries;
 use super::device::Disks;
 use super::erase::Clock;
+use super::grow_root::grow_root;
 use super::meter::{Meter, Reporter};
 use super::repair_files::{FileChanges, FileRepair, check_changes, repair_files};
 use super::repair_partitions::repair_partitions;
@@ -153,10 +154,25 @@ async fn prepare(
     let mut manifests = BTreeMap::new();
     let mut prepared = Vec::new();
     for (permit, meter) in steps.iter().zip(meters) {
+        nothing_erased_is_kept(steps, permit).map_err(|error| (permit.index(), error))?;
         let ready = prepare_step(permit.step(), meter, world, &mut manifests).await;
         prepared.push(ready.map_err(|error| (permit.index(), error.context("nothing was written")))?);
     }
     Ok(prepared)
+}
+
+/// A disk that is erased keeps nothing: a plan that says both is none.
+fn nothing_erased_is_kept(steps: &[StepPermit], permit: &StepPermit) -> anyhow::Result<()> {
+    let Step::WriteImage { disk, keep, .. } = permit.step() else { return Ok(()) };
+    let erased = steps
+        .iter()
+        .any(|other| matches!(other.step(), Step::Erase { disk: erased, .. } if erased.id == disk.id));
+    anyhow::ensure!(
+        keep.is_empty() || !erased,
+        "the plan erases disk {} and keeps partitions of it; nothing was written, plan again",
+        disk.id
+    );
+    Ok(())
 }
 
 async fn prepare_step(
@@ -241,8 +257,12 @@ async fn run(
             let work = open(permit.step(), meter, world).await?;
             let begun = Begun::record(permit, &*world.service).await?;
             let firmware = BootEntries::permitted_by(&begun, &manifest, world.firmware.as_ref());
-            let written = write_image(begun, &work, manifest, *layout, seed).await?;
-            Ok(proven(with_firmware(written, firmware).await?))
+            let written = write_image(&begun, &work, Arc::clone(&manifest), (*layout).clone(), seed).await?;
+            let written = with_firmware(written, firmware).await?;
+            // The kernel mounts a partition only when nobody has the disk.
+            drop(work);
+            let grown = grow_root(&begun, &world.disks, &manifest, &layout).await;
+            Ok(proven(grown.map_or(written.clone(), |grown| format!("{written}; {grown}"))))
         }
         Prepared::RepairPartitions { manifest } => {
             let work = open(permit.step(), meter, world).await?;

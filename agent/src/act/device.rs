@@ -181,7 +181,7 @@ pub struct PartitionPlace {
     pub number: u32,
     /// Its first byte on the disk.
     pub offset_bytes: u64,
-    /// Its length in bytes.
+    /// The least length in bytes that it must have.
     pub length_bytes: u64,
 }
 

@@ -239,10 +239,11 @@ impl Disks for MachineDisks {
     }
 }
 
-/// The device node of a partition, after the kernel's idea of where it lies was compared with ours.
+/// The device node of a partition, after the kernel's idea of where it lies was compared with ours. It
+/// may be longer than we know, for a root is grown.
 ///
 /// # Errors
-/// When sysfs cannot be read, has no such partition, or has it somewhere else.
+/// When sysfs cannot be read, has no such partition, or has it somewhere else or shorter.
 pub fn partition_device(disk: &Path, place: PartitionPlace) -> anyhow::Result<PathBuf> {
     let device = fs::metadata(disk).with_context(|| format!("could not look at {}", disk.display()))?.rdev();
     let folder =
@@ -257,9 +258,9 @@ pub fn partition_device(disk: &Path, place: PartitionPlace) -> anyhow::Result<Pa
         // sysfs counts in units of 512 bytes whatever the sector.
         let offset_bytes = read_number(&entry.path().join("start"))?.saturating_mul(512);
         let length_bytes = read_number(&entry.path().join("size"))?.saturating_mul(512);
-        if (offset_bytes, length_bytes) != (place.offset_bytes, place.length_bytes) {
+        if offset_bytes != place.offset_bytes || length_bytes < place.length_bytes {
             bail!(
-                "partition {} of {} lies at {offset_bytes} with {length_bytes} bytes, the image has it at {} with {}",
+                "partition {} of {} lies at {offset_bytes} with {length_bytes} bytes, but must lie at {} with {} or more",
                 place.number,
                 disk.display(),
                 place.offset_bytes,

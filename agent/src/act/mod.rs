@@ -9,6 +9,7 @@ mod device_commands;
 pub mod disk;
 pub mod erase;
 mod file_system_check;
+pub mod grow_root;
 pub mod kexec;
 pub mod meter;
 pub mod mount;

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use contract::plan::{KeptPartition, Step};
 use contract::root_size::RootSize;
 use imaging::delta::describe;
-use imaging::layout::{DiskLayout, LayoutRequest};
+use imaging::layout::{DiskLayout, LayoutRequest, data_partitions, read_table};
 use imaging::manifest::Manifest;
 use imaging::node_record::{NodeRecord, RECORD_BYTES, decode_newest, encode, encode_initial, slot_offset};
 use uuid::Uuid;
@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::begun::Begun;
 use super::seed::Seed;
 use super::work::{Work, image_chunk};
+use crate::image_check::DiskSource;
 use look::{Looked, look};
 use stream::{Stream, Written};
 
@@ -41,8 +42,11 @@ pub struct Wanted<'a> {
 /// Where everything goes on the disk that is worked on.
 ///
 /// # Errors
-/// When the first chunk does not come or the image does not fit the disk. Nothing was written then.
+/// When the first chunk does not come, the image and what is kept do not fit the disk, or what is to be
+/// kept is not there. Nothing was written then.
 pub async fn lay_out(work: &Work, manifest: &Manifest, wanted: Wanted<'_>) -> anyhow::Result<DiskLayout> {
+    let keep = wanted.keep.to_vec();
+    work.blocking(move |work| check_kept(work, &keep)).await?;
     let first_chunk = image_chunk(&work.service, &work.meter, manifest, 0).await?;
     let request = LayoutRequest {
         disk_bytes: work.device.size_bytes(),
@@ -56,19 +60,41 @@ pub async fn lay_out(work: &Work, manifest: &Manifest, wanted: Wanted<'_>) -> an
         .with_context(|| format!("could not lay out the image on disk {}", work.disk))
 }
 
+/// Makes sure that what the plan keeps stands in the disk's table, exactly. A disk without any table is
+/// one on which writing was cut off, and then the plan alone knows.
+fn check_kept(work: &Work, keep: &[KeptPartition]) -> anyhow::Result<()> {
+    if keep.is_empty() {
+        return Ok(());
+    }
+    work.drop_caches()?;
+    let table = read_table(&DiskSource(&*work.device)).with_context(|| {
+        format!("could not tell which partitions of disk {} hold data that must stay", work.disk)
+    })?;
+    let Some(table) = table else { return Ok(()) };
+    let found = data_partitions(&table, &[]);
+    match keep.iter().find(|kept| !found.contains(kept)) {
+        None => Ok(()),
+        Some(kept) => bail!(
+            "{kept} must stay and is not in the partition table of disk {} as the plan has it; look again",
+            work.disk
+        ),
+    }
+}
+
 /// Makes the disk what the layout says and proves it; gives the proof in words.
 ///
 /// # Errors
 /// When anything was not written or not read back as written. The disk cannot boot then, unless
 /// nothing had to be written but the node's record.
 pub async fn write_image(
-    begun: Begun,
+    begun: &Begun,
     work: &Work,
     manifest: Arc<Manifest>,
     layout: DiskLayout,
     seed: Seed,
 ) -> anyhow::Result<String> {
-    let Step::WriteImage { .. } = begun.step() else { bail!("this is no writing of an image") };
+    let Step::WriteImage { keep, .. } = begun.step() else { bail!("this is no writing of an image") };
+    let kept = kept_in_words(keep);
     let layout = Arc::new(layout);
     let identity =
         work.service.credential().await.context("could not get a credential for the installed system")?;
@@ -86,7 +112,7 @@ pub async fn write_image(
             seed.write(work, layout.seed_partition)
         });
         return Ok(format!(
-            "all {chunks} chunks and both partition tables were read and are as in the image; only the node's record was written and read back; {}",
+            "all {chunks} chunks and both partition tables were read and are as in the image; only the node's record was written and read back; {}{kept}",
             seeded.await?
         ));
     }
@@ -113,7 +139,18 @@ pub async fn write_image(
     if let Err(error) = stream.look_once_more(&looked.differing).await {
         return work.blocking(move |work| must_not_boot(work, &layout, start_bytes, error)).await;
     }
-    Ok(format!("{found}; {}; {seeded}", written_in_words(&written)))
+    Ok(format!("{found}; {}; {seeded}{kept}", written_in_words(&written)))
+}
+
+/// What was left alone, for the end of the proof.
+fn kept_in_words(keep: &[KeptPartition]) -> String {
+    match keep {
+        [] => String::new(),
+        _ => {
+            let names: Vec<String> = keep.iter().map(ToString::to_string).collect();
+            format!("; {} stayed as they were, in the new tables and with every byte", names.join(", "))
+        }
+    }
 }
 
 /// What was found different, in a bounded number of words.
@@ -231,5 +268,7 @@ fn expect(work: &Work, offset_bytes: u64, expected: &[u8], what: &str) -> anyhow
     bail!("{what} was written to disk {} and reads back with other bytes; replace the disk", work.disk)
 }
 
+#[cfg(test)]
+mod kept_tests;
 #[cfg(test)]
 mod tests;

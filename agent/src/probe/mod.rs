@@ -10,6 +10,7 @@ pub mod ata_security;
 pub mod ata_smart;
 pub mod composition;
 pub mod content_signatures;
+pub mod data_partitions;
 pub mod disk_id;
 pub mod disk_names;
 pub mod disks;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use contract::agent_api::ContextReply;
-use contract::id::DiskId;
+use contract::id::{DiskId, ImageId};
 use contract::inventory::DiskFacts;
 use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
 use imaging::chunk::decompress_verified;
@@ -15,8 +15,10 @@ use crate::act::device::DiskResolver;
 use crate::act::disk::partition_device;
 use crate::act::service::Service;
 use crate::image_check::{ImageCheckRequest, check_from_ramdisk, root_place};
+use crate::probe::data_partitions;
 use crate::probe::disks::{self, FoundDisk};
 use crate::probe::evidence::{Found, Look};
+use crate::probe::raw_read::RawDisk;
 use crate::probe::source::Source;
 use crate::service::client::Client;
 
@@ -58,6 +60,45 @@ pub async fn check(client: &Arc<Client>, context: &ContextReply, seen: &Look) ->
         Ok(measured) => measured,
         Err(error) => not_compared(&format!("{error:#}")),
     }
+}
+
+/// Which partitions on the disk of the operating system are data. The image that is installed now counts
+/// like the one that is to come; where its manifest cannot be had, its partitions are taken for data.
+pub async fn data_partitions(client: &Arc<Client>, context: &ContextReply, seen: &Look) -> Vec<Found> {
+    // Without an image or a disk for it nothing is written, and the judge says why.
+    let Some(assigned) = context.node.assignment.image else { return Vec::new() };
+    let Ok(disk) = os_disk(context, &seen.disks) else { return Vec::new() };
+    let subject = Subject::Disk(disk.facts.id.clone());
+    let outcome = match read_data_partitions(client, assigned, disk, seen).await {
+        Ok(outcome) => outcome,
+        Err(error) => Outcome::Unreadable(format!("{error:#}")),
+    };
+    vec![(subject, ReadingKey::DiskDataPartitions, outcome)]
+}
+
+async fn read_data_partitions(
+    client: &Arc<Client>,
+    assigned: ImageId,
+    disk: FoundDisk,
+    seen: &Look,
+) -> anyhow::Result<Outcome<ReadingValue>> {
+    let mut images = vec![client.manifest(assigned).await?];
+    let installed = match &seen.node_partition {
+        Outcome::Value(partition) => partition.identity.value().map(|identity| identity.image),
+        Outcome::Absent | Outcome::Unreadable(_) => None,
+    };
+    if let Some(installed) = installed.filter(|installed| *installed != assigned)
+        && let Ok(manifest) = client.manifest(installed).await
+    {
+        images.push(manifest);
+    }
+    let looked = tokio::task::spawn_blocking(move || {
+        let raw = RawDisk::open(&disk.device, disk.facts.size_bytes)
+            .with_context(|| format!("could not open disk {}", disk.facts.id))?;
+        let images: Vec<&Manifest> = images.iter().collect();
+        anyhow::Ok(data_partitions::read(&raw, &images))
+    });
+    looked.await.context("looking at the partitions broke off")?
 }
 
 fn not_compared(why: &str) -> Vec<Found> {

@@ -136,6 +136,8 @@ impl Driver {
         let mut seen = self.look().await?;
         let measured = image::check(&self.client, &self.context, &seen).await;
         seen.add(measured, &self.clock);
+        let partitions = image::data_partitions(&self.client, &self.context, &seen).await;
+        seen.add(partitions, &self.clock);
         let Judged { decision, plan, plan_refusal } =
             judging::judge(&seen.evidence, &self.context, self.clock.now(), self.nonce)?;
         tracing::info!("{}", verdict::explain::explain(&decision));

@@ -14,6 +14,7 @@
 mod error;
 mod found;
 mod place;
+mod table_found;
 
 use contract::id::ChunkDigest;
 use contract::plan::KeptPartition;
@@ -25,6 +26,7 @@ use crate::gpt::{Gpt, Partition, backup_bytes, first_usable_byte};
 pub use crate::layout::error::LayoutError;
 pub use crate::layout::found::{FoundNodePartition, data_partitions, find_node_partition};
 pub use crate::layout::place::RootPlace;
+pub use crate::layout::table_found::{TableError, read_table};
 use crate::layout::place::{Places, image_end, last_partition_end, place};
 use crate::manifest::Manifest;
 

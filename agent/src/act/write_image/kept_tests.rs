@@ -1,0 +1,161 @@
+//! Partitions with data beside the image: before, after and while it is written.
+
+use std::sync::Arc;
+
+use contract::agent_api::{Finish, FinishResult};
+use contract::decision::SanitizeLevel;
+use contract::id::Digest;
+use contract::plan::{EraseMethod, KeptPartition, Step, VerifyDepth};
+use imaging::chunk::CHUNK_BYTES;
+use imaging::gpt::Gpt;
+use imaging::layout::{DiskLayout, LayoutRequest, data_partitions};
+use imaging::manifest::PartitionRole;
+use uuid::Uuid;
+
+use crate::act::fake_device::{FakeDevice, Faults};
+use crate::act::fixture::{
+    FakeService, Image, layout_request, noise, of_bytes, partition, run, target, write_step,
+};
+
+const DISK_BYTES: usize = 72 << 20;
+const DATA: std::ops::Range<usize> = 14 << 20..20 << 20;
+
+fn image(seed: u32, end: u64) -> Image {
+    let mut bytes = noise(seed, 8 * CHUNK_BYTES);
+    bytes[3 * CHUNK_BYTES..5 * CHUNK_BYTES].fill(0);
+    of_bytes(bytes, vec![partition(1, 1 << 20, end, PartitionRole::Root)])
+}
+
+fn data() -> KeptPartition {
+    KeptPartition {
+        number: 4,
+        type_guid: Uuid::from_u128(0x11),
+        unique_guid: Uuid::from_u128(0x22),
+        first_byte: DATA.start as u64,
+        length_bytes: DATA.len() as u64,
+        attributes: 1 << 63,
+        name: "data".to_owned(),
+    }
+}
+
+fn layout(image: &Image, keep: &[KeptPartition]) -> DiskLayout {
+    let request = LayoutRequest { keep, ..layout_request(DISK_BYTES as u64) };
+    DiskLayout::compute(&image.manifest, &image.bytes[..CHUNK_BYTES], &request).unwrap()
+}
+
+/// A disk with this image, to which somebody added a partition with data.
+fn installed(image: &Image) -> Vec<u8> {
+    let layout = layout(image, &[data()]);
+    let mut disk = noise(9, DISK_BYTES);
+    let end = layout.image_end_bytes as usize;
+    disk[..end].copy_from_slice(&image.bytes[..end]);
+    disk[..CHUNK_BYTES].copy_from_slice(&layout.first_chunk);
+    disk[layout.backup_table_offset as usize..].copy_from_slice(&layout.backup_table);
+    disk
+}
+
+fn keeping(device: &FakeDevice, image: &Image, kept: KeptPartition) -> Step {
+    let mut step = write_step(device, image);
+    if let Step::WriteImage { keep, .. } = &mut step {
+        keep.push(kept);
+    }
+    step
+}
+
+fn write(content: Vec<u8>, faults: Faults, image: &Image) -> (Finish, Arc<FakeDevice>) {
+    let disk = Arc::new(FakeDevice::new(content, faults));
+    let step = keeping(&disk, image, data());
+    (run(&disk, &Arc::new(FakeService::with(image)), vec![step]), disk)
+}
+
+#[test]
+fn another_image_leaves_data_and_their_entry_as_they_were() {
+    let (old, new) = (image(1, 6 << 20), image(2, 7 << 20));
+    let before = installed(&old);
+    let (finish, disk) = write(before.clone(), Faults::default(), &new);
+    assert_eq!(finish.result, FinishResult::Done);
+    let after = disk.content();
+    assert_eq!(Digest::of(&after[DATA]), Digest::of(&before[DATA]));
+    assert!(disk.writes().iter().all(|write| {
+        let end = write.offset_bytes + write.length_bytes;
+        end <= DATA.start as u64 || write.offset_bytes >= DATA.end as u64
+    }));
+    let table = Gpt::read(&after).unwrap();
+    assert_eq!(Gpt::read_backup(&after).unwrap(), table);
+    assert_eq!(data_partitions(&table, &[&new.manifest]), [data()]);
+    // The root ends where the data begin.
+    let root = table.partitions.iter().find(|partition| partition.number == 1).unwrap();
+    assert_eq!((root.last_sector + 1) * 512, DATA.start as u64);
+    let proof = &finish.steps[0].proof;
+    assert!(proof.contains("; partition 4 \"data\" (6 MiB) stayed as they were"), "{proof}");
+}
+
+#[test]
+fn a_power_cut_at_any_write_loses_no_data_and_the_next_try_keeps_them_too() {
+    let (old, new) = (image(1, 6 << 20), image(2, 7 << 20));
+    let before = installed(&old);
+    let (_, done) = write(before.clone(), Faults::default(), &new);
+    for at in 0..done.writes().len() {
+        let cut = Faults { power_cut_at_write: Some(at), ..Faults::default() };
+        let (finish, disk) = write(before.clone(), cut, &new);
+        assert!(matches!(finish.result, FinishResult::Failed { .. }), "write {at}");
+        for lost in 0..2 {
+            let survivors = disk.after_power_cut(|index| index % 2 == lost);
+            assert_eq!(Digest::of(&survivors[DATA]), Digest::of(&before[DATA]), "write {at}");
+            if at % 3 != lost {
+                continue;
+            }
+            let (again, disk) = write(survivors, Faults::default(), &new);
+            assert_eq!(again.result, FinishResult::Done, "write {at}");
+            let after = disk.content();
+            assert_eq!(Digest::of(&after[DATA]), Digest::of(&before[DATA]), "write {at}");
+            assert_eq!(data_partitions(&Gpt::read(&after).unwrap(), &[&new.manifest]), [data()]);
+        }
+    }
+}
+
+#[test]
+fn what_the_plan_keeps_and_the_disk_has_otherwise_is_not_written_over() {
+    let image = image(1, 6 << 20);
+    let before = installed(&image);
+    let refuse = |kept: KeptPartition, content: Vec<u8>| {
+        let disk = Arc::new(FakeDevice::new(content, Faults::default()));
+        let step = keeping(&disk, &image, kept);
+        let service = Arc::new(FakeService::with(&image));
+        let finish = run(&disk, &service, vec![step]);
+        assert!(disk.writes().is_empty() && !service.calls().contains(&"begin 0".to_owned()));
+        let FinishResult::Failed { error, .. } = finish.result else { panic!("{finish:?}") };
+        assert!(error.starts_with("nothing was written"), "{error}");
+        error
+    };
+    let moved = KeptPartition { first_byte: 15 << 20, ..data() };
+    assert!(refuse(moved, before.clone()).contains("look again"));
+    let mut broken = before.clone();
+    broken[1030] ^= 1;
+    broken[DISK_BYTES - 400] ^= 1;
+    broken[DISK_BYTES - 512] ^= 1;
+    assert!(refuse(data(), broken).contains("could not tell which partitions"));
+    let mut overlapping = before;
+    let inside = KeptPartition { first_byte: 5 << 20, ..data() };
+    let at = 512 * 2 + 3 * 128 + 32;
+    overlapping[at..at + 8].copy_from_slice(&(inside.first_byte / 512).to_le_bytes());
+    assert!(refuse(inside, overlapping).contains("nothing was written"));
+}
+
+#[test]
+fn a_plan_that_erases_and_keeps_is_refused_before_anything_happens() {
+    let image = image(1, 6 << 20);
+    let disk = Arc::new(FakeDevice::new(installed(&image), Faults::default()));
+    let erase = Step::Erase {
+        disk: target(&disk),
+        method: EraseMethod::Overwrite,
+        level: SanitizeLevel::Clear,
+        verify_seed: Digest::of(b"seed"),
+        verify_samples: 10,
+        verify_depth: VerifyDepth::Sampling,
+    };
+    let service = Arc::new(FakeService::with(&image));
+    let finish = run(&disk, &service, vec![erase, keeping(&disk, &image, data())]);
+    let FinishResult::Failed { error, .. } = finish.result else { panic!("{finish:?}") };
+    assert!(error.contains("erases disk") && disk.writes().is_empty(), "{error}");
+}
