@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::limit::Limit;
 use crate::command::{located, output, privileged};
 
 /// One mebibyte.
@@ -18,6 +19,8 @@ pub struct Device {
     path: PathBuf,
     file: PathBuf,
     size_bytes: u64,
+    /// Whether what is measured on it sees a device as slow as a disk.
+    pub is_limited: bool,
 }
 
 impl Device {
@@ -29,9 +32,15 @@ impl Device {
         let mut command = privileged(located("losetup"))?;
         command.args(["--find", "--show", "--direct-io=on"]).arg(file);
         let shown = output("attaching a loop device", &mut command)?;
-        let device = Self { path: PathBuf::from(shown.trim()), file: file.to_owned(), size_bytes };
+        let device =
+            Self { path: PathBuf::from(shown.trim()), file: file.to_owned(), size_bytes, is_limited: false };
         device.fill_with_old_content()?;
         Ok(device)
+    }
+
+    /// Makes it as slow as a disk until what this gives is dropped, if it is to be so.
+    pub fn limit(&self) -> Result<Option<Limit>> {
+        self.is_limited.then(|| Limit::new(&self.path)).transpose()
     }
 
     /// Its device node.

@@ -9,7 +9,7 @@ use super::device::{Device, MEBIBYTE};
 use super::image::{self, Folder};
 use super::service::{Imported, Programs, Service};
 use super::table::{mebibytes, median, render};
-use super::{machine, tools};
+use super::{limit, machine, tools};
 use crate::demo::aim_line;
 use crate::{packages, paths};
 
@@ -113,7 +113,7 @@ pub fn memory(ours: &tools::Ours) -> f64 {
 
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
-    let stage = Stage::new(options)?;
+    let mut stage = Stage::new(options)?;
     let compressed = stage.folder.file("image.raw.zst");
     let zstd = repeat(options.runs, || {
         let script = format!("zstd -T0 -f -q {} -o {}", stage.image.display(), compressed.display());
@@ -129,13 +129,33 @@ pub fn run(options: &Options) -> Result<()> {
     rows.push(row("zstd -T0 (compressing alone)", zstd));
     rows.push(row("reprieve image import", imported.seconds));
     rows.push(row("the same, second version with 5 % changed", again.seconds));
+    print_table(&rows);
+    println!("\nload {} at the end\n", machine::load());
+    device_aims("", &rows);
+    aims(&rows, &imported, &again);
+    if !limit::is_possible() {
+        println!("\nThe kernel of this machine cannot hold a device to the speed of a disk.");
+        return Ok(());
+    }
+    stage.device.is_limited = true;
+    println!(
+        "\nThe same device, held to the speed of a SATA SSD: {} MB/s written and {} MB/s read, each by itself\n",
+        limit::WRITE_BYTES_PER_SECOND / 1_000_000,
+        limit::READ_BYTES_PER_SECOND / 1_000_000
+    );
+    let mut rows = written(&stage, &service, &imported, options.runs)?;
+    rows.extend(verified(&stage, &service, &imported, options.runs)?);
+    print_table(&rows);
+    println!("\nload {} at the end\n", machine::load());
+    device_aims("SATA SSD, ", &rows);
+    Ok(())
+}
+
+fn print_table(rows: &[Row]) {
     let head = ["what", "by", "seconds", "MiB/s", "read MiB", "fetched MiB", "written MiB", "memory MiB"];
     let mut cells = vec![head.map(str::to_owned).to_vec()];
     cells.extend(rows.iter().map(Row::cells));
     print!("{}", render(&cells));
-    println!("\nload {} at the end\n", machine::load());
-    aims(&rows, &imported, &again);
-    Ok(())
 }
 
 fn repeat(runs: u8, mut measure: impl FnMut() -> Result<f64>) -> Result<f64> {
@@ -219,16 +239,24 @@ fn ours(
     Ok(Row { what, by: by.to_owned(), seconds: middle.seconds, bytes, ours: Some(middle) })
 }
 
+fn rate(rows: &[Row], what: &str, by: &str) -> f64 {
+    rows.iter().find(|row| row.what == what && row.by.starts_with(by)).map_or(f64::NAN, Row::rate)
+}
+
+/// What is held against others on the same device.
+fn device_aims(which: &str, rows: &[Row]) {
+    let ours = rate(rows, "write", "reprieve, read");
+    let factor = ours / rate(rows, "write", "curl");
+    say(&format!("{which}whole image against curl, zstd, dd"), factor, 2.0, "x");
+    let share = 100.0 * ours / rate(rows, "write", "fio");
+    say(&format!("{which}whole image against fio's writes"), share, 90.0, " %");
+    let share = 100.0 * rate(rows, "verify", "reprieve") / rate(rows, "verify", "fio");
+    say(&format!("{which}verify against fio's reads"), share, 90.0, " %");
+}
+
 fn aims(rows: &[Row], imported: &Imported, again: &Imported) {
-    let rate = |what: &str, by: &str| {
-        rows.iter().find(|row| row.what == what && row.by.starts_with(by)).map_or(f64::NAN, Row::rate)
-    };
-    let factor = rate("write", "reprieve, read") / rate("write", "curl");
-    say("whole image against curl, zstd, dd", factor, 2.0, "x");
-    let share = 100.0 * rate("write", "reprieve, read") / rate("write", "fio");
-    say("whole image against fio's writes", share, 90.0, " %");
-    say("verify against fio's reads", 100.0 * rate("verify", "reprieve") / rate("verify", "fio"), 90.0, " %");
-    say("import against zstd -T0", rate("import", "reprieve") / rate("import", "zstd"), 0.8, "x");
+    let factor = rate(rows, "import", "reprieve") / rate(rows, "import", "zstd");
+    say("import against zstd -T0", factor, 0.8, "x");
     let peak = rows.iter().filter_map(|row| row.ours.as_ref()).map(memory).fold(0.0, f64::max);
     let (figure, aim) = (format!("{peak:.0} MiB"), format!("{MEMORY_AIM_MEBIBYTES:.0} MiB"));
     println!("{}", aim_line("memory", &figure, &aim, peak <= MEMORY_AIM_MEBIBYTES));

@@ -29,8 +29,34 @@ pub struct Ours {
     pub proof: String,
 }
 
+/// What one erase by our agent cost.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Erased {
+    /// Wall time in seconds.
+    pub seconds: f64,
+    /// Of these, from the first zero written until all of them were flushed.
+    pub overwrite_seconds: f64,
+    /// Read from the device, in bytes.
+    pub bytes_read: u64,
+    /// Written to the device, in bytes.
+    pub bytes_written: u64,
+    /// What was proven.
+    pub proof: String,
+}
+
+/// Our agent overwrites a device and reads back as deep as it is told.
+pub fn erase(programs: &Programs, device: &Device, depth: &str) -> Result<Erased> {
+    let mut command = privileged(&programs.agent)?;
+    command.env("REPRIEVE_LOG", "error").arg("bench-erase").arg("--device").arg(device.path());
+    command.args(["--depth", depth]);
+    let said = output("erasing the device with our agent", &mut command)?;
+    let line = said.lines().last().unwrap_or_default();
+    serde_json::from_str(line).with_context(|| format!("reading what our agent said: {said}"))
+}
+
 /// Our agent writes an image.
 pub fn agent(programs: &Programs, service: &Service, device: &Device, image: &str) -> Result<Ours> {
+    let _limited = device.limit()?;
     let mut command = privileged(&programs.agent)?;
     command.env("REPRIEVE_LOG", "error").arg("bench-write").arg("--device").arg(device.path());
     command.args(["--images", &service.images_url(), "--image", image]);
@@ -43,6 +69,7 @@ pub fn agent(programs: &Programs, service: &Service, device: &Device, image: &st
 /// How fast the device itself takes or gives bytes, in bytes a second: fio, one MiB at a time, 16 at
 /// once, flushed at the end.
 pub fn fio(device: &Device, direction: &str, size_bytes: u64) -> Result<f64> {
+    let _limited = device.limit()?;
     let mut command = privileged("fio")?;
     command.args(["--name=bench", "--direct=1", "--ioengine=libaio", "--iodepth=16", "--bs=1M"]);
     command.args(["--end_fsync=1", "--output-format=json"]);
@@ -68,6 +95,7 @@ pub fn shell(what: &str, script: &str) -> Result<f64> {
 
 /// `curl | zstd | dd`.
 pub fn dd_pipe(url: &str, device: &Device) -> Result<f64> {
+    let _limited = device.limit()?;
     let device = device.path().display();
     let script = format!(
         "curl --silent --fail {url} | zstd -dc | dd of={device} oflag=direct iflag=fullblock bs=4M conv=fsync status=none"
@@ -77,6 +105,7 @@ pub fn dd_pipe(url: &str, device: &Device) -> Result<f64> {
 
 /// `qemu-img convert` from the raw file.
 pub fn qemu_img(image: &Path, device: &Device) -> Result<f64> {
+    let _limited = device.limit()?;
     let (image, device) = (image.display(), device.path().display());
     let script = format!("qemu-img convert -n -f raw -O raw -t none {image} {device} && sync {device}");
     shell("writing the image with qemu-img", &script)
@@ -84,6 +113,7 @@ pub fn qemu_img(image: &Path, device: &Device) -> Result<f64> {
 
 /// `bmaptool copy` from the raw file with its map.
 pub fn bmaptool(image: &Path, map: &Path, device: &Device) -> Result<f64> {
+    let _limited = device.limit()?;
     let (image, map, device) = (image.display(), map.display(), device.path().display());
     shell("writing the image with bmaptool", &format!("bmaptool --quiet copy --bmap {map} {image} {device}"))
 }
@@ -98,6 +128,7 @@ pub fn make_map(image: &Path, map: &Path) -> Result<()> {
 /// A program that reads all of the device, past what the kernel has cached, and prints a digest.
 pub fn digest(program: &str, device: &Device) -> Result<f64> {
     device.forget_cached()?;
+    let _limited = device.limit()?;
     let script = format!("{program} {} > /dev/null", device.path().display());
     shell(&format!("reading the device with {program}"), &script)
 }
