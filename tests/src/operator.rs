@@ -114,12 +114,13 @@ impl<'lab> Operator<'lab> {
         self.json(&["node", "approve", node, "--factory-new"])
     }
 
-    /// Says what a node should have.
+    /// Says what a node should have, with the root as large as in the image, so that every byte of it can
+    /// be compared; a root that is grown is changed by its own driver in the end.
     ///
     /// # Errors
     /// What the command says.
     pub fn assign(&self, node: &str, image: &str, tenant: &str) -> Result<NodeView> {
-        self.json(&["assign", node, "--image", image, "--tenant", tenant])
+        self.json(&["assign", node, "--image", image, "--tenant", tenant, "--root", "image"])
     }
 
     /// Lets a held node go on.
