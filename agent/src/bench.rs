@@ -1,8 +1,11 @@
-//! Measuring: the code that writes images, on a loop device and from a real service, without a job.
+//! Measuring: the code that writes images and erases, on a loop device and without a job; images come
+//! from a real service.
 //! Only in builds with the feature `bench`, which no package has.
 //!
 //! Nothing is by-passed: the permit comes from an order, which is signed here by a key that no service
 //! has, for a plan that names this one device.
+
+pub mod erase;
 
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use contract::agent_api::{ContextReply, FinishResult, Progress, ResidentIdentity};
+use contract::agent_api::{ContextReply, FinishResult, Progress, ResidentIdentity, StepResult};
 use contract::decision::Action;
 use contract::id::{ChunkDigest, Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, OrderId, UnixMillis};
 use contract::inventory::DiskFacts;
@@ -25,7 +28,7 @@ use uuid::Uuid;
 use verdict::permit::{Expected, Permit, SpentOrders};
 
 use crate::act::carry_out::{World, carry_out};
-use crate::act::device::{BlockDevice, DiskResolver};
+use crate::act::device::{BlockDevice, DiskResolver, Disks};
 use crate::act::disk::{DirectDisk, MachineDisks};
 use crate::act::service::{Answer, Service};
 use crate::service::client::Client;
@@ -66,22 +69,18 @@ pub fn write(options: &Options) -> anyhow::Result<()> {
         logical_sector_bytes: open.sector_bytes(),
     };
     drop(open);
-    let permit = permit(target, options.image)?;
-    let world = World {
-        service: Arc::new(Images::new(options)?),
-        disks: Arc::new(MachineDisks::new(Arc::new(Only(options.device.clone())))),
-        clock: Arc::new(|| NOW.0),
-        firmware: None,
+    let step = Step::WriteImage {
+        disk: target.clone(),
+        image: options.image,
+        disk_guid: Uuid::from_u128(2),
+        node_partition_guid: Uuid::from_u128(3),
+        node_data: None,
+        root_size: contract::root_size::RootSize::Image,
+        keep: Vec::new(),
     };
-    // As the ramdisk's.
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let started = Instant::now();
-    let finish = runtime.block_on(carry_out(permit, &world));
-    let seconds = started.elapsed().as_secs_f64();
-    if let FinishResult::Failed { error, .. } | FinishResult::Refused { error } = &finish.result {
-        bail!("could not write the image: {error}");
-    }
-    let step = finish.steps.first().context("nothing was done")?;
+    let permit = permit(&target, Action::Reimage, step)?;
+    let disks = MachineDisks::new(Arc::new(Only(options.device.clone())));
+    let (step, seconds) = carried_out(permit, Arc::new(Images::new(options)?), Arc::new(disks))?;
     let said = json!({
         "seconds": seconds,
         "bytes_read": step.bytes_read,
@@ -92,6 +91,24 @@ pub fn write(options: &Options) -> anyhow::Result<()> {
     });
     println!("{said}");
     Ok(())
+}
+
+/// Carries out the one step of a permit, in a runtime like the ramdisk's; what it cost, and the seconds.
+fn carried_out(
+    permit: Permit,
+    service: Arc<dyn Service>,
+    disks: Arc<dyn Disks>,
+) -> anyhow::Result<(StepResult, f64)> {
+    let world = World { service, disks, clock: Arc::new(|| NOW.0), firmware: None };
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let started = Instant::now();
+    let finish = runtime.block_on(carry_out(permit, &world));
+    let seconds = started.elapsed().as_secs_f64();
+    if let FinishResult::Failed { error, .. } | FinishResult::Refused { error } = &finish.result {
+        bail!("the step that is measured failed: {error}");
+    }
+    let step = finish.steps.into_iter().next().context("nothing was done")?;
+    Ok((step, seconds))
 }
 
 /// What is measured is overwritten, so nothing but a loop device is taken.
@@ -110,7 +127,7 @@ fn disk_id() -> anyhow::Result<DiskId> {
 }
 
 /// A permit as it is granted in the ramdisk, for an order that is signed here.
-fn permit(target: DiskTarget, image: ImageId) -> anyhow::Result<Permit> {
+fn permit(target: &DiskTarget, action: Action, step: Step) -> anyhow::Result<Permit> {
     let facts: DiskFacts = serde_json::from_value(json!({
         "id": target.id,
         "kernel_name": "loop",
@@ -127,19 +144,10 @@ fn permit(target: DiskTarget, image: ImageId) -> anyhow::Result<Permit> {
     }))
     .context("could not describe the device")?;
     let node = NodeId(Uuid::from_u128(1));
-    let step = Step::WriteImage {
-        disk: target,
-        image,
-        disk_guid: Uuid::from_u128(2),
-        node_partition_guid: Uuid::from_u128(3),
-        node_data: None,
-        root_size: contract::root_size::RootSize::Image,
-        keep: Vec::new(),
-    };
     let plan = Plan {
         node,
         evidence: EvidenceId(Uuid::from_u128(4)),
-        action: Action::Reimage,
+        action,
         steps: vec![step],
         boot: BootMethod::Reboot,
     };
@@ -248,6 +256,10 @@ impl Service for Images {
 
     fn chunk(&self, digest: ChunkDigest) -> Answer<'_, Vec<u8>> {
         self.client.chunk(digest)
+    }
+
+    fn take_back(&self, stored: Vec<u8>) {
+        self.client.take_back(stored);
     }
 }
 

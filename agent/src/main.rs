@@ -66,6 +66,9 @@ enum Command {
     /// Write an image onto a loop device and say what it cost.
     #[cfg(feature = "bench")]
     BenchWrite(bench::Options),
+    /// Overwrite a loop device, prove it, and say what it cost.
+    #[cfg(feature = "bench")]
+    BenchErase(bench::erase::Options),
     /// Say the version.
     Version,
 }
@@ -100,6 +103,8 @@ fn main() -> ExitCode {
         Command::Inventory { json, sysroot } => check::inventory(json, sysroot.as_deref()),
         #[cfg(feature = "bench")]
         Command::BenchWrite(options) => bench::write(&options),
+        #[cfg(feature = "bench")]
+        Command::BenchErase(options) => bench::erase::erase(&options),
         Command::Version => {
             println!("reprieve-agent {VERSION}");
             Ok(())

@@ -5,15 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use contract::id::DiskId;
 use contract::plan::DiskTarget;
 use contract::reading::Outcome;
 use erasure::command::{CommandProgress, DeviceCommand};
 use erasure::record::HealthReading;
+use nix::libc;
 
 /// The alignment of memory and lengths that every direct read and write can rely on, in bytes.
 /// The largest logical sector in use, and the page size.
 pub const ALIGNMENT_BYTES: usize = 4096;
+
+/// The size of a huge page on the processors that we run on, in bytes.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// Where zeros have to be written as data, this many bytes go at a time.
 const ZEROS_AT_A_TIME_BYTES: usize = 1 << 20;
@@ -187,7 +192,7 @@ pub struct PartitionPlace {
 
 /// Memory whose address fits direct I/O.
 pub struct AlignedBuffer {
-    memory: Vec<u8>,
+    memory: BytesMut,
     start: usize,
     length: usize,
 }
@@ -196,9 +201,20 @@ impl AlignedBuffer {
     /// Zeroed memory of this many bytes.
     #[must_use]
     pub fn zeroed(length: usize) -> Self {
-        let memory = vec![0; length + ALIGNMENT_BYTES];
+        let memory = BytesMut::zeroed(length + ALIGNMENT_BYTES);
         let start = memory.as_ptr().align_offset(ALIGNMENT_BYTES);
         Self { memory, start, length }
+    }
+
+    /// Zeroed memory of this many bytes, several times, cut out of one piece that the kernel is asked to
+    /// make of huge pages. The length is a multiple of [`ALIGNMENT_BYTES`].
+    #[must_use]
+    pub fn several(count: usize, length: usize) -> Vec<Self> {
+        let mut memory = BytesMut::zeroed(count * length + HUGE_PAGE_BYTES);
+        let start = memory.as_ptr().align_offset(HUGE_PAGE_BYTES);
+        drop(memory.split_to(start));
+        advise_huge_pages(&mut memory[..count * length]);
+        (0..count).map(|_| Self { memory: memory.split_to(length), start: 0, length }).collect()
     }
 
     /// The bytes.
@@ -210,6 +226,15 @@ impl AlignedBuffer {
     /// The bytes, to be changed.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.start + self.length]
+    }
+}
+
+/// Asks for huge pages. A kernel without them does as it would have done.
+fn advise_huge_pages(memory: &mut [u8]) {
+    // SAFETY: the range is our own memory, borrowed alone, and the advice changes none of its bytes.
+    let advised = unsafe { libc::madvise(memory.as_mut_ptr().cast(), memory.len(), libc::MADV_HUGEPAGE) };
+    if advised != 0 {
+        tracing::trace!(error = %io::Error::last_os_error(), "no huge pages");
     }
 }
 

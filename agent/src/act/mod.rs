@@ -3,6 +3,7 @@
 pub mod attributes;
 pub mod begun;
 mod boot_entries;
+pub mod buffers;
 pub mod carry_out;
 pub mod device;
 mod device_commands;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use super::buffers::Buffers;
 use super::device::{AlignedBuffer, BlockDevice};
 use super::meter::Meter;
 
@@ -14,9 +15,20 @@ const READERS_MIN: usize = 12;
 /// More readers do not make any disk faster, and each holds one range in memory.
 const READERS_MAX: usize = 32;
 
+/// Reads as [`scan_with`] does, in memory of its own.
+pub fn scan<T: Send>(
+    device: &dyn BlockDevice,
+    ranges: &[Range<u64>],
+    meter: &Meter,
+    inspect: impl Fn(usize, &[u8]) -> T + Sync,
+) -> Vec<io::Result<T>> {
+    scan_with(&Buffers::default(), device, ranges, meter, inspect)
+}
+
 /// Reads these byte ranges, which need not be whole sectors, and gives what `inspect` makes of each,
 /// in their order. A range that cannot be read is an error of its own; the others are still read.
-pub fn scan<T: Send>(
+pub fn scan_with<T: Send>(
+    buffers: &Buffers,
     device: &dyn BlockDevice,
     ranges: &[Range<u64>],
     meter: &Meter,
@@ -27,14 +39,15 @@ pub fn scan<T: Send>(
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();
-        let mut buffer = AlignedBuffer::zeroed(0);
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(range) = ranges.get(index) else { return found };
-            let read = read_range(device, range, &mut buffer, meter).map(|bytes| inspect(index, bytes));
-            meter.advance(range.end.saturating_sub(range.start));
-            found.push((index, read));
-        }
+        buffers.with(|buffer| {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(range) = ranges.get(index) else { return found };
+                let read = read_range(device, range, buffer, meter, |bytes| inspect(index, bytes));
+                meter.advance(range.end.saturating_sub(range.start));
+                found.push((index, read));
+            }
+        })
     };
     let mut results: Vec<Option<io::Result<T>>> = ranges.iter().map(|_| None).collect();
     let mut found = Vec::new();
@@ -52,21 +65,23 @@ pub fn scan<T: Send>(
     results.into_iter().map(|result| result.unwrap_or_else(unread)).collect()
 }
 
-fn read_range<'a>(
+fn read_range<T>(
     device: &dyn BlockDevice,
     range: &Range<u64>,
-    buffer: &'a mut AlignedBuffer,
+    buffer: &mut AlignedBuffer,
     meter: &Meter,
-) -> io::Result<&'a [u8]> {
+    inspect: impl FnOnce(&[u8]) -> T,
+) -> io::Result<T> {
     let covering = whole_sectors(range, device.sector_bytes());
     let length = usize::try_from(covering.end - covering.start).map_err(io::Error::other)?;
     if buffer.bytes().len() < length {
-        *buffer = AlignedBuffer::zeroed(length);
+        // Longer than a chunk, or across its ends: such ranges are few.
+        return read_range(device, range, &mut AlignedBuffer::zeroed(length), meter, inspect);
     }
     device.read_at(covering.start, &mut buffer.bytes_mut()[..length])?;
     meter.count_read(length as u64);
     let skip = (range.start - covering.start) as usize;
-    Ok(&buffer.bytes()[skip..skip + (range.end - range.start) as usize])
+    Ok(inspect(&buffer.bytes()[skip..skip + (range.end - range.start) as usize]))
 }
 
 /// The smallest range of whole sectors that covers this one.

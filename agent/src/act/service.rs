@@ -34,4 +34,7 @@ pub trait Service: Send + Sync {
 
     /// A chunk as it is stored: compressed and not verified. Whoever asks verifies.
     fn chunk(&self, digest: ChunkDigest) -> Answer<'_, Vec<u8>>;
+
+    /// Gives the memory of a chunk back, to be used for another. The default lets go of it.
+    fn take_back(&self, _stored: Vec<u8>) {}
 }

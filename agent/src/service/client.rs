@@ -1,7 +1,7 @@
 //! The calls of `contract::agent_api`, each bounded in time and in size.
 
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use contract::agent_api::{
@@ -34,6 +34,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(120);
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// How often a call is tried that work under way depends on; with the waits between, about a minute.
 const TRIES_MAX: u32 = 8;
+/// The memory of so many chunks is kept.
+const IDLE_MAX: usize = 16;
 /// Refusals are shown up to this length.
 const MESSAGE_CHARACTERS_MAX: usize = 400;
 
@@ -101,6 +103,8 @@ pub struct Client {
     current: AtomicUsize,
     bearer: RwLock<Option<Secret>>,
     images: RwLock<Option<Images>>,
+    /// Memory of chunks, to be used again: new memory costs a fault for each page.
+    idle: Mutex<Vec<Vec<u8>>>,
 }
 
 /// What a call carries.
@@ -131,7 +135,8 @@ impl Client {
             .tcp_keepalive(Duration::from_secs(30))
             .build()?;
         let current = AtomicUsize::new(0);
-        Ok(Self { http, urls, current, bearer: RwLock::new(bearer), images: RwLock::new(None) })
+        let (bearer, images) = (RwLock::new(bearer), RwLock::new(None));
+        Ok(Self { http, urls, current, bearer, images, idle: Mutex::default() })
     }
 
     /// Introduces the machine; from then on the session is used.
@@ -230,7 +235,7 @@ impl Client {
         if let Some(body) = call.body {
             request = request.json(body);
         }
-        let answer = receive(call.what, request, ANSWER_BYTES_MAX).await;
+        let answer = receive(call.what, request, ANSWER_BYTES_MAX, Vec::new()).await;
         if matches!(answer, Err(CallError::Unreachable { .. })) {
             self.current.store(index.wrapping_add(1), Ordering::Relaxed);
         }
@@ -238,14 +243,25 @@ impl Client {
     }
 
     /// Fetches something of an image.
-    async fn fetch(&self, what: &'static str, path: &str, bytes_max: usize) -> Result<Vec<u8>, CallError> {
+    async fn fetch(
+        &self,
+        what: &'static str,
+        path: &str,
+        bytes_max: usize,
+        memory: Vec<u8>,
+    ) -> Result<Vec<u8>, CallError> {
         let images = self.images.read().ok().and_then(|images| images.clone());
         let Some(images) = images else {
             let why = "the service has not said where images are".to_owned();
             return Err(CallError::Malformed { what, why });
         };
         let url = format!("{}{path}", images.base_url);
-        receive(what, self.http.get(url).timeout(FETCH_TIMEOUT), bytes_max).await
+        receive(what, self.http.get(url).timeout(FETCH_TIMEOUT), bytes_max, memory).await
+    }
+
+    /// Memory that a chunk was in, if there is any.
+    fn idle_memory(&self) -> Vec<u8> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
     /// The signed manifest of an image as it came; whoever opens it checks it.
@@ -254,7 +270,7 @@ impl Client {
     /// See [`CallError`].
     pub async fn sealed_manifest(&self, image: ImageId) -> Result<Vec<u8>, CallError> {
         let path = format!("/images/{image}/manifest");
-        self.fetch("hand out an image's manifest", &path, MANIFEST_BYTES_MAX).await
+        self.fetch("hand out an image's manifest", &path, MANIFEST_BYTES_MAX, Vec::new()).await
     }
 
     async fn try_manifest(&self, image: ImageId) -> Result<Manifest, CallError> {
@@ -267,18 +283,20 @@ impl Client {
     }
 }
 
-/// Sends a request and takes at most `bytes_max` bytes of answer.
+/// Sends a request and takes at most `bytes_max` bytes of answer, into this memory.
 async fn receive(
     what: &'static str,
     request: reqwest::RequestBuilder,
     bytes_max: usize,
+    mut body: Vec<u8>,
 ) -> Result<Vec<u8>, CallError> {
     let unreachable = |source| CallError::Unreachable { what, source };
     let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
     // What the service says of the length is a hint, and bounded like the body itself.
     let expected = response.content_length().unwrap_or(0).min(bytes_max as u64);
-    let mut body = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+    body.clear();
+    body.reserve(usize::try_from(expected).unwrap_or(0));
     while let Some(piece) = response.chunk().await.map_err(unreachable)? {
         if body.len() + piece.len() > bytes_max {
             return Err(CallError::Malformed { what, why: format!("it is longer than {bytes_max} bytes") });
@@ -390,7 +408,15 @@ impl Service for Client {
     fn chunk(&self, digest: ChunkDigest) -> Answer<'_, Vec<u8>> {
         Box::pin(async move {
             let path = format!("/chunks/{digest}");
-            Ok(persist(TRIES_MAX, || self.fetch("hand out a chunk", &path, STORED_BYTES_MAX)).await?)
+            let what = "hand out a chunk";
+            Ok(persist(TRIES_MAX, || self.fetch(what, &path, STORED_BYTES_MAX, self.idle_memory())).await?)
         })
+    }
+
+    fn take_back(&self, stored: Vec<u8>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX {
+            idle.push(stored);
+        }
     }
 }

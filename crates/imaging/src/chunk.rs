@@ -10,7 +10,7 @@ use contract::id::{ChunkDigest, Digest};
 pub const CHUNK_BYTES: usize = 1 << 20;
 
 /// How hard chunks are compressed; decoding costs the same at every level.
-const COMPRESSION_LEVEL: i32 = 3;
+const COMPRESSION_LEVEL: i32 = 2;
 
 /// A compressed chunk is never larger than this, in bytes: zstd adds at most 1/128 and a header to
 /// what it cannot compress. Larger ones are refused unread.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use contract::id::ChunkDigest;
@@ -17,8 +17,8 @@ use imaging::manifest::Manifest;
 use tokio::task::JoinSet;
 
 use super::look::{chunk_range, digest_of_found};
-use crate::act::device::AlignedBuffer;
-use crate::act::scan::scan;
+use crate::act::buffers::Buffers;
+use crate::act::scan::{scan, scan_with};
 use crate::act::work::Work;
 
 /// How many chunks are under way at a time; each takes up to two chunks of memory.
@@ -27,6 +27,8 @@ const UNDER_WAY_MAX: usize = 16;
 const COPIES_AT_A_TIME: usize = 16;
 /// So many of the first chunks, of the last and of all between are read once more at the end.
 const LAST_LOOK_CHUNKS: usize = 64;
+/// So much of a run of zeros is read before the rest of its first chunk, in bytes.
+const GLANCE_BYTES: u64 = 64 << 10;
 /// So many chunks are flushed and read back at a time. A flush costs the same for few and for many.
 const PROOF_CHUNKS: usize = 128;
 
@@ -65,22 +67,6 @@ impl Piece {
             Self::Content(placement) => placement.to.first().copied(),
             Self::Zeros(run) => Some(run.start),
         }
-    }
-}
-
-/// Memory for direct I/O that is used again and again.
-#[derive(Default)]
-struct Buffers {
-    idle: Mutex<Vec<AlignedBuffer>>,
-}
-
-impl Buffers {
-    fn with<T>(&self, use_it: impl FnOnce(&mut AlignedBuffer) -> T) -> T {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut buffer = idle.unwrap_or_else(|| AlignedBuffer::zeroed(CHUNK_BYTES));
-        let result = use_it(&mut buffer);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
-        result
     }
 }
 
@@ -175,7 +161,13 @@ impl Stream {
         match piece {
             Piece::Content(placement) => {
                 let stored = self.fetch(placement.digest).await?;
-                self.work.blocking(move |_| stream.place(&stored, placement).map(Done::Fetched)).await
+                self.work
+                    .blocking(move |work| {
+                        let placed = stream.place(&stored, placement).map(Done::Fetched);
+                        work.service.take_back(stored);
+                        placed
+                    })
+                    .await
             }
             Piece::Zeros(run) => self.work.blocking(move |_| stream.make_zeros(run)).await,
         }
@@ -228,10 +220,10 @@ impl Stream {
     }
 
     /// How many chunks at the start of a run are zeros on the disk already. It ends with the first that
-    /// is not: on a disk with old content the rest is not worth a look.
+    /// is not: on a disk with old content the rest is not worth a look, and neither is the rest of a
+    /// chunk that begins with something else.
     fn leading_zeros(&self, run: &Range<u64>) -> u64 {
-        let is_zero = |index: &u64| {
-            let range = chunk_range(&self.manifest, *index);
+        let is_zero = |range: Range<u64>| {
             self.buffers.with(|buffer| {
                 let Some(bytes) = buffer.bytes_mut().get_mut(..(range.end - range.start) as usize) else {
                     return false;
@@ -240,7 +232,11 @@ impl Stream {
                 self.work.read_into(range.start, bytes).is_ok() && is_all_zeros(bytes)
             })
         };
-        run.clone().take_while(is_zero).count() as u64
+        let first = chunk_range(&self.manifest, run.start);
+        if !is_zero(first.start..first.end.min(first.start + GLANCE_BYTES)) {
+            return 0;
+        }
+        run.clone().take_while(|index| is_zero(chunk_range(&self.manifest, *index))).count() as u64
     }
 
     /// Reads some of what was written once more, now that all of it is: a disk that is smaller than it
@@ -263,7 +259,9 @@ impl Stream {
             work.drop_caches()?;
             let manifest = &stream.manifest;
             let ranges: Vec<Range<u64>> = indexes.iter().map(|index| chunk_range(manifest, *index)).collect();
-            let found = scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of_found(bytes));
+            let found = scan_with(&stream.buffers, &*work.device, &ranges, &work.meter, |_, bytes| {
+                digest_of_found(bytes)
+            });
             for (index, found) in indexes.iter().zip(found) {
                 let found = found.with_context(|| {
                     format!("could not read back chunk {index} from disk {}; replace the disk", work.disk)
