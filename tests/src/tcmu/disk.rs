@@ -7,7 +7,7 @@ use super::ata::{Ata, AtaProfile};
 use super::command::{Blocks, Command, parse};
 use super::describe::{self, BLOCK_BYTES};
 use super::lies::{EraseLie, Lies};
-use super::sanitize::{Action, Phase, Sanitize};
+use super::sanitize::{self, Action, Phase, Sanitize};
 use super::sense::Sense;
 use super::wire::Answer;
 use crate::nvme_tcp::medium::{Fill, Medium};
@@ -40,6 +40,8 @@ pub struct Profile {
     pub sanitizes: Vec<u8>,
     /// The most blocks of one WRITE SAME; 0 if it has none.
     pub write_same_blocks_max: u64,
+    /// It says how large it is and which commands it has whatever its sanitize does. It may refuse.
+    pub talkative: bool,
     /// It is an ATA disk behind a translator.
     pub ata: Option<AtaProfile>,
 }
@@ -57,6 +59,7 @@ impl Profile {
             rotation: 1,
             sanitizes: sanitizes.to_vec(),
             write_same_blocks_max: 0,
+            talkative: false,
             ata: None,
         }
     }
@@ -232,8 +235,16 @@ impl Disk {
         if let Command::Sanitize { action, unrestricted, list_bytes, .. } = command {
             return self.start_sanitize(action, !unrestricted, list_bytes, data).map(|()| Vec::new());
         }
+        let asks = matches!(
+            command,
+            Command::ReadCapacity10
+                | Command::ReadCapacity16
+                | Command::ModeSense { .. }
+                | Command::ReportOpcodes { .. }
+        );
         match self.sanitize.phase() {
             Phase::Idle => self.work(command, data),
+            _ if asks && self.profile.talkative => self.work(command, data),
             Phase::Running { .. } => Err(Sense::sanitizing(self.sanitize.progress_65536(self.lies.progress))),
             Phase::Failed { .. } => Err(Sense::SANITIZE_FAILED),
         }
@@ -271,7 +282,7 @@ impl Disk {
             return Err(Sense::WRITE_PROTECTED);
         }
         let action = match action {
-            OVERWRITE => Action::Overwrite(overwrite_pattern(list_bytes, list)?),
+            OVERWRITE => Action::Overwrite(sanitize::overwrite_pattern(list_bytes, list)?),
             BLOCK_ERASE if list_bytes == 0 => Action::Block,
             CRYPTOGRAPHIC_ERASE if list_bytes == 0 => Action::Crypto,
             _ => return Err(Sense::BAD_FIELD),
@@ -368,22 +379,5 @@ impl Disk {
             self.write(offset, &block.repeat(length / block.len()))?;
         }
         Ok(Vec::new())
-    }
-}
-
-/// The byte of an overwrite, from its parameter list: how often (byte 0 bits 4:0), the length of the
-/// pattern (bytes 2 and 3), the pattern. This disk takes patterns of one byte over and over, not inverted.
-fn overwrite_pattern(list_bytes: u16, list: &[u8]) -> Result<u8, Sense> {
-    let list = list.get(..usize::from(list_bytes)).ok_or(Sense::BAD_FIELD)?;
-    let [passes, _, high, low, pattern @ ..] = list else { return Err(Sense::BAD_PARAMETER) };
-    let length = usize::from(u16::from_be_bytes([*high, *low]));
-    let once_or_more = passes & 0x1f != 0 && passes & 0x80 == 0;
-    match pattern {
-        [first, ..]
-            if once_or_more && pattern.len() == length && pattern.iter().all(|byte| byte == first) =>
-        {
-            Ok(*first)
-        }
-        _ => Err(Sense::BAD_PARAMETER),
     }
 }

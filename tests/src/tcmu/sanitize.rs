@@ -158,3 +158,23 @@ fn reached(spent: Duration) -> u64 {
     // The quotient of two short times fits.
     (spent.as_millis() as u64).saturating_mul(WHOLE) / TAKES.as_millis() as u64
 }
+
+/// The byte of an overwrite, from its parameter list: how often (byte 0 bits 4:0), the length of the
+/// pattern (bytes 2 and 3), the pattern. This disk takes patterns of one byte over and over, not inverted.
+///
+/// # Errors
+/// The sense data with which the command is refused.
+pub fn overwrite_pattern(list_bytes: u16, list: &[u8]) -> Result<u8, Sense> {
+    let list = list.get(..usize::from(list_bytes)).ok_or(Sense::BAD_FIELD)?;
+    let [passes, _, high, low, pattern @ ..] = list else { return Err(Sense::BAD_PARAMETER) };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    let once_or_more = passes & 0x1f != 0 && passes & 0x80 == 0;
+    match pattern {
+        [first, ..]
+            if once_or_more && pattern.len() == length && pattern.iter().all(|byte| byte == first) =>
+        {
+            Ok(*first)
+        }
+        _ => Err(Sense::BAD_PARAMETER),
+    }
+}

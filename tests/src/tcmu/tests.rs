@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::{any, prop_assert, proptest};
 
+use super::ata::{AtaProfile, number};
 use super::command::is_to_disk;
 use super::disk::{BLOCK_ERASE, CRYPTOGRAPHIC_ERASE, Disk, OVERWRITE, Profile};
 use super::lies::{EraseLie, Lies, ProgressLie};
@@ -222,5 +223,88 @@ proptest! {
         let mut disk = Disk::new(Profile::solid_state(64 << 10, &[OVERWRITE, BLOCK_ERASE]));
         let answer = disk.execute(Duration::ZERO, &block, &data);
         prop_assert!(answer.status == 0 && answer.sense.is_empty() || answer.status == 2 && answer.data.is_empty());
+    }
+}
+
+#[test]
+fn a_disk_may_say_how_large_it_is_while_it_sanitizes() {
+    let profile = Profile::solid_state(SIZE_BYTES, &[BLOCK_ERASE]);
+    for (talkative, status) in [(false, 2), (true, 0)] {
+        let mut disk = Disk::new(Profile { talkative, ..profile.clone() });
+        ask(&mut disk, &SANITIZE_BLOCK, &[]);
+        assert_eq!(ask(&mut disk, &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]).status, status);
+        assert_eq!(ask(&mut disk, &[0; 6], &[]).status, 2);
+        assert_eq!(ask(&mut disk, &read_block(3), &[]).status, 2);
+    }
+}
+
+/// ATA PASS-THROUGH (16) with this command; with data to the disk or without any.
+fn pass_through(command: u8, with_data: bool) -> [u8; 16] {
+    let (protocol, flags) = if with_data { (5 << 1, 0x06) } else { (3 << 1, 0x20) };
+    [0x85, protocol, flags, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, command, 0]
+}
+
+fn password(text: &[u8]) -> Vec<u8> {
+    let mut sector = vec![0; 512];
+    sector[2..2 + text.len()].copy_from_slice(text);
+    sector
+}
+
+#[test]
+fn ata_security_needs_its_password_its_order_and_no_frost() {
+    let mut disk = Disk::new(Profile::ata(SIZE_BYTES, AtaProfile::whole()));
+    let give = |disk: &mut Disk, command: u8, data: &[u8]| {
+        let answer = ask(disk, &pass_through(command, !data.is_empty()), data);
+        // The status register is the last byte; without sense data all is well.
+        answer.sense.last().is_none_or(|status| *status == 0x50)
+    };
+    ask(&mut disk, &write_block(3), &[7; 512]);
+    assert!(!give(&mut disk, number::ERASE_UNIT, &password(b"a")), "no password is set");
+    assert!(give(&mut disk, number::SET_PASSWORD, &password(b"a")));
+    assert!(!give(&mut disk, number::ERASE_UNIT, &password(b"a")), "not prepared");
+    disk.power(Duration::ZERO, false);
+    disk.power(Duration::ZERO, true);
+    assert!(is(&ask(&mut disk, &read_block(3), &[]), Sense::LOCKED));
+    assert!(!give(&mut disk, number::UNLOCK, &password(b"b")));
+    assert!(give(&mut disk, number::UNLOCK, &password(b"a")));
+    assert_eq!(ask(&mut disk, &read_block(3), &[]).data, [7; 512]);
+    assert!(give(&mut disk, number::FREEZE_LOCK, &[]));
+    assert!(!give(&mut disk, number::DISABLE_PASSWORD, &password(b"a")), "frozen");
+    disk.power(Duration::ZERO, true);
+    assert!(give(&mut disk, number::ERASE_PREPARE, &[]));
+    assert!(!give(&mut disk, number::ERASE_UNIT, &password(b"b")));
+    assert!(give(&mut disk, number::ERASE_PREPARE, &[]));
+    assert!(give(&mut disk, number::ERASE_UNIT, &password(b"a")));
+    assert_eq!(ask(&mut disk, &read_block(3), &[]).data, [0; 512]);
+    assert!(!disk.ata().unwrap().has_password());
+    let commands = disk.ata().unwrap().take_commands();
+    assert_eq!(commands.last(), Some(&number::ERASE_UNIT));
+}
+
+#[test]
+fn five_wrong_passwords_are_the_last() {
+    let mut disk = Disk::new(Profile::ata(SIZE_BYTES, AtaProfile::whole()));
+    disk.ata().unwrap().set_password(b"a");
+    disk.power(Duration::ZERO, true);
+    let unlock = |disk: &mut Disk, text: &[u8]| {
+        ask(disk, &pass_through(number::UNLOCK, true), &password(text)).status == 0
+    };
+    assert!((0..5).all(|_| !unlock(&mut disk, b"b")));
+    assert!(!unlock(&mut disk, b"a"));
+    disk.power(Duration::ZERO, true);
+    assert!(unlock(&mut disk, b"a"));
+}
+
+proptest! {
+    #[test]
+    fn any_ata_command_is_answered(block: [u8; 16], data in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let mut disk = Disk::new(Profile::ata(64 << 10, AtaProfile::whole()));
+        let mut block = block;
+        block[0] = 0x85;
+        for command in [block[14], 0xec, 0xb4, 0xf1, 0xf3, 0xf4] {
+            block[14] = command;
+            let answer = disk.execute(Duration::ZERO, &block, &data);
+            prop_assert!(matches!(answer.status, 0 | 2));
+        }
     }
 }
