@@ -311,6 +311,9 @@ async fn a_restart_in_the_middle_of_writing_goes_on_and_never_boots_the_disk() {
     machine.begin(&bench, &order, 0).await.unwrap();
     // Then the machine loses power. Whatever comes next, its half-written disk is not booted.
     let old = machine.session.clone();
+    machine.half_written = true;
+    // From its first byte on it is the tenant's image that lies there.
+    assert_eq!(bench.node(SERIAL).await.data_owner, DataOwner::Tenant("a".parse().unwrap()));
     machine.come(&bench).await;
     assert_eq!(
         kind_of(bench.call::<Value>(Method::GET, "/v1/agent/context", &old, &()).await),
@@ -325,7 +328,10 @@ async fn a_restart_in_the_middle_of_writing_goes_on_and_never_boots_the_disk() {
     );
     let (report, instruction) = machine.report(&bench).await;
     let order = order_in(&bench, &instruction);
-    let (_, instruction) = machine.carry_out(&bench, &order, &report.plan.unwrap()).await;
+    let plan = report.plan.unwrap();
+    // What is on the disk is known to be of this write: it is gone on with, not erased first.
+    assert_eq!(plan.action, Action::Reimage);
+    let (_, instruction) = machine.carry_out(&bench, &order, &plan).await;
     assert!(matches!(instruction, Instruction::BootLocal { .. }));
     assert_eq!(job(&bench, id).await.state, JobState::ComingUp);
 }

@@ -77,6 +77,8 @@ impl Service {
         if let Some(Step::WriteImage { image, .. }) = step {
             let tenant = change.node.assignment.tenant.clone();
             history::writing(&mut change.node.images, *image, tenant, order.job, now);
+            change.node.data_owner =
+                owner_begun(&change.node.data_owner, &order.plan, change.node.assignment.tenant.as_ref());
         }
         change.note(format!(
             "step {} of {steps} begins: {}",
@@ -312,6 +314,16 @@ fn check_proofs(plan: &Plan, finish: &Finish) -> Result<(), String> {
     Ok(())
 }
 
+/// Whose data the disks may hold once the first byte of an image is about to be written. Disks that were
+/// nobody's are the tenant's from then on: a cut leaves bytes of that tenant's image, which a resumed
+/// write goes on from, and which are never left for anybody else.
+fn owner_begun(before: &DataOwner, plan: &Plan, tenant: Option<&contract::id::TenantId>) -> DataOwner {
+    match (before, tenant) {
+        (DataOwner::Nobody, Some(tenant)) if plan.action != Action::Wipe => DataOwner::Tenant(tenant.clone()),
+        _ => before.clone(),
+    }
+}
+
 /// Whose data the disks hold once a plan is proven. An erasure makes them nobody's; an image that is
 /// written for a tenant makes them that tenant's; writing alone never takes them from anybody.
 fn owner_after(before: &DataOwner, plan: &Plan, tenant: Option<&contract::id::TenantId>) -> DataOwner {
@@ -357,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_changes_only_on_proof() {
+    fn the_owner_changes_on_proof_and_when_nobodys_disks_are_written() {
         let (a, b): (contract::id::TenantId, contract::id::TenantId) =
             ("a".parse().unwrap(), "b".parse().unwrap());
         let owned = |tenant: &contract::id::TenantId| DataOwner::Tenant(tenant.clone());
@@ -373,6 +385,17 @@ mod tests {
         for (before, action, writes, after) in table {
             assert_eq!(owner_after(&before, &plan(action, writes), Some(&b)), after, "{before:?} {action:?}");
         }
+        let begun = [
+            (DataOwner::Nobody, Action::Reimage, owned(&b)),
+            (DataOwner::Nobody, Action::Wipe, DataOwner::Nobody),
+            (DataOwner::Unknown, Action::Reimage, DataOwner::Unknown),
+            (owned(&a), Action::Reimage, owned(&a)),
+            (owned(&a), Action::Wipe, owned(&a)),
+        ];
+        for (before, action, after) in begun {
+            assert_eq!(owner_begun(&before, &plan(action, true), Some(&b)), after, "{before:?} {action:?}");
+        }
+        assert_eq!(owner_begun(&DataOwner::Nobody, &plan(Action::Reimage, true), None), DataOwner::Nobody);
         assert_eq!(owner_after(&owned(&a), &plan(Action::Wipe, true), None), DataOwner::Nobody);
     }
 }

@@ -32,6 +32,8 @@ pub struct Machine {
     pub session: String,
     /// The image on its disk; none for a blank disk.
     pub installed: Option<ImageId>,
+    /// Writing an image to its blank disk was cut off.
+    pub half_written: bool,
     /// NVMe-like health: kernel lines about failing hardware.
     pub failing: bool,
     /// Disks besides [`DISK`], blank and of the same kind.
@@ -55,6 +57,7 @@ impl Machine {
             nonce: Digest::of(b""),
             session: String::new(),
             installed: None,
+            half_written: false,
             failing: false,
             more_disks: Vec::new(),
         }
@@ -158,7 +161,8 @@ impl Machine {
         }
         readings.push((disk.clone(), ReadingKey::DiskDataPartitions, none()));
         let Some(image) = self.installed else {
-            readings.push((disk, ReadingKey::DiskContentSignatures, none()));
+            let signatures = if self.half_written { list(&["bytes that are not zero"]) } else { none() };
+            readings.push((disk, ReadingKey::DiskContentSignatures, signatures));
             readings.push((Subject::Image, ReadingKey::ImageInstalled, Outcome::Absent));
             readings.push((
                 Subject::Image,
@@ -319,6 +323,7 @@ fn disk_facts(id: &str) -> DiskFacts {
         nvme: Outcome::Absent,
         ata: Outcome::Absent,
         sanitize: Outcome::Absent,
+        locking: Outcome::Absent,
         composition: Composition::Single,
     }
 }

@@ -8,8 +8,9 @@ pub use crate::os_disk::OsDiskRule;
 use crate::plan::Plan;
 pub use crate::root_size::RootSize;
 
-/// Whose data the disks hold. It changes only when an erase is proven or an image is proven written
-/// for a tenant; never because somebody asked for another tenant.
+/// Whose data the disks hold. It changes only when an erase is proven, when an image is proven written
+/// for a tenant, or when disks that were nobody's begin to be written for one; never because somebody
+/// asked for another tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "owner", content = "tenant")]
 pub enum DataOwner {
