@@ -330,6 +330,7 @@ fn facts(id: DiskId, device: &FakeDevice) -> DiskFacts {
         nvme: Outcome::Absent,
         ata: Outcome::Absent,
         sanitize: Outcome::Absent,
+        locking: Outcome::Absent,
         composition: Composition::Single,
     }
 }

@@ -25,6 +25,12 @@ impl<'a> AtaPort<'a> {
         Self { port }
     }
 
+    /// The way to the translator before the disk, for the questions that it answers for it.
+    #[must_use]
+    pub fn translator(&self) -> &'a dyn ScsiPort {
+        self.port
+    }
+
     /// Sends a command without data; the answer is the registers, whatever they say.
     ///
     /// # Errors

@@ -5,14 +5,16 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use contract::inventory::SanitizeCapabilities;
-use contract::inventory::{AtaCapabilities, Composition, DiskFacts, NvmeCapabilities, Transport};
+use contract::inventory::{
+    AtaCapabilities, Composition, DiskFacts, LockingState, NvmeCapabilities, Transport,
+};
 use contract::reading::Outcome;
 
 use super::ata_port::AtaPort;
 use super::disk_id;
 use super::disk_names::{names, slot};
 use super::source::{self, Source, attribute};
-use super::{ata_facts, ata_security, composition, nvme_facts, scsi_facts};
+use super::{ata_facts, ata_security, composition, locking, nvme_facts, scsi_facts};
 
 /// No machine has more; a directory that says so is not believed.
 const DISKS_MAX: usize = 4096;
@@ -115,7 +117,13 @@ fn ask_all(disks: &mut [FoundDisk]) {
     });
 }
 
-type Answers = (Outcome<NvmeCapabilities>, Outcome<AtaCapabilities>, Outcome<SanitizeCapabilities>);
+/// What a disk says of itself.
+struct Answers {
+    nvme: Outcome<NvmeCapabilities>,
+    ata: Outcome<AtaCapabilities>,
+    sanitize: Outcome<SanitizeCapabilities>,
+    locking: Outcome<LockingState>,
+}
 
 /// Asks a disk what it can do. A volume and one of several paths are not asked: a controller would answer
 /// for other disks, and nothing is erased there.
@@ -132,23 +140,38 @@ fn ask(disk: &mut FoundDisk) {
         },
         _ => unanswered(facts.transport, "only a single disk is asked what it can do"),
     };
-    (facts.nvme, facts.ata, facts.sanitize) = answers;
+    facts.nvme = answers.nvme;
+    facts.ata = answers.ata;
+    facts.sanitize = answers.sanitize;
+    facts.locking = answers.locking;
 }
 
 fn ask_device(file: &File, transport: Transport) -> Answers {
     match transport {
         Transport::Nvme => {
             let (nvme, sanitize) = nvme_facts::read(file);
-            (nvme, Outcome::Absent, sanitize)
+            let locking = of_answering(&nvme, || locking::of_nvme(file));
+            Answers { nvme, ata: Outcome::Absent, sanitize, locking }
         }
         Transport::Ata => {
-            let (ata, sanitize) = ata_facts::read(&AtaPort::new(file));
-            (Outcome::Absent, ata, sanitize)
+            let port = AtaPort::new(file);
+            let (ata, sanitize) = ata_facts::read(&port);
+            let locking = of_answering(&ata, || locking::of_ata(&port));
+            Answers { nvme: Outcome::Absent, ata, sanitize, locking }
         }
-        Transport::Scsi => (Outcome::Absent, Outcome::Absent, scsi_facts::read(file)),
-        Transport::Virtio | Transport::Usb | Transport::Other => {
-            (Outcome::Absent, Outcome::Absent, Outcome::Absent)
+        Transport::Scsi => {
+            let (sanitize, locking) = (scsi_facts::read(file), locking::of_scsi(file));
+            Answers { nvme: Outcome::Absent, ata: Outcome::Absent, sanitize, locking }
         }
+        Transport::Virtio | Transport::Usb | Transport::Other => unanswered(transport, "it is not asked"),
+    }
+}
+
+/// A disk that did not answer what it is is asked nothing else.
+fn of_answering<T>(first: &Outcome<T>, ask: impl FnOnce() -> Outcome<LockingState>) -> Outcome<LockingState> {
+    match first {
+        Outcome::Unreadable(why) => Outcome::Unreadable(why.clone()),
+        Outcome::Value(_) | Outcome::Absent => ask(),
     }
 }
 
@@ -159,7 +182,12 @@ fn unanswered(transport: Transport, why: &str) -> Answers {
     }
     let is = |one: Transport| transport == one;
     let sanitizes = is(Transport::Nvme) || is(Transport::Ata) || is(Transport::Scsi);
-    (unreadable(is(Transport::Nvme), why), unreadable(is(Transport::Ata), why), unreadable(sanitizes, why))
+    Answers {
+        nvme: unreadable(is(Transport::Nvme), why),
+        ata: unreadable(is(Transport::Ata), why),
+        sanitize: unreadable(sanitizes, why),
+        locking: unreadable(sanitizes, why),
+    }
 }
 
 fn describe(source: &Source, path: &Path) -> Result<Option<FoundDisk>, String> {
@@ -184,7 +212,7 @@ fn describe(source: &Source, path: &Path) -> Result<Option<FoundDisk>, String> {
     let id = disk_id::disk_id(&named.identity)
         .ok_or_else(|| format!("disk {kernel_name} has no usable identity"))?;
     let composition = composition::read(path, &real, named.model.value().map(String::as_str))?;
-    let (nvme, ata, sanitize) = unanswered(transport, "the disk was not asked");
+    let Answers { nvme, ata, sanitize, locking } = unanswered(transport, "the disk was not asked");
     let facts = DiskFacts {
         id,
         kernel_name,
@@ -201,6 +229,7 @@ fn describe(source: &Source, path: &Path) -> Result<Option<FoundDisk>, String> {
         nvme,
         ata,
         sanitize,
+        locking,
         composition,
     };
     Ok(Some(FoundDisk { facts, device, slot }))

@@ -212,6 +212,7 @@ mod tests {
             nvme: Outcome::Absent,
             ata: Outcome::Absent,
             sanitize: Outcome::Value(sanitize),
+            locking: Outcome::Absent,
             composition: Composition::Single,
         };
         FoundDisk { facts, device: "/nothing/there".into(), slot: "here".to_owned() }

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
+use super::fake_scsi::discovery_answer;
 use super::scsi_generic::{Answer, Data, ScsiPort};
 
 /// Registers as a fake answers: error, count, LBA, status.
@@ -17,6 +18,10 @@ const ABORTED: u8 = 0x04;
 pub struct FakeAta {
     /// Word 59.
     pub sanitize_word: u16,
+    /// Word 48.
+    pub trusted_word: u16,
+    /// The answer to Level 0 Discovery, if the translator knows the question.
+    pub discovery: Option<Vec<u8>>,
     /// Word 128: bit 0 supported, 1 enabled, 2 locked, 3 frozen, 4 expired, 5 enhanced erase.
     pub security: Cell<u16>,
     /// The password that is set.
@@ -59,6 +64,8 @@ impl FakeAta {
     pub fn plain() -> Self {
         Self {
             sanitize_word: 0,
+            trusted_word: 0,
+            discovery: None,
             security: Cell::new(0),
             password: Cell::new([0; 32]),
             sanitize_registers: Cell::new((0, 0, 0, GOOD)),
@@ -96,6 +103,7 @@ impl FakeAta {
         let mut data = vec![0_u8; 512];
         let sectors = Self::SECTORS as u16;
         let words = [
+            (48, self.trusted_word),
             (59, self.sanitize_word),
             (60, sectors),
             (82, if self.native_sectors.is_some() { 1 << 10 } else { 0 }),
@@ -167,6 +175,9 @@ impl FakeAta {
 
 impl ScsiPort for FakeAta {
     fn send(&self, block: &[u8], data: Data<'_>, _timeout_millis: u32) -> io::Result<Answer> {
+        if block[0] == erasure::opal::SECURITY_PROTOCOL_IN {
+            return Ok(discovery_answer(self.discovery.as_deref(), data));
+        }
         let command = block[14];
         if self.power_fails_at.get() == Some(command) {
             self.powered.set(false);

@@ -17,6 +17,8 @@ pub struct FakeNvme {
     pub active_firmware: u8,
     /// Answer of Get Features 84h; none where write protection is not supported.
     pub write_protection: Option<u32>,
+    /// The answer to Level 0 Discovery.
+    discovery: Vec<u8>,
     /// Whether it has log page 15h.
     pub has_boot_partition_log: bool,
     /// Opcodes that it refuses.
@@ -73,6 +75,12 @@ impl FakeNvme {
         self.has_boot_partition_log = true;
     }
 
+    /// Security Receive is supported and answers with this.
+    pub fn set_discovery(&mut self, discovery: Vec<u8>) {
+        self.identify_controller[256] |= 1;
+        self.discovery = discovery;
+    }
+
     fn boot_page(&self, page: u8) -> Vec<u8> {
         let mut supported = vec![0; 1024];
         supported[0x15 * 4] = u8::from(self.has_boot_partition_log);
@@ -108,6 +116,7 @@ impl NvmePort for FakeNvme {
                     _ => self.sanitize_log.borrow().clone(),
                 }
             }
+            (erasure::opal::OPCODE_SECURITY_RECEIVE, _) => self.discovery.clone(),
             (admin::OPCODE_GET_FEATURES, _) => return Ok(self.write_protection.unwrap_or(0)),
             _ => {
                 self.change(command);

@@ -12,6 +12,8 @@ type SenseCodes = (u8, u8, u8);
 pub struct FakeScsi {
     opcodes: bool,
     sanitizes: Vec<u8>,
+    /// The answer to Level 0 Discovery, if it knows the question.
+    pub discovery: Option<Vec<u8>>,
     /// What REQUEST SENSE says.
     pub sense: Cell<SenseCodes>,
     /// How TEST UNIT READY is refused.
@@ -36,6 +38,7 @@ impl FakeScsi {
     pub fn with_sanitize(service_actions: &[u8]) -> Self {
         Self {
             opcodes: true,
+            discovery: None,
             sanitizes: service_actions.to_vec(),
             sense: Cell::new((0, 0, 0)),
             unready: Cell::new(None),
@@ -53,6 +56,11 @@ fn sense_data((key, code, qualifier): SenseCodes) -> Vec<u8> {
 
 fn check_condition(codes: SenseCodes) -> Answer {
     Answer { status: 2, sense: sense_data(codes), moved_bytes: 0 }
+}
+
+/// The answer to SECURITY PROTOCOL IN, or that it is an invalid command.
+pub fn discovery_answer(discovery: Option<&[u8]>, data: Data<'_>) -> Answer {
+    discovery.map_or_else(|| check_condition((5, 0x20, 0)), |content| good(data, content))
 }
 
 fn good(data: Data<'_>, content: &[u8]) -> Answer {
@@ -73,6 +81,7 @@ impl ScsiPort for FakeScsi {
         }
         Ok(match command[0] {
             0x00 => self.unready.get().map_or_else(|| good(data, &[]), check_condition),
+            0xa2 => discovery_answer(self.discovery.as_deref(), data),
             0x03 => good(data, &sense_data(self.sense.get())),
             0xa3 if self.opcodes => {
                 let support = if self.sanitizes.contains(&command[5]) { 3 } else { 1 };

@@ -19,6 +19,7 @@ pub mod file_systems;
 pub mod inventory;
 pub mod kernel;
 pub mod kernel_log;
+pub mod locking;
 pub mod nics;
 pub mod nvme_admin;
 pub mod nvme_facts;

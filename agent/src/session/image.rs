@@ -189,6 +189,7 @@ mod tests {
                 nvme: Outcome::Absent,
                 ata: Outcome::Absent,
                 sanitize: Outcome::Absent,
+                locking: Outcome::Absent,
                 composition: Composition::Single,
             },
             device: PathBuf::from("/dev").join(name),

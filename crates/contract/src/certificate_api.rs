@@ -119,6 +119,8 @@ pub enum DiskArea {
     BootPartitions,
     /// NVMe: the persistent memory region.
     PersistentMemoryRegion,
+    /// What the locking of a self-encrypting disk keeps: shadow MBR, data store, credentials.
+    LockingTables,
     /// ATA: what a host-protected area, a configuration overlay or an accessible maximum hides.
     HiddenBlocks,
 }

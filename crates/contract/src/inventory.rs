@@ -95,6 +95,9 @@ pub struct DiskFacts {
     /// none.
     #[serde(default = "absent")]
     pub sanitize: Outcome<SanitizeCapabilities>,
+    /// Locking of a self-encrypting disk; absent where it has none.
+    #[serde(default = "not_looked_for")]
+    pub locking: Outcome<LockingState>,
     /// What this block device is made of or part of, where it is not simply a disk.
     #[serde(default)]
     pub composition: Composition,
@@ -177,6 +180,28 @@ pub enum SanitizeObstacle {
     SanitizeRunning,
     /// The sanitize commands are frozen until the next power cycle.
     Frozen,
+}
+
+/// Locking of a self-encrypting disk (TCG Storage Architecture Core Specification, Level 0 Discovery,
+/// Locking feature).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockingState {
+    /// Somebody has taken the disk's locking into use.
+    pub enabled: bool,
+    /// At least one range cannot be read or written.
+    pub locked: bool,
+    /// The disk can show another content at its beginning (shadow MBR).
+    pub shadow_enabled: bool,
+    /// It shows its own content there, although it could show another.
+    pub shadow_done: bool,
+}
+
+impl LockingState {
+    /// Whether some of what can be addressed is not the disk's own content, or cannot be had.
+    #[must_use]
+    pub fn hides_content(&self) -> bool {
+        self.locked || (self.shadow_enabled && !self.shadow_done)
+    }
 }
 
 /// ATA security state and hidden areas (ACS, IDENTIFY DEVICE words 89, 90 and 128).

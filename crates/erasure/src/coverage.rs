@@ -1,7 +1,7 @@
 //! What of a disk is beside what is erased: which parts, and whether this disk has them.
 
 use contract::certificate_api::{DiskArea, UncoveredArea};
-use contract::inventory::{DiskFacts, SeparateMemory, Transport};
+use contract::inventory::{DiskFacts, LockingState, SeparateMemory, Transport};
 use contract::reading::Outcome;
 
 /// The parts of this disk that no erase of ours reaches, those that it does not have included: who reads
@@ -21,6 +21,9 @@ pub fn not_covered(disk: &DiskFacts) -> Vec<UncoveredArea> {
         Transport::Ata => areas.push((DiskArea::HiddenBlocks, hidden(disk))),
         Transport::Scsi | Transport::Virtio | Transport::Usb | Transport::Other => {}
     }
+    if matches!(disk.transport, Transport::Nvme | Transport::Ata | Transport::Scsi) {
+        areas.push((DiskArea::LockingTables, disk.locking.clone().map(locking_in_words)));
+    }
     areas.into_iter().map(|(area, presence)| UncoveredArea { area, presence }).collect()
 }
 
@@ -36,6 +39,14 @@ fn nvme(disk: &DiskFacts) -> [(DiskArea, Outcome<String>); 3] {
         (DiskArea::BootPartitions, boot_partitions.map(memory_in_words)),
         (DiskArea::PersistentMemoryRegion, Outcome::Unreadable(register.to_owned())),
     ]
+}
+
+fn locking_in_words(state: LockingState) -> String {
+    if state.enabled {
+        "in use; may hold what a host put there, not touched".to_owned()
+    } else {
+        "not in use, not touched".to_owned()
+    }
 }
 
 fn hidden(disk: &DiskFacts) -> Outcome<String> {
@@ -70,6 +81,7 @@ pub fn area_in_words(area: DiskArea) -> &'static str {
         DiskArea::ReplayProtectedMemory => "replay-protected memory (RPMB)",
         DiskArea::BootPartitions => "boot partitions",
         DiskArea::PersistentMemoryRegion => "persistent memory region",
+        DiskArea::LockingTables => "tables of self-encryption (TCG)",
         DiskArea::HiddenBlocks => "hidden blocks (HPA, DCO, accessible maximum)",
     }
 }
@@ -171,9 +183,21 @@ mod tests {
             assert_eq!(words(&ata(hidden), DiskArea::HiddenBlocks).as_deref(), Some(said));
         }
         assert!(words(&disk(Transport::Ata), DiskArea::HiddenBlocks).unwrap().starts_with("could not"));
-        for transport in [Transport::Scsi, Transport::Virtio] {
-            let areas: Vec<_> = not_covered(&disk(transport)).into_iter().map(|found| found.area).collect();
-            assert_eq!(areas, [DiskArea::Firmware, DiskArea::RetiredAndSpareBlocks]);
+        let areas = |transport| -> Vec<DiskArea> {
+            not_covered(&disk(transport)).into_iter().map(|found| found.area).collect()
+        };
+        assert_eq!(areas(Transport::Virtio), [DiskArea::Firmware, DiskArea::RetiredAndSpareBlocks]);
+        assert_eq!(areas(Transport::Scsi)[2..], [DiskArea::LockingTables]);
+        let state =
+            |enabled| LockingState { enabled, locked: false, shadow_enabled: false, shadow_done: false };
+        for (locking, said) in [
+            (Outcome::Value(state(true)), "present: in use; may hold what a host put there, not touched"),
+            (Outcome::Value(state(false)), "present: not in use, not touched"),
+            (Outcome::Absent, "not present"),
+            (Outcome::Unreadable("EIO".to_owned()), "could not be read: EIO"),
+        ] {
+            let disk = DiskFacts { locking, ..disk(Transport::Scsi) };
+            assert_eq!(words(&disk, DiskArea::LockingTables).as_deref(), Some(said));
         }
     }
 }

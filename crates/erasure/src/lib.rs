@@ -7,6 +7,7 @@
 //! - [`markers`]: blocks written before the erase that must be gone afterwards.
 //! - [`command`]: the commands with which a device erases itself.
 //! - [`nvme`], [`ata`], [`scsi`]: the bytes of those commands, and what devices say of themselves.
+//! - [`opal`]: whether a self-encrypting disk is locked.
 //! - [`content`]: what a block that was read back looks like.
 //! - [`coverage`]: which parts of a disk no erase reaches.
 //! - [`run`]: the erase as a state machine that ends in [`Erased`] or [`NotErased`].
@@ -25,6 +26,7 @@ pub mod markers;
 pub mod method;
 mod not_erased;
 pub mod nvme;
+pub mod opal;
 pub mod record;
 pub mod run;
 pub mod sample;

@@ -23,7 +23,7 @@ use contract::decision::{Confidentiality, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
 use contract::id::DiskId;
 use contract::inventory::{
-    AtaCapabilities, Composition, DiskFacts, NvmeCapabilities, SanitizeCapabilities, SanitizeObstacle,
+    AtaCapabilities, Composition, DiskFacts, LockingState, NvmeCapabilities, SanitizeCapabilities, SanitizeObstacle,
     SanitizeState, Transport,
 };
 use contract::plan::EraseMethod;
@@ -164,6 +164,11 @@ fn against_the_disk(disk: &DiskFacts) -> Result<(), Obstacle> {
             size_bytes: disk.size_bytes,
             logical_sector_bytes: sector_bytes,
         });
+    }
+    // A state that could not be read is no obstacle of its own: what is locked is not read back, and what
+    // is not read back is not erased.
+    if disk.locking.value().is_some_and(LockingState::hides_content) {
+        return Err(Obstacle::SelfEncryptionLocked);
     }
     match disk.transport {
         Transport::Usb => Err(Obstacle::UsbBridge),

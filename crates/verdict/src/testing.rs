@@ -53,6 +53,7 @@ pub(crate) fn disk(id: &str, kernel_name: &str, transport: Transport, size_bytes
         nvme: Outcome::Absent,
         ata: Outcome::Absent,
         sanitize: Outcome::Absent,
+        locking: Outcome::Absent,
         composition: Composition::Single,
     }
 }

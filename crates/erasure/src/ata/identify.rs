@@ -14,6 +14,8 @@ pub struct Identify {
     pub sectors: u64,
     /// Words 117-118 in words of 16 bits where word 106 says so, else 512 bytes.
     pub logical_sector_bytes: u32,
+    /// Word 48 bit 0: the Trusted Computing feature set.
+    pub trusted_computing: bool,
     /// Word 59 bit 12: SANITIZE DEVICE.
     pub sanitize: bool,
     /// Word 59 bit 13: CRYPTO SCRAMBLE EXT.
@@ -70,7 +72,7 @@ impl Identify {
             return Err("the IDENTIFY data are not those of a disk".to_owned());
         }
         let bit = |number: usize, bit: u32| word(number) & (1 << bit) != 0;
-        // Words 83, 106 and 119 mean something only where bits 15:14 are 01b.
+        // Words 48, 83, 106 and 119 mean something only where bits 15:14 are 01b.
         let valid = |number: usize| word(number) >> 14 == 0b01;
         let valid_bit = |number: usize, which: u32| valid(number) && bit(number, which);
         let long_addresses = valid_bit(83, 10);
@@ -88,6 +90,7 @@ impl Identify {
                 Ok(bytes) if large_sectors => bytes,
                 _ => 512,
             },
+            trusted_computing: valid_bit(48, 0),
             sanitize: bit(59, 12),
             sanitize_crypto: bit(59, 12) && bit(59, 13),
             sanitize_overwrite: bit(59, 12) && bit(59, 14),

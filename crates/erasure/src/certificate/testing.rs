@@ -133,6 +133,7 @@ fn evidence(target: &DiskTarget) -> Evidence {
         nvme: Outcome::Absent,
         ata: Outcome::Absent,
         sanitize: Outcome::Absent,
+        locking: Outcome::Absent,
         composition: Composition::Single,
     };
     Evidence {

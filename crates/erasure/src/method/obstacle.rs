@@ -43,6 +43,9 @@ pub enum Obstacle {
     /// Whether the disk hides part of itself could not be read.
     #[error("whether it hides part of itself could not be read: {0}")]
     HiddenBytesUnknown(String),
+    /// The disk's own locking (TCG) keeps content from us.
+    #[error("its self-encryption is locked, or shows another content than the disk's own (TCG Opal)")]
+    SelfEncryptionLocked,
     /// The disk's ATA security refuses everything until the next power cycle.
     #[error("its ATA security is locked and cannot be unlocked now ({0})")]
     SecurityLocked(&'static str),
@@ -97,6 +100,9 @@ impl Obstacle {
             Self::HiddenBytes(_) => "make the whole disk accessible and power-cycle it, then look again",
             Self::HiddenBytesUnknown(_) => {
                 "look again from the ramdisk; attach the disk directly if a controller is between"
+            }
+            Self::SelfEncryptionLocked => {
+                "unlock it, or revert it with the PSID on its label, which destroys its key; switch the machine off and on again, then look again"
             }
             Self::SecurityLocked(_) | Self::SecurityFrozen => {
                 "switch the machine off and on again, or attach the disk where the firmware does not freeze it"

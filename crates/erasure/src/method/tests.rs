@@ -2,8 +2,8 @@
 
 use contract::decision::SanitizeLevel::{self, Clear, Purge};
 use contract::inventory::{
-    AtaCapabilities, Composition, DiskFacts, NvmeCapabilities, SanitizeCapabilities, SanitizeObstacle,
-    SanitizeState, Transport,
+    AtaCapabilities, Composition, DiskFacts, LockingState, NvmeCapabilities, SanitizeCapabilities,
+    SanitizeObstacle, SanitizeState, Transport,
 };
 use contract::plan::EraseMethod;
 use contract::reading::Outcome;
@@ -27,6 +27,7 @@ fn disk(transport: Transport) -> DiskFacts {
         nvme: Outcome::Absent,
         ata: Outcome::Absent,
         sanitize: Outcome::Absent,
+        locking: Outcome::Absent,
         composition: Composition::Single,
     }
 }
@@ -101,6 +102,30 @@ fn check(cases: Vec<(DiskFacts, &str, &str)>) {
             assert!(agrees, "{disk:?} {level:?}: {chosen}, not {expected}");
         }
     }
+}
+
+/// Only a disk that keeps content from us is refused; what could not be read is left to the read-back.
+#[test]
+fn a_locked_self_encrypting_disk_is_refused_with_what_to_do() {
+    let with = |locking| DiskFacts { locking, ..disk(Transport::Scsi) };
+    let state = |enabled, locked, shadow_enabled, shadow_done| {
+        Outcome::Value(LockingState { enabled, locked, shadow_enabled, shadow_done })
+    };
+    let refused = "self-encryption is locked";
+    let mut table = Vec::new();
+    for (locking, clear) in [
+        (state(false, false, false, false), "Overwrite"),
+        (state(true, false, false, false), "Overwrite"),
+        (state(true, false, true, true), "Overwrite"),
+        (Outcome::Unreadable("EIO".to_owned()), "Overwrite"),
+        (state(true, true, false, false), refused),
+        (state(true, false, true, false), refused),
+        (state(true, true, true, true), "revert it with the PSID"),
+    ] {
+        let purge = if clear == "Overwrite" { "only clears" } else { clear };
+        table.push((with(locking), clear, purge));
+    }
+    check(table);
 }
 
 #[test]

@@ -11,7 +11,9 @@ pub const IDENTIFY_BYTES: usize = 4096;
 /// What a controller says it can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Controller {
-    /// OACS (bytes 256-257) bit 1: Format NVM.
+    /// OACS (bytes 256-257) bit 0: Security Send and Security Receive.
+    pub security: bool,
+    /// OACS bit 1: Format NVM.
     pub format: bool,
     /// OACS bit 3: Namespace Management, so that namespaces may exist that are not attached.
     pub manages_namespaces: bool,
@@ -41,6 +43,7 @@ impl Controller {
         let sanicap = *data.get(328)?;
         let fna = *data.get(524)?;
         Some(Self {
+            security: oacs & 1 != 0,
             format: oacs & 0b10 != 0,
             manages_namespaces: oacs & 0b1000 != 0,
             separate: SeparateMemories::parse(data)?,

@@ -39,7 +39,8 @@ fn identify_controller_bit_by_bit() {
     let none = controller(&[]);
     assert!(!none.sanitizes() && !none.format && !none.write_protection);
     assert_eq!(none.namespace_list(), admin::CNS_ACTIVE_NAMESPACES);
-    let cases: [(usize, u8, Holds); 9] = [
+    let cases: [(usize, u8, Holds); 10] = [
+        (256, 0b1, |one| one.security),
         (256, 0b10, |one| one.format),
         (256, 0b1000, |one| one.manages_namespaces),
         (328, 0b001, |one| one.sanitize_crypto && one.sanitizes()),
