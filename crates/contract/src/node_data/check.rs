@@ -130,6 +130,11 @@ fn check_interface(field: &str, interface: &NodeInterface) -> Checked {
     let of_family = |v4: bool| interface.gateways.iter().filter(|ip| ip.is_ipv4() == v4).count();
     let gateways = format!("{field}.gateways");
     ensure(of_family(true) <= 1 && of_family(false) <= 1, &gateways, "one for IPv4 and one for IPv6")?;
+    let has_address = |gateway: &IpAddr| {
+        interface.addresses.iter().any(|address| address.contains(':') == gateway.is_ipv6())
+    };
+    let why = "a gateway needs a fixed address of its kind; DHCP and router advertisements bring their own";
+    ensure(interface.gateways.iter().all(has_address), &gateways, why)?;
     for (at, domain) in interface.search_domains.iter().enumerate() {
         ensure(is_domain(domain), &format!("{field}.search_domains[{at}]"), "not a domain")?;
     }

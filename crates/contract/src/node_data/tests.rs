@@ -50,7 +50,7 @@ fn what_is_right_is_taken_and_reads_back() {
 
 #[test]
 fn each_wrong_field_is_named() {
-    let table: [(&str, String); 20] = [
+    let table: [(&str, String); 21] = [
         ("host_name", wrong(|data| data.host_name = Some("a b".into()))),
         ("host_name", wrong(|data| data.host_name = Some(String::new()))),
         ("host_name", wrong(|data| data.host_name = Some("-a".into()))),
@@ -73,6 +73,7 @@ fn each_wrong_field_is_named() {
             "interfaces[0].gateways",
             wrong(|data| data.interfaces[0].gateways.push("192.0.2.2".parse().unwrap())),
         ),
+        ("interfaces[0].gateways", wrong(|data| data.interfaces[0].addresses.truncate(1))),
         ("interfaces[1].mac", wrong(|data| data.interfaces.push(data.interfaces[0].clone()))),
         ("interfaces[0].name", wrong(|data| data.interfaces[0].name = Some("a b".into()))),
         ("interfaces[0]", wrong(|data| data.interfaces[0].addresses.clear())),

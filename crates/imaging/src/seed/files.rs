@@ -72,6 +72,8 @@ struct Ethernet<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     routes: Vec<Route>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    gateway6: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     nameservers: Option<NameServers<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<u32>,
@@ -185,11 +187,9 @@ fn network_config(interfaces: &[NodeInterface]) -> NetworkConfig<'_> {
 }
 
 fn ethernet(interface: &NodeInterface, set_name: String) -> Ethernet<'_> {
-    // `default` is younger than many images.
-    let route = |via: &std::net::IpAddr| Route {
-        to: if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" },
-        via: via.to_string(),
-    };
+    // cloud-init 22.4 knows no `default`, and makes ::/64 of ::/0; `gateway6` is old and good everywhere.
+    let gateway = |v4: bool| interface.gateways.iter().find(|ip| ip.is_ipv4() == v4).map(ToString::to_string);
+    let routes = gateway(true).map(|via| Route { to: "0.0.0.0/0", via });
     let name_servers = !interface.name_servers.is_empty() || !interface.search_domains.is_empty();
     Ethernet {
         matched: Match { macaddress: interface.mac },
@@ -197,7 +197,8 @@ fn ethernet(interface: &NodeInterface, set_name: String) -> Ethernet<'_> {
         dhcp4: interface.dhcp4,
         dhcp6: interface.dhcp6,
         addresses: &interface.addresses,
-        routes: interface.gateways.iter().map(route).collect(),
+        routes: routes.into_iter().collect(),
+        gateway6: gateway(false),
         nameservers: name_servers.then(|| NameServers {
             addresses: interface.name_servers.iter().map(ToString::to_string).collect(),
             search: &interface.search_domains,

@@ -37,7 +37,7 @@ fn data() -> NodeData {
             name: None,
             dhcp4: false,
             dhcp6: true,
-            addresses: vec!["192.0.2.5/24".to_owned()],
+            addresses: vec!["192.0.2.5/24".to_owned(), "2001:db8::5/64".to_owned()],
             gateways: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             name_servers: vec!["192.0.2.53".parse().unwrap()],
             search_domains: vec!["example.com".to_owned()],
