@@ -4,9 +4,12 @@
 //! The agent sends ATA commands only to disks that the kernel shows behind libata, where no fake disk can
 //! stand. Here the same code sends them through the same `SG_IO` to the disk that it is given, below that
 //! choice and below every permit. It takes a line (`ata facts`, `ata security-erase normal`) and answers
-//! with one: `ok …` or `error …`.
+//! with one: `ok …` or `error …`. Told `format-unit`, it does one thing and says on the console what came
+//! of it ([`format_unit`]).
 
+#[allow(dead_code, reason = "the agent's files hold more than is driven here")]
 mod act;
+mod format_unit;
 mod probe;
 
 use std::fs::{File, OpenOptions};
@@ -24,15 +27,29 @@ use crate::probe::{ata_facts, ata_security, scsi_facts};
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [device, address] = &arguments[..] else {
-        eprintln!("ata-laboratory DEVICE ADDRESS");
+        eprintln!("ata-laboratory DEVICE ADDRESS, or DEVICE format-unit");
         return ExitCode::FAILURE;
     };
+    if address == "format-unit" {
+        return format_unit_once(device);
+    }
     match serve(device, address) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("laboratory: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Says on the console what came of it, and goes on for ever: it may be the first process.
+fn format_unit_once(device: &str) -> ExitCode {
+    match format_unit::run(device) {
+        Ok(proof) => println!("laboratory: {proof}"),
+        Err(error) => println!("laboratory: NOT ERASED: {error:#}"),
+    }
+    loop {
+        std::thread::park();
     }
 }
 
