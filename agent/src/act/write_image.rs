@@ -94,7 +94,7 @@ pub async fn write_image(
     seed: Seed,
 ) -> anyhow::Result<String> {
     let Step::WriteImage { keep, .. } = begun.step() else { bail!("this is no writing of an image") };
-    let kept = kept_in_words(keep);
+    let mut kept = kept_in_words(keep);
     let layout = Arc::new(layout);
     let identity =
         work.service.credential().await.context("could not get a credential for the installed system")?;
@@ -104,6 +104,9 @@ pub async fn write_image(
         let (manifest, layout) = (Arc::clone(&manifest), Arc::clone(&layout));
         work.blocking(move |work| look(work, &manifest, &layout)).await?
     };
+    for number in &looked.swap {
+        kept.push_str(&format!("; what is swapped out to partition {number} was left there"));
+    }
     if !looked.anything_to_write() {
         let layout = Arc::clone(&layout);
         let chunks = layout.image_chunks;
@@ -268,6 +271,8 @@ fn expect(work: &Work, offset_bytes: u64, expected: &[u8], what: &str) -> anyhow
     bail!("{what} was written to disk {} and reads back with other bytes; replace the disk", work.disk)
 }
 
+#[cfg(test)]
+mod boot_and_swap_tests;
 #[cfg(test)]
 mod kept_tests;
 #[cfg(test)]

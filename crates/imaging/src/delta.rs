@@ -3,6 +3,7 @@
 
 mod describe;
 mod ordered;
+mod swap;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -11,6 +12,7 @@ use contract::id::ChunkDigest;
 
 pub use crate::delta::describe::describe;
 use crate::delta::ordered::sources_read_in_time;
+pub use crate::delta::swap::{SWAP_HEADER_BYTES, has_swap_header, swap_contents};
 use crate::layout::DiskLayout;
 use crate::manifest::{Chunk, Manifest};
 

@@ -12,6 +12,8 @@ const BIOS_BOOT: Uuid = uuid!("21686148-6449-6e6f-744e-656564454649");
 /// Root by architecture: x86-64, arm64 (UAPI group, Discoverable Partitions Specification).
 const ROOTS: [Uuid; 2] =
     [uuid!("4f68bce3-e8cd-4db1-96e7-fbcaf984b709"), uuid!("b921b045-1df0-41c3-af44-4c6f280d3fae")];
+/// Swap (UAPI group, Discoverable Partitions Specification).
+pub(crate) const SWAP: Uuid = uuid!("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f");
 /// Linux file systems of any purpose.
 const LINUX_DATA: Uuid = uuid!("0fc63daf-8483-4772-8e79-3d69d8477de4");
 
@@ -68,6 +70,12 @@ pub fn describe(table: &Gpt, root: Option<u32>) -> Result<Vec<ManifestPartition>
 #[must_use]
 pub fn immutable_by_default(role: PartitionRole) -> bool {
     matches!(role, PartitionRole::BiosBoot | PartitionRole::Esp)
+}
+
+/// Whether a partition with this type is swap.
+#[must_use]
+pub fn is_swap(type_guid: Uuid) -> bool {
+    type_guid == SWAP
 }
 
 fn role(type_guid: Uuid) -> PartitionRole {

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use contract::id::ChunkDigest;
 use imaging::chunk::{CHUNK_BYTES, digest_of, is_all_zeros};
-use imaging::delta::{OnDisk, WritePlan, chunks_to_write, sample, write_plan};
+use imaging::delta::{
+    OnDisk, SWAP_HEADER_BYTES, WritePlan, chunks_to_write, has_swap_header, sample, swap_contents, write_plan,
+};
 use imaging::layout::DiskLayout;
 use imaging::manifest::Manifest;
 
@@ -29,6 +31,8 @@ pub(super) struct Looked {
     pub first_differs: bool,
     /// Whether the backup table differs.
     pub backup_differs: bool,
+    /// Numbers of the swap partitions whose content was left as it is.
+    pub swap: Vec<u32>,
     /// Set when only this many chunks were looked at, because none of them held anything of the image.
     pub unseen: Option<usize>,
 }
@@ -64,7 +68,14 @@ pub(super) fn look(work: &Work, manifest: &Manifest, layout: &DiskLayout) -> any
         let differing: Vec<u64> = (1..layout.image_chunks).collect();
         let plan = write_plan(manifest, &[], &differing);
         let unseen = Some(sampled.len());
-        return Ok(Looked { differing, plan, first_differs: true, backup_differs: true, unseen });
+        return Ok(Looked {
+            differing,
+            plan,
+            first_differs: true,
+            backup_differs: true,
+            swap: Vec::new(),
+            unseen,
+        });
     }
     work.meter.begin("looking", layout.image_end_bytes);
     let found = read_digests(work, manifest, 0..layout.image_chunks);
@@ -73,9 +84,23 @@ pub(super) fn look(work: &Work, manifest: &Manifest, layout: &DiskLayout) -> any
     let backup_differs = backup.map_or(true, |found| found != layout.backup_table);
     let mut differing = chunks_to_write(manifest, layout, &found);
     let first_differs = differing.first() == Some(&0);
-    differing.retain(|index| *index != 0);
+    let (swap, swapped_out): (Vec<u32>, Vec<Range<u64>>) = used_swap(work, manifest).into_iter().unzip();
+    differing.retain(|index| *index != 0 && !swapped_out.iter().any(|chunks| chunks.contains(index)));
     let plan = write_plan(manifest, &found, &differing);
-    Ok(Looked { differing, plan, first_differs, backup_differs, unseen: None })
+    Ok(Looked { differing, plan, first_differs, backup_differs, swap, unseen: None })
+}
+
+/// The swap partitions that can be used as they are, with the chunks that need not be the image's. One
+/// whose header is gone or cannot be read is made anew.
+fn used_swap(work: &Work, manifest: &Manifest) -> Vec<(u32, Range<u64>)> {
+    let stands = |first_byte, length_bytes: u64| {
+        let length = length_bytes.min(SWAP_HEADER_BYTES as u64);
+        work.read(first_byte, length as usize).is_ok_and(|start| has_swap_header(&start))
+    };
+    swap_contents(manifest)
+        .filter(|(swap, _)| stands(swap.first_byte, swap.length_bytes))
+        .map(|(swap, chunks)| (swap.number, chunks))
+        .collect()
 }
 
 /// Whether any of these places holds any chunk of the image, be it in its place or not.

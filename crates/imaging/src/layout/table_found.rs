@@ -107,7 +107,7 @@ mod tests {
             let mut changed = disk.clone();
             changed[hurt.clone()].fill(0xa5);
             assert_eq!(read_table(&changed).unwrap().unwrap(), whole, "{hurt:?}");
-            changed[last] ^= 1;
+            changed[last + 20] ^= 1;
             assert!(matches!(read_table(&changed), Err(TableError::Damaged { .. })), "{hurt:?}");
         }
         let mut changed = disk;
