@@ -4,9 +4,12 @@
 mod support;
 
 use contract::agent_api::Instruction;
+use contract::id::UnixMillis;
 use contract::node_data::{NodeDataView, SeedFiles};
 use contract::operator_api::{ErrorBody, ErrorKind};
 use contract::plan::Step;
+use contract::reading::Trust;
+use reprieve_bootsvc::store::{self, leases::LeaseRow};
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::flow::{discovered, job_of, reimage};
@@ -129,4 +132,84 @@ async fn what_is_wrong_is_refused_and_what_is_cleared_is_gone() {
     assert_eq!(kind_of(shown(&bench, &machine).await), ErrorKind::NotFound);
     let again: Result<Value, ErrorBody> = bench.operator(Method::DELETE, &path, &()).await;
     assert_eq!(kind_of(again), ErrorKind::NotFound);
+}
+
+/// A lease of this service's DHCP, as the listener would have written it.
+async fn lend(bench: &Bench, address: &str, mac: &str, expires_at: u64) {
+    let row = LeaseRow {
+        interface: "lo".to_owned(),
+        address: address.to_owned(),
+        client: mac.to_owned(),
+        expires_at: UnixMillis(expires_at),
+        body: "{}".to_owned(),
+    };
+    let mut transaction = bench.service.store.write().await.unwrap();
+    store::leases::put(&mut transaction, &row).await.unwrap();
+    store::commit(transaction).await.unwrap();
+}
+
+/// What whoever asks from this address is told.
+async fn told(bench: &Bench, file: &str) -> Option<String> {
+    let response = bench.plain(&format!("/metadata/{file}")).await;
+    match response.status().as_u16() {
+        200 => Some(response.text().await.unwrap()),
+        404 => None,
+        other => panic!("{other}"),
+    }
+}
+
+const DHCP: &str = "[[dhcp]]\ninterface = \"lo\"\nmode = \"authoritative\"\naddress = \"127.0.0.1\"\n\
+                    subnet = \"127.0.0.0/24\"\npool = [\"127.0.0.100-127.0.0.200\"]\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_plain_http_only_the_running_system_of_the_tenant_is_told_and_no_secret() {
+    let bench = Bench::start_with(&format!("[metadata]\nenabled = true\n{DHCP}")).await;
+    let mut machine = discovered(&bench).await;
+    let mac = machine.mac.to_string();
+    assign(&bench, &machine, "debian", "a").await;
+    set(&bench, &machine, &data("node-1")).await.unwrap();
+    assert_eq!(told(&bench, "meta-data").await, None, "whom nothing is lent");
+    lend(&bench, "127.0.0.1", &mac, 1).await;
+    assert_eq!(told(&bench, "meta-data").await, None, "a lease that is over");
+    lend(&bench, "127.0.0.1", &mac, u64::MAX / 4).await;
+    assert_eq!(told(&bench, "meta-data").await, None, "not installed yet");
+
+    job_of(&bench, &machine, json!({"at_least": "reimage", "confirm_serial": SERIAL})).await;
+    assert!(matches!(machine.next(&bench).await, Instruction::LookAgain { .. }));
+    let (report, instruction) = machine.report(&bench).await;
+    let (order, plan) = (order_in(&bench, &instruction), report.plan.unwrap());
+    let ordered = files(&bench, &machine).await.unwrap();
+    assert_eq!(told(&bench, "meta-data").await, None, "in the ramdisk");
+    let (identity, _) = machine.carry_out(&bench, &order, &plan).await;
+    assert_eq!(told(&bench, "meta-data").await, Some(ordered.meta_data), "one instance, from both places");
+    let user_data = told(&bench, "user-data").await.unwrap();
+    assert!(user_data.contains("anna"), "{user_data}");
+    assert!(!user_data.contains("saltsalt") && !user_data.contains("secret-package"), "{user_data}");
+    assert_eq!(told(&bench, "vendor-data").await, Some(String::new()));
+    for file in ["network-config", "seed", "..%2Fhealthz"] {
+        assert_eq!(told(&bench, file).await, None, "{file}");
+    }
+    let resident = machine.into_resident(&identity.unwrap().credential);
+    let report = resident.report_of(&bench, Trust::Resident).await;
+    resident.send(&bench, &report).await.unwrap();
+    assert!(told(&bench, "meta-data").await.is_some(), "the running system");
+    // The next tenant's data are not for the system of the last one, nor the last one's for anybody.
+    assign(&bench, &resident, "debian", "b").await;
+    assert_eq!(told(&bench, "meta-data").await, None, "the last tenant's");
+    set(&bench, &resident, &data("node-2")).await.unwrap();
+    assert_eq!(told(&bench, "meta-data").await, None, "the next tenant's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_served_over_plain_http_unless_it_is_configured() {
+    let bench = Bench::start_with(DHCP).await;
+    let mut machine = discovered(&bench).await;
+    assign(&bench, &machine, "debian", "a").await;
+    set(&bench, &machine, &data("node-1")).await.unwrap();
+    lend(&bench, "127.0.0.1", &machine.mac.to_string(), u64::MAX / 4).await;
+    job_of(&bench, &machine, json!({"at_least": "reimage", "confirm_serial": SERIAL})).await;
+    assert!(matches!(machine.next(&bench).await, Instruction::LookAgain { .. }));
+    let (report, instruction) = machine.report(&bench).await;
+    machine.carry_out(&bench, &order_in(&bench, &instruction), report.plan.as_ref().unwrap()).await;
+    assert_eq!(told(&bench, "meta-data").await, None);
 }

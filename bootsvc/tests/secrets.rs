@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
 use contract::operator_api::ErrorKind;
+use reqwest::Method;
 use support::machine::Machine;
 use support::{Bench, kind_of};
 use tracing_subscriber::fmt::MakeWriter;
@@ -43,10 +44,24 @@ async fn no_secret_is_logged_or_readable_by_others() {
     assert_eq!(kind_of(machine.enroll(&bench, &request).await), ErrorKind::Unauthorized);
     machine.report(&bench).await;
     bench.node(&machine.node.to_string()).await;
+    let hash = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc";
+    let data = serde_json::json!({"users": [{"name": "anna", "password_hash": hash}],
+        "user_data": "#cloud-config\nkept-to-ourselves: yes\n"});
+    let path = format!("/v1/nodes/{}", machine.node);
+    let tenant = serde_json::json!({"image": null, "tenant": "a", "pool": null, "os_disk": null});
+    let assign = format!("{path}/assign");
+    bench.operator::<serde_json::Value>(Method::POST, &assign, &tenant).await.unwrap();
+    let set = format!("{path}/data");
+    bench.operator::<serde_json::Value>(Method::PUT, &set, &data).await.unwrap();
+    let refused = serde_json::json!({"users": [{"name": "anna", "password_hash": "hunter2"}]});
+    assert_eq!(kind_of(bench.operator::<()>(Method::PUT, &set, &refused).await), ErrorKind::BadRequest);
     let text = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
     assert!(text.contains("an unknown machine was recorded"), "nothing was logged at all");
     for secret in [request.token.reveal(), machine.session.as_str(), bench.token.as_str()] {
         assert!(!text.contains(secret), "a secret is in the log");
+    }
+    for secret in ["saltsalt", "kept-to-ourselves", "hunter2"] {
+        assert!(!text.contains(secret), "a secret of a node's data is in the log");
     }
     // Only hashes are stored.
     let database = std::fs::read(bench.folder.path().join("reprieve.sqlite-wal")).unwrap();

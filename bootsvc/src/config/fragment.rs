@@ -29,6 +29,9 @@ pub struct Fragment {
     /// TFTP.
     #[serde(default)]
     pub tftp: TftpFragment,
+    /// What belongs to a node, over plain HTTP.
+    #[serde(default)]
+    pub metadata: MetadataFragment,
     /// Going back to the image before.
     #[serde(default)]
     pub rollback: RollbackFragment,
@@ -43,6 +46,14 @@ pub struct Fragment {
 pub struct StoreFragment {
     /// How long a job that has ended is kept, in days.
     pub keep_days: Option<u32>,
+}
+
+/// `[metadata]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetadataFragment {
+    /// Serve the files of cloud-init's NoCloud to machines known by their leases.
+    pub enabled: Option<bool>,
 }
 
 /// `[rollback]`.

@@ -68,6 +68,8 @@ pub struct Input {
     pub tftp_transfers_max: usize,
     /// The service takes nodes back by itself.
     pub rollback_automatic: bool,
+    /// What belongs to a node is served over plain HTTP.
+    pub metadata_enabled: bool,
     /// How long a job that has ended is kept, in days.
     pub store_keep_days: u32,
 }
@@ -107,6 +109,7 @@ impl Input {
             tftp,
             tftp_transfers_max: file.tftp.transfers_max.unwrap_or(64),
             rollback_automatic: file.rollback.automatic.unwrap_or(true),
+            metadata_enabled: file.metadata.enabled.unwrap_or(false),
             store_keep_days: file.store.keep_days.unwrap_or(730),
         }
     }

@@ -43,6 +43,8 @@ pub struct Settings {
     pub tftp: TftpSettings,
     /// Going back to the image before.
     pub rollback: RollbackSettings,
+    /// What belongs to a node is served over plain HTTP, without secrets, to whom its address is lent.
+    pub metadata_enabled: bool,
     /// How long a job that has ended is kept, in days.
     pub store_keep_days: u32,
 }
@@ -157,6 +159,7 @@ impl TryFrom<Input> for Settings {
             dhcp,
             tftp: TftpSettings { listen: input.tftp, transfers_max: input.tftp_transfers_max },
             rollback: RollbackSettings { automatic: input.rollback_automatic },
+            metadata_enabled: input.metadata_enabled,
             store_keep_days: input.store_keep_days,
         })
     }
@@ -320,6 +323,8 @@ impl fmt::Display for Settings {
         writeln!(f, "first report      within {} minutes", self.boot.first_report_minutes)?;
         let back = if self.rollback.automatic { "by itself" } else { "only when asked" };
         writeln!(f, "rollback          {back}")?;
+        let metadata = if self.metadata_enabled { "served without secrets" } else { "off" };
+        writeln!(f, "metadata          {metadata}")?;
         writeln!(f, "ended jobs        kept for {} days", self.store_keep_days)?;
         for dhcp in &self.dhcp {
             let mode = match dhcp.mode {

@@ -18,6 +18,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::http::body::{no_such_method, no_such_path, refuse_in_our_form};
 use crate::http::endpoints::Endpoints;
+use crate::http::metadata::Peer;
 use crate::http::{agent, imports, operator, plain};
 use crate::service::Service;
 
@@ -157,11 +158,11 @@ async fn accept(
 }
 
 async fn connection(stream: TcpStream, router: Router, tls: Option<TlsAcceptor>, seen: &Seen) {
-    let Ok(local) = stream.local_addr() else { return };
+    let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
     // Small answers are to leave at once; a failure to say so only costs time.
     let _ = stream.set_nodelay(true);
     let endpoints = Endpoints::seen_at(&seen.service.settings, &seen.http, &seen.api, local.ip());
-    let router = router.layer(Extension(endpoints));
+    let router = router.layer(Extension(endpoints)).layer(Extension(Peer(peer.ip())));
     match tls {
         None => serve(stream, router).await,
         Some(acceptor) => match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {

@@ -8,6 +8,7 @@
 //! | [`operator`] | the technician's API |
 //! | [`certificates`] | the technician's API for erasing |
 //! | [`imports`] | the technician's API for images |
+//! | [`metadata`] | what belongs to one node, without secrets, for cloud-init over plain HTTP |
 //! | [`node_data`] | what belongs to one node: the technician's and the agent's calls |
 //! | [`body`] | bodies in, JSON and refusals out |
 //! | [`content`] | ranges and caching headers |
@@ -20,6 +21,7 @@ pub mod content;
 pub mod endpoints;
 pub mod imports;
 pub mod listen;
+pub mod metadata;
 pub mod node_data;
 pub mod operator;
 pub mod plain;

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::http::body::{no_such_method, no_such_path};
 use crate::http::content::{Caching, respond};
 use crate::http::endpoints::Endpoints;
+use crate::http::metadata;
 use crate::refusal::Refusal;
 use crate::service::{Service, parse_mac};
 use crate::store;
@@ -36,6 +37,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/boot/ramdisk", get(ramdisk))
         .route("/images/{id}/manifest", get(manifest))
         .route("/chunks/{digest}", get(chunk))
+        .merge(metadata::router())
         .fallback(get(loader).fallback(no_such_path))
         .method_not_allowed_fallback(no_such_method)
         .with_state(service)

@@ -4,10 +4,12 @@
 //! Data belong to the tenant that the node had when they were set. A node with another tenant has none,
 //! whoever asks.
 
-use contract::id::{Digest, ImageId, NodeId};
+use contract::assignment::DataOwner;
+use contract::id::{Digest, ImageId, MacAddress, NodeId};
 use contract::node_data::{NodeData, NodeDataView, SeedFiles};
 use contract::operator_api::JobState;
 use contract::plan::{Plan, Step};
+use netboot::directive::{BootDirective, boot_decision};
 use sqlx::AnyConnection;
 
 use crate::jobs::change::Change;
@@ -38,7 +40,8 @@ pub async fn seed(connection: &mut AnyConnection, node: &NodeRecord) -> Result<O
 }
 
 fn seed_of(row: &NodeDataRow, node: &NodeRecord) -> Result<Option<Seed>, Refusal> {
-    let Some(image) = node.assignment.image.filter(|_| node.assignment.tenant.as_ref() == Some(&row.tenant)) else {
+    let Some(image) = node.assignment.image.filter(|_| node.assignment.tenant.as_ref() == Some(&row.tenant))
+    else {
         return Ok(None);
     };
     let files = imaging::seed::render(&row.data, node.id, image).map_err(Refusal::internal)?;
@@ -143,6 +146,30 @@ impl Service {
         change.commit().await?;
         tracing::info!(%node, "the node's data were taken away");
         Ok(())
+    }
+
+    /// The files for the running system of the node with this address, without secrets. None unless it
+    /// is told to boot its own system and its disks hold the data of the tenant that these belong to.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn public_seed_files(&self, mac: MacAddress) -> Result<Option<SeedFiles>, Refusal> {
+        let facts = self.boot_facts(mac).await?;
+        if !matches!(boot_decision(&facts), BootDirective::Local { .. }) {
+            return Ok(None);
+        }
+        let mut reading = self.store.read().await?;
+        let Some(node) = store::nodes::by_mac(&mut reading, mac).await? else { return Ok(None) };
+        let Some(row) = store::node_data::of(&mut reading, node.id).await? else { return Ok(None) };
+        let Some(seed) = seed_of(&row, &node)? else { return Ok(None) };
+        if node.data_owner != DataOwner::Tenant(row.tenant) {
+            return Ok(None);
+        }
+        let image = node.assignment.image.unwrap_or(ImageId(Digest([0; 32])));
+        let shown = imaging::seed::render(&row.data.without_secrets(), node.id, image);
+        let shown = shown.map_err(Refusal::internal)?;
+        // The instance is the same, wherever its data come from.
+        Ok(Some(SeedFiles { meta_data: seed.files.meta_data, ..shown }))
     }
 
     /// The files that a ramdisk has an order to write, secrets and all.
