@@ -5,6 +5,7 @@
 //! back at the service; one that is interrupted, or loses the service, is left there, and the same
 //! command goes on with it.
 
+mod content;
 mod decompress;
 mod describe;
 mod options;
@@ -24,6 +25,7 @@ use crate::Ending;
 use crate::arguments::Import;
 use crate::client::{Client, Unreachable};
 use crate::image::print_image;
+use content::WithContent;
 use describe::{Description, describe_image};
 use options::Options;
 use source::Source;
@@ -102,10 +104,13 @@ async fn send(
         eprintln!("going on with an import that was broken off");
     }
     let bar = progress_bar(json, "sending", 0, CHUNKS);
-    let sent = upload.send(source, &description.manifest, &bar).await?;
+    let content = Arc::clone(&description.content);
+    let source = WithContent { image: Arc::clone(source), content };
+    let sent = upload.send(&source, &description.manifest, &bar).await?;
     bar.finish_and_clear();
     if !json {
-        let stored = description.manifest.chunks.stored().count();
+        let manifest = &description.manifest;
+        let stored = manifest.chunks.stored().chain(manifest.content.stored()).count();
         eprintln!("sent {sent} chunks of {stored}; the service had the others");
     }
     upload.commit(&description.manifest).await

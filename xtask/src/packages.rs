@@ -33,7 +33,8 @@ pub const IMAGE: &[&str] = &[
 
 /// What the laboratory of network namespaces and virtual machines needs.
 pub const LABORATORY: &[&str] = &[
-    "atftp", // a TFTP client that is not ours
+    "atftp",       // a TFTP client that is not ours
+    "btrfs-progs", // file systems of roots
     "curl",
     "dnsmasq-base", // the site's own DHCP server in the ProxyDHCP tests
     "ipxe-qemu",    // PXE ROMs of virtual network cards

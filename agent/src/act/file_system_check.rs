@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use imaging::btrfs::Superblock;
 use imaging::source::ReadAt;
 use imaging::xfs::Xfs;
 
@@ -27,11 +28,29 @@ pub(super) enum Moment {
 ///
 /// # Errors
 /// When it is not, is not of this kind, or cannot be read.
-pub(super) fn ensure_fit(kind: RootKind, device: &Path, moment: Moment) -> anyhow::Result<()> {
+pub(super) fn ensure_fit(kind: &RootKind, device: &Path, moment: Moment) -> anyhow::Result<()> {
     match kind {
         RootKind::Ext4 => ensure_sound(device),
         RootKind::Xfs => ensure_sound_xfs(device, moment),
+        RootKind::Btrfs(_) => ensure_sound_btrfs(device, moment),
     }
+}
+
+/// What btrfs says of itself: that its superblock makes sense, and that nothing is left in its log
+/// after it was unmounted. It never writes over what is in use, and after an error it no longer writes;
+/// then what was changed is not there when it is looked for.
+fn ensure_sound_btrfs(device: &Path, moment: Moment) -> anyhow::Result<()> {
+    let what = || format!("the btrfs file system on {}", device.display());
+    let medium = Medium::open(device).with_context(|| format!("could not open {}", device.display()))?;
+    let found = Superblock::read(&medium).with_context(|| {
+        format!("could not make sense of {}, so nothing is put back on it; reimage", what())
+    })?;
+    ensure!(
+        !found.has_log || moment == Moment::Before,
+        "{} was unmounted and its log is not empty: it stopped while it was changed; reimage",
+        what()
+    );
+    Ok(())
 }
 
 /// What XFS says of itself: that it was finished, asks for no repair, and has nothing left in its log

@@ -18,7 +18,7 @@ use contract::secret::Secret;
 use ed25519_dalek::SigningKey;
 use imaging::chunk::{CHUNK_BYTES, compress, digest_of};
 use imaging::layout::LayoutRequest;
-use imaging::manifest::{Chunk, MANIFEST_VERSION, Manifest, ManifestPartition, PartitionRole};
+use imaging::manifest::{Chunk, Chunks, MANIFEST_VERSION, Manifest, ManifestPartition, PartitionRole};
 use uuid::Uuid;
 use verdict::permit::{Expected, Permit, SpentOrders};
 
@@ -102,6 +102,7 @@ pub fn of_bytes(bytes: Vec<u8>, mut partitions: Vec<ManifestPartition>) -> Image
         chunks: chunks.into(),
         partitions,
         root: None,
+        content: Chunks::default(),
     };
     Image { bytes, manifest, stored }
 }

@@ -1,5 +1,5 @@
 //! Real file systems on loop devices, for tests that mount. They need root, `losetup`, `mkfs.ext4`,
-//! `mkfs.xfs` and a kernel with XFS; each test makes its own device and takes it away again.
+//! `mkfs.xfs`, `mkfs.btrfs` and a kernel with XFS and btrfs; each test makes its own device and takes it away again.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use imaging::attributes::{ACCESS_LIST, CAPABILITY, DEFAULT_LIST};
+use imaging::chunk::{compress, digest_of};
 use imaging::gpt::Gpt;
-use imaging::manifest::PartitionRole;
-use imaging::root_files::{Selection, read_root};
+use imaging::manifest::{Chunk, PartitionRole};
+use imaging::root_files::{ContentBeside, Selection, read_root_beside};
 
 use super::fixture::{Image, noise, of_bytes, partition};
 use super::mount::{Access, Mount, RootKind};
@@ -133,15 +134,15 @@ fn fill(root: &Path) {
 }
 
 /// The kinds of root that everything is tried on.
-pub const KINDS: [RootKind; 2] = [RootKind::Ext4, RootKind::Xfs];
+pub const KINDS: [RootKind; 3] = [RootKind::Ext4, RootKind::Xfs, RootKind::Btrfs(None)];
 
 /// A disk image with an immutable first partition and an ext4 root.
 pub fn image_with_root() -> Image {
-    image_with_root_of(RootKind::Ext4)
+    image_with_root_of(&RootKind::Ext4)
 }
 
 /// A disk image with an immutable first partition and a root of this kind.
-pub fn image_with_root_of(kind: RootKind) -> Image {
+pub fn image_with_root_of(kind: &RootKind) -> Image {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("root");
     File::create(&file).unwrap().set_len(ROOT_BYTES).unwrap();
@@ -152,6 +153,7 @@ pub fn image_with_root_of(kind: RootKind) -> Image {
             let small = ["TEST_DIR", "TEST_DEV", "QA_CHECK_FS"].map(|name| (name, "1"));
             output(Command::new("mkfs.xfs").envs(small).args(["-q", "-f"]).arg(&file));
         }
+        RootKind::Btrfs(_) => must("mkfs.btrfs", &["-q", "-f", "-M", "-m", "single", "-d", "single"], &file),
     }
     let made = Loop::attach(&file);
     let mount = Mount::root(kind, &made.device, Access::ReadWrite).unwrap();
@@ -165,15 +167,31 @@ pub fn image_with_root_of(kind: RootKind) -> Image {
     ];
     let mut image = of_bytes(bytes, partitions);
     let root = image.manifest.partition(2).unwrap();
-    image.manifest.root = Some(read_root(&image.bytes, root, &Selection::default(), &mut |_| {}).unwrap());
+    let (mut content, mut stored) = (Vec::new(), Vec::new());
+    let mut keep = |chunk: &[u8]| {
+        content.push(Chunk::Stored(digest_of(chunk)));
+        stored.push((digest_of(chunk), compress(chunk).unwrap()));
+        Ok(())
+    };
+    let mut beside = ContentBeside::new(image.manifest.content_start(), &mut keep);
+    let selection = Selection::default();
+    let files = read_root_beside(&image.bytes, root, &selection, &mut beside, &mut |_| {}).unwrap();
+    beside.close().unwrap();
+    image.manifest.root = Some(files);
+    image.manifest.content = content.into();
+    image.stored.extend(stored);
     image
 }
 
 /// What kind of root stands on a device.
 pub fn kind_on(device: &Path) -> RootKind {
-    let mut magic = [0; 4];
-    File::open(device).unwrap().read_exact(&mut magic).unwrap();
-    if &magic == b"XFSB" { RootKind::Xfs } else { RootKind::Ext4 }
+    let mut head = vec![0; 0x1_0048];
+    File::open(device).unwrap().read_exact(&mut head).unwrap();
+    match head.as_slice() {
+        [b'X', b'F', b'S', b'B', ..] => RootKind::Xfs,
+        [.., b'B', b'H', b'R', b'f', b'S', b'_', b'M'] => RootKind::Btrfs(None),
+        _ => RootKind::Ext4,
+    }
 }
 
 /// The root partition of the image in a file of its own.

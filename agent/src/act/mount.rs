@@ -1,6 +1,7 @@
 //! Mounting the installed system's root partition for a look or a repair, and taking it down again.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -32,12 +33,14 @@ pub enum Access {
 }
 
 /// A kind of root file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootKind {
     /// ext4.
     Ext4,
     /// XFS.
     Xfs,
+    /// btrfs, and the subvolume that is the root if it is not the default one.
+    Btrfs(Option<String>),
 }
 
 impl RootKind {
@@ -49,27 +52,36 @@ impl RootKind {
         match root.file_system.as_str() {
             "ext4" => Ok(Self::Ext4),
             "xfs" => Ok(Self::Xfs),
+            "btrfs" => Ok(Self::Btrfs(root.subvolume.clone())),
             other => bail!("the root is {other}, which this agent does not know; use a newer ramdisk"),
         }
     }
 
     /// As `mount -t` takes it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Ext4 => "ext4",
             Self::Xfs => "xfs",
+            Self::Btrfs(_) => "btrfs",
         }
     }
 
-    fn options(self, access: Access) -> &'static str {
-        match (self, access) {
+    fn options(&self, access: Access) -> String {
+        let options = match (self, access) {
             (Self::Ext4, Access::ReadOnly) => "noload",
             // A file system that turns out to be damaged is not changed further; XFS shuts itself down.
             (Self::Ext4, Access::ReadWrite) => "errors=remount-ro",
             // Every disk with one image has the same UUID, which XFS refuses to mount twice.
             (Self::Xfs, Access::ReadOnly) => "norecovery,nouuid",
             (Self::Xfs, Access::ReadWrite) => "nouuid",
+            (Self::Btrfs(_), Access::ReadOnly) => "rescue=nologreplay",
+            (Self::Btrfs(_), Access::ReadWrite) => "",
+        };
+        match self {
+            Self::Btrfs(Some(subvolume)) if options.is_empty() => format!("subvol={subvolume}"),
+            Self::Btrfs(Some(subvolume)) => format!("{options},subvol={subvolume}"),
+            _ => options.to_owned(),
         }
     }
 }
@@ -87,14 +99,14 @@ impl Mount {
     /// # Errors
     /// As [`Mount::root`].
     pub fn ext4(device: &Path, access: Access) -> anyhow::Result<Self> {
-        Self::root(RootKind::Ext4, device, access)
+        Self::root(&RootKind::Ext4, device, access)
     }
 
     /// Mounts a root file system; nothing on it can be run, raise privileges or be a device.
     ///
     /// # Errors
     /// When the kernel does not take it as what it should be, or the mount point cannot be made.
-    pub fn root(kind: RootKind, device: &Path, access: Access) -> anyhow::Result<Self> {
+    pub fn root(kind: &RootKind, device: &Path, access: Access) -> anyhow::Result<Self> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let point = Path::new(MOUNT_FOLDER).join(format!("{}-{number}", std::process::id()));
         fs::create_dir_all(&point)
@@ -106,8 +118,15 @@ impl Mount {
             Access::ReadWrite => common,
         };
         make_known(kind);
-        nix::mount::mount(Some(device), &mount.point, Some(kind.name()), flags, Some(kind.options(access)))
-            .with_context(|| format!("could not mount {} as {}; reimage", device.display(), kind.name()))?;
+        forget_other_devices(kind);
+        nix::mount::mount(
+            Some(device),
+            &mount.point,
+            Some(kind.name()),
+            flags,
+            Some(kind.options(access).as_str()),
+        )
+        .with_context(|| format!("could not mount {} as {}; reimage", device.display(), kind.name()))?;
         mount.mounted = true;
         Ok(mount)
     }
@@ -147,11 +166,45 @@ impl Mount {
 
 /// Loads the driver if the kernel does not have it yet. The ramdisk loads only ext4 at its start,
 /// because each driver costs every boot its time. If it does not load, mounting says so.
-fn make_known(kind: RootKind) {
+fn make_known(kind: &RootKind) {
     let is_known = fs::read_to_string("/proc/filesystems")
         .is_ok_and(|list| list.lines().any(|line| line.trim() == kind.name()));
     if !is_known && let Ok(modules) = Modules::of_running_kernel() {
         modules.load_for(&format!("fs-{}", kind.name()));
+    }
+}
+
+mod ioctl {
+    //! A request of `linux/btrfs.h`.
+    #![allow(missing_docs)] // the macros make functions that carry no documentation
+
+    /// `struct btrfs_ioctl_vol_args`.
+    #[repr(C)]
+    pub struct Volume {
+        pub descriptor: i64,
+        pub name: [u8; 4088],
+    }
+
+    nix::ioctl_write_ptr!(forget_devices, 0x94, 5, Volume);
+}
+
+/// The kernel remembers by its UUID each btrfs that it has seen, and every disk with one image has the
+/// same. What is mounted must be the device that was named, so nothing unmounted is remembered.
+fn forget_other_devices(kind: &RootKind) {
+    if !matches!(kind, RootKind::Btrfs(_)) {
+        return;
+    }
+    let forgotten =
+        fs::OpenOptions::new().read(true).write(true).open("/dev/btrfs-control").and_then(|control| {
+            let all = ioctl::Volume { descriptor: 0, name: [0; 4088] };
+            // SAFETY: the descriptor is open for the length of the call, which reads one `Volume`; an empty
+            // name stands for all devices.
+            unsafe { ioctl::forget_devices(control.as_raw_fd(), &raw const all) }
+                .map_err(std::io::Error::from)
+        });
+    if let Err(error) = forgotten {
+        // Another of the same UUID that is newer makes the mount fail, which is safe.
+        tracing::warn!(%error, "could not make the kernel forget devices with btrfs");
     }
 }
 

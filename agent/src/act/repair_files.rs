@@ -98,10 +98,10 @@ async fn repair_on(
     let files = root_of(&repair.manifest)?;
     let kind = RootKind::of(files)?;
     repair.meter.begin("repairing", content_bytes(files, changes.paths));
-    let device = partition.to_owned();
+    let (device, on_it) = (partition.to_owned(), kind.clone());
     let mount = blocking(move || {
-        ensure_fit(kind, &device, Moment::Before)?;
-        Mount::root(kind, &device, Access::ReadWrite)
+        ensure_fit(&on_it, &device, Moment::Before)?;
+        Mount::root(&on_it, &device, Access::ReadWrite)
     })
     .await?;
     let root = Arc::new(Root::open(mount.path()).context("could not open the installed root")?);
@@ -113,7 +113,7 @@ async fn repair_on(
     let (device, repair, removed) = (partition.to_owned(), repair.clone(), changes.remove.to_vec());
     blocking(move || {
         // The kernel writes down what it finds wrong while it works.
-        ensure_fit(kind, &device, Moment::After)?;
+        ensure_fit(&kind, &device, Moment::After)?;
         prove(&repair, &device, &restored, &removed)
     })
     .await?;
@@ -193,7 +193,7 @@ fn prove(
     drop_caches(partition)?;
     let files = root_of(&repair.manifest)?;
     repair.meter.begin("verifying", content_bytes(files, restored));
-    let mount = Mount::root(RootKind::of(files)?, partition, Access::ReadOnly)?;
+    let mount = Mount::root(&RootKind::of(files)?, partition, Access::ReadOnly)?;
     let root = Root::open(mount.path()).context("could not open the installed root")?;
     for path in restored {
         let entry = files.entry(path).with_context(|| format!("the image has no immutable {path}"))?;

@@ -104,7 +104,7 @@ impl Work {
     }
 }
 
-/// The bytes of one chunk of an image, compared with its digest.
+/// The bytes of one chunk of an image or of the content beside it, compared with its digest.
 ///
 /// # Errors
 /// When the chunk does not exist, does not come, or is not the one that was asked for.
@@ -114,8 +114,8 @@ pub async fn image_chunk(
     manifest: &Manifest,
     index: u64,
 ) -> anyhow::Result<Vec<u8>> {
-    let length = manifest.chunk_length(index);
-    match manifest.chunk(index) {
+    let length = manifest.chunk_or_content_length(index);
+    match manifest.chunk_or_content(index) {
         None => anyhow::bail!("the image {} has no chunk {index}", manifest.name),
         Some(Chunk::Zero) => Ok(vec![0; length]),
         Some(Chunk::Stored(digest)) => fetch(service, meter, digest, length).await,

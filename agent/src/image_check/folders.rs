@@ -105,6 +105,7 @@ mod tests {
         RootManifest {
             partition: 1,
             file_system: "ext4".to_owned(),
+            subvolume: None,
             immutable_paths: Vec::new(),
             excluded_paths: Vec::new(),
             attributes_recorded: true,

@@ -111,7 +111,7 @@ fn check_files(request: &ImageCheckRequest<'_>) -> Files {
 fn compare_mounted(request: &ImageCheckRequest<'_>, root: &RootManifest) -> anyhow::Result<FileFindings> {
     let place = root_place(request.manifest, root)?;
     let device = partition_device(request.os_disk, place)?;
-    let mount = Mount::root(RootKind::of(root)?, &device, Access::ReadOnly)?;
+    let mount = Mount::root(&RootKind::of(root)?, &device, Access::ReadOnly)?;
     let mounted = Root::open(mount.path())?;
     let findings = compare_all(&mounted, root, None);
     drop(mounted);

@@ -298,11 +298,11 @@ fn prepare(images: &ImageStore, packed: &[u8], key: &SigningKey) -> Result<Prepa
     })?;
     let mut chunks = BTreeSet::new();
     let mut wanted = Vec::new();
-    for (index, chunk) in manifest.chunks.as_slice().iter().enumerate() {
-        let imaging::manifest::Chunk::Stored(digest) = *chunk else { continue };
-        // The last one may be shorter than another with its name would have to be.
-        if chunks.insert(digest) || index + 1 == manifest.chunks.as_slice().len() {
-            let length_bytes = manifest.chunk_length(index as u64);
+    for (index, chunk) in manifest.chunks_and_content() {
+        let imaging::manifest::Chunk::Stored(digest) = chunk else { continue };
+        // The last one of the disk may be shorter than another with its name would have to be.
+        if chunks.insert(digest) || index + 1 == manifest.chunk_count() {
+            let length_bytes = manifest.chunk_or_content_length(index);
             wanted.push(Wanted { digest, length_bytes, path: images.chunk_path(digest) });
         }
     }

@@ -176,6 +176,7 @@ pub fn image(name: &str, content: u8) -> (Manifest, Vec<u8>) {
             immutable: None,
         }],
         root: None,
+        content: imaging::manifest::Chunks::default(),
     };
     (manifest, chunk)
 }

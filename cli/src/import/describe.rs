@@ -1,18 +1,21 @@
 //! Working out what an image is: the digests of its chunks, its partitions, its immutable files.
 
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use contract::id::Digest;
 use imaging::chunk::{CHUNK_BYTES, digest_of, is_all_zeros};
 use imaging::gpt::Gpt;
-use imaging::manifest::{Chunk, Chunks, MANIFEST_VERSION, Manifest, PartitionRole, RootManifest};
+use imaging::manifest::{
+    Chunk, Chunks, MANIFEST_VERSION, Manifest, ManifestPartition, PartitionRole, RootManifest,
+};
 use imaging::partitions::{describe, immutable_by_default};
-use imaging::root_files::{RootError, read_root};
+use imaging::root_files::{ContentBeside, RootError, Selection, read_root_beside};
 use imaging::source::ReadAt;
 
+use super::content::Content;
 use super::options::Options;
 
 /// How many threads read and hash at most.
@@ -22,6 +25,8 @@ const THREADS_MAX: usize = 16;
 pub struct Description {
     /// The manifest, consistent.
     pub manifest: Manifest,
+    /// What is to be stored beside it.
+    pub content: Arc<Content>,
     /// What the person should know.
     pub warnings: Vec<String>,
 }
@@ -56,9 +61,11 @@ pub fn describe_image<S: ReadAt + Sync>(
         }
     }
     let mut warnings = Vec::new();
+    let mut content = Content::default();
     let root = match partitions.iter().find(|partition| partition.role == PartitionRole::Root) {
         Some(partition) => {
-            let read = read_root(source, partition, &options.selection, &mut |_| {});
+            let start = chunks.len() as u64 * CHUNK_BYTES as u64;
+            let read = list_root(source, partition, &options.selection, start, &mut content);
             let number = partition.number;
             root_or_warning(read, number, options.selected, &mut warnings)?
         }
@@ -80,8 +87,31 @@ pub fn describe_image<S: ReadAt + Sync>(
         chunks: Chunks::from(chunks),
         partitions,
         root,
+        content: content.chunks(),
     };
-    Ok(Description { manifest, warnings })
+    Ok(Description { manifest, content: Arc::new(content), warnings })
+}
+
+/// Lists the root's files. What of them does not lie in the image goes beside it, from `start` on; of a
+/// root that is not listed, nothing does.
+fn list_root<S: ReadAt>(
+    source: &S,
+    partition: &ManifestPartition,
+    selection: &Selection,
+    start: u64,
+    content: &mut Content,
+) -> Result<RootManifest, RootError> {
+    let mut keep = |chunk: &[u8]| content.keep(chunk);
+    let mut beside = ContentBeside::new(start, &mut keep);
+    let read = read_root_beside(source, partition, selection, &mut beside, &mut |_| {});
+    let closed = read.and_then(|root| match beside.close() {
+        Ok(()) => Ok(root),
+        Err(source) => Err(RootError::Keep { path: "the last files".to_owned(), source }),
+    });
+    if closed.is_err() {
+        *content = Content::default();
+    }
+    closed
 }
 
 /// A root whose files are not listed is no error unless somebody has named immutable paths; anything
@@ -99,14 +129,13 @@ fn root_or_warning(
             }
             return Ok(Some(root));
         }
-        Err(error @ RootError::OtherFileSystem { .. }) if !selected => error.to_string(),
         Err(RootError::FileSystem { source, .. }) if !selected && source.is_about_listing() => {
             source.to_string()
         }
         Err(error) => return Err(error).context("could not list the image's immutable files"),
     };
     warnings.push(format!(
-        "the files of the root on partition {partition} are not listed: {why}. Only those on ext4 and XFS are. A check of a node with this image compares its boot partitions and no files, and what is wrong on its root is put right by a reimage"
+        "the files of the root on partition {partition} are not listed: {why}. A check of a node with this image compares its boot partitions and no files, and what is wrong on its root is put right by a reimage"
     ));
     Ok(None)
 }

@@ -13,7 +13,7 @@ use contract::id::{ChunkDigest, UnixMillis};
 use contract::operator_api::{ChunkList, ImageView};
 use contract::secret::Secret;
 use imaging::chunk::{CHUNK_BYTES, decompress_verified};
-use imaging::manifest::{Chunk, Manifest};
+use imaging::manifest::{Chunk, EntryKind, Manifest};
 use imaging::signed::unpack;
 
 use crate::Ending;
@@ -143,16 +143,26 @@ fn view(manifest: &Manifest) -> ImageView {
     }
 }
 
-/// A disk image of 16 MiB with a boot partition and an ext4 root.
-fn disk_image(folder: &Path) -> PathBuf {
+/// A folder with what becomes the root.
+fn tree(folder: &Path) -> PathBuf {
     let tree = folder.join("tree");
     fs::create_dir_all(tree.join("usr/bin")).unwrap();
     fs::write(tree.join("usr/bin/program"), vec![3; 300_000]).unwrap();
+    tree
+}
+
+/// A disk image of 16 MiB with a boot partition and an ext4 root.
+fn disk_image(folder: &Path) -> PathBuf {
     let root = folder.join("root");
     File::create(&root).unwrap().set_len(12 << 20).unwrap();
-    let made = Command::new("/sbin/mkfs.ext4").args(["-q", "-F", "-d"]).arg(&tree).arg(&root).status();
+    let made = Command::new("/sbin/mkfs.ext4").args(["-q", "-F", "-d"]).arg(tree(folder)).arg(&root).status();
     assert!(made.expect("mkfs.ext4 (package e2fsprogs) runs").success());
-    let mut disk = Cursor::new(vec![0; 16 << 20]);
+    disk_with(&fs::read(&root).unwrap(), folder)
+}
+
+/// A disk image with a boot partition and this root.
+fn disk_with(root: &[u8], folder: &Path) -> PathBuf {
+    let mut disk = Cursor::new(vec![0; root.len() + (4 << 20)]);
     let mut table = gptman::GPT::new_from(&mut disk, 512, [5; 16]).unwrap();
     let entry = |type_guid: &str, unique, first: u64, last: u64| gptman::GPTPartitionEntry {
         partition_type_guid: type_guid.parse::<uuid::Uuid>().unwrap().to_bytes_le(),
@@ -162,12 +172,13 @@ fn disk_image(folder: &Path) -> PathBuf {
         attribute_bits: 0,
         partition_name: "part".into(),
     };
-    table[1] = entry("0fc63daf-8483-4772-8e79-3d69d8477de4", 1, 4096, 4096 + (12 << 11) - 1);
+    let last = 4096 + (root.len() as u64 / 512) - 1;
+    table[1] = entry("0fc63daf-8483-4772-8e79-3d69d8477de4", 1, 4096, last);
     table[14] = entry("21686148-6449-6e6f-744e-656564454649", 14, 2048, 4095);
     table.write_into(&mut disk).unwrap();
     let mut bytes = disk.into_inner();
     bytes[1 << 20..2 << 20].fill(0xb0);
-    bytes[2 << 20..14 << 20].copy_from_slice(&fs::read(&root).unwrap());
+    bytes[2 << 20..][..root.len()].copy_from_slice(root);
     let path = folder.join("disk.raw");
     fs::write(&path, bytes).unwrap();
     path
@@ -263,4 +274,36 @@ async fn nothing_is_sent_of_an_image_that_is_cut_off_or_not_understood() {
     assert!(refused(&no_root, &["--immutable-path", "/usr"]).await.contains("version 0 of the format"));
     import(&service, &file, &[]).await.unwrap();
     assert!(service.stored.lock().unwrap().manifest.as_ref().unwrap().root.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_lie_in_a_btrfs_root_as_it_is_read_is_sent_beside_the_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, root) = (tree(folder.path()), folder.path().join("root"));
+    fs::write(tree.join("usr/bin/small"), "stands in the tree").unwrap();
+    File::create(&root).unwrap().set_len(64 << 20).unwrap();
+    let made = Command::new("mkfs.btrfs")
+        .args(["-q", "-f", "-m", "single", "-d", "single", "--rootdir"])
+        .arg(&tree)
+        .arg(&root)
+        .status();
+    assert!(made.expect("mkfs.btrfs (package btrfs-progs) runs").success());
+    let file = disk_with(&fs::read(&root).unwrap(), folder.path());
+    let service = Service::start();
+    import(&service, &file, &[]).await.unwrap();
+    let stored = service.stored.lock().unwrap();
+    assert!(put_together(&stored) == fs::read(&file).unwrap());
+    let manifest = stored.manifest.as_ref().unwrap();
+    let files = manifest.root.as_ref().unwrap();
+    assert_eq!((files.file_system.as_str(), manifest.content.as_slice().len()), ("btrfs", 1));
+    let [Chunk::Stored(digest)] = manifest.content.as_slice() else { panic!("{:?}", manifest.content) };
+    let content = decompress_verified(&stored.chunks[&digest.to_string()], *digest, 1 << 20).unwrap();
+    let extents = |path: &str| match &files.entry(path).unwrap().kind {
+        EntryKind::File { extents, .. } => extents.clone(),
+        other => panic!("{other:?}"),
+    };
+    let [small] = extents("/usr/bin/small").try_into().unwrap();
+    assert_eq!((small.image_offset, small.length_bytes), (manifest.content_start(), 18));
+    assert_eq!(&content[..18], b"stands in the tree");
+    assert!(extents("/usr/bin/program").iter().all(|extent| extent.image_offset < manifest.disk_bytes));
 }

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use contract::id::ChunkDigest;
@@ -14,7 +13,7 @@ use imaging::signed::pack;
 use indicatif::ProgressBar;
 use uuid::Uuid;
 
-use super::describe::read_chunk;
+use super::content::WithContent;
 use super::source::Source;
 use crate::client::{Client, Refused};
 
@@ -54,7 +53,7 @@ impl<'a> Upload<'a> {
     /// What the service says, or if the image changed while it was read.
     pub async fn send(
         &self,
-        source: &Arc<Source>,
+        source: &WithContent<Source>,
         manifest: &Manifest,
         bar: &ProgressBar,
     ) -> anyhow::Result<u64> {
@@ -69,9 +68,9 @@ impl<'a> Upload<'a> {
     /// Which chunks the service lacks, and where each first stands in the image.
     async fn missing(&self, manifest: &Manifest) -> anyhow::Result<Vec<(ChunkDigest, u64)>> {
         let mut places = BTreeMap::new();
-        for (index, chunk) in (0..).zip(manifest.chunks.as_slice()) {
+        for (index, chunk) in manifest.chunks_and_content() {
             if let Chunk::Stored(digest) = chunk {
-                places.entry(*digest).or_insert(index);
+                places.entry(digest).or_insert(index);
             }
         }
         let digests: Vec<ChunkDigest> = places.keys().copied().collect();
@@ -92,15 +91,15 @@ impl<'a> Upload<'a> {
 
     async fn send_chunk(
         &self,
-        source: &Arc<Source>,
+        source: &WithContent<Source>,
         digest: ChunkDigest,
         index: u64,
         bar: &ProgressBar,
     ) -> anyhow::Result<()> {
-        let reading = Arc::clone(source);
+        let reading = source.clone();
         let pack = tokio::task::spawn_blocking(move || -> anyhow::Result<Vec<u8>> {
             CHUNK.with_borrow_mut(|bytes| {
-                read_chunk(&*reading, index, bytes)?;
+                reading.read_chunk(index, bytes)?;
                 Ok(compress(bytes)?)
             })
         });
@@ -144,11 +143,16 @@ impl<'a> Upload<'a> {
 
 /// The service compares each chunk with its name, so nobody does so here before. One that it refuses is
 /// looked at again: the image may have changed.
-fn why_refused(error: anyhow::Error, source: &Source, digest: ChunkDigest, index: u64) -> anyhow::Error {
+fn why_refused(
+    error: anyhow::Error,
+    source: &WithContent<Source>,
+    digest: ChunkDigest,
+    index: u64,
+) -> anyhow::Error {
     let is_corrupt =
         error.downcast_ref::<Refused>().is_some_and(|refused| refused.body.kind == ErrorKind::Corrupt);
     let mut bytes = Vec::new();
-    if is_corrupt && read_chunk(source, index, &mut bytes).is_ok() && digest_of(&bytes) != digest {
+    if is_corrupt && source.read_chunk(index, &mut bytes).is_ok() && digest_of(&bytes) != digest {
         return anyhow::anyhow!(
             "the image changed while it was imported; import it again when nothing writes to it"
         );

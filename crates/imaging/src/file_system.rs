@@ -1,6 +1,7 @@
 //! What the readers of the different file systems have in common.
 
 use crate::attributes::ExtendedAttribute;
+use crate::btrfs::BtrfsError;
 use crate::ext4::Ext4Error;
 use crate::xfs::XfsError;
 
@@ -77,6 +78,9 @@ pub enum FileSystemError {
     /// XFS.
     #[error(transparent)]
     Xfs(#[from] XfsError),
+    /// btrfs.
+    #[error(transparent)]
+    Btrfs(#[from] BtrfsError),
 }
 
 impl FileSystemError {
@@ -88,6 +92,9 @@ impl FileSystemError {
             self,
             Self::Ext4(Ext4Error::NotExt4)
                 | Self::Xfs(XfsError::NotXfs | XfsError::Unsupported { .. } | XfsError::NeedsRecovery)
+                | Self::Btrfs(
+                    BtrfsError::NotBtrfs | BtrfsError::Unsupported { .. } | BtrfsError::NeedsRecovery
+                )
         )
     }
 }
@@ -118,8 +125,24 @@ pub(crate) trait FileSystem {
     /// The target of a symbolic link, as bytes.
     fn target(&self, inode: &Self::Inode) -> Result<Vec<u8>, Self::Error>;
 
-    /// Where the content of a file lies, ordered by its place in the file; what is not covered is zeros.
-    fn runs(&self, inode: &Self::Inode) -> Result<Vec<ByteRun>, Self::Error>;
+    /// The subvolume that is the root, if it is not the default one.
+    fn subvolume(&self) -> Option<String> {
+        None
+    }
+
+    /// Where the content of a file lies, ordered by its place in the file; what is not covered is
+    /// zeros. None if it does not lie on the medium as it is read.
+    fn runs(&self, inode: &Self::Inode) -> Result<Option<Vec<ByteRun>>, Self::Error>;
+
+    /// Hands over the content of a file that does not lie on the medium as it is read, from its first
+    /// byte to its last. Elsewhere there is nothing to hand over.
+    fn content(
+        &self,
+        _inode: &Self::Inode,
+        _take: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
 
     /// The extended attributes that belong to the image, ordered by name, as `getxattr(2)` gives them.
     fn attributes_of(&self, inode: &Self::Inode) -> Result<Vec<ExtendedAttribute>, Self::Error>;

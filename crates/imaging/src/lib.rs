@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attributes;
+pub mod btrfs;
 pub mod chunk;
 pub mod delta;
 pub mod ext4;

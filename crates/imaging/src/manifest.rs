@@ -43,6 +43,10 @@ pub struct Manifest {
     pub partitions: Vec<ManifestPartition>,
     /// The immutable files; none if the root file system is not one that can be read.
     pub root: Option<RootManifest>,
+    /// The content of immutable files that does not lie in the image as it is read: compressed, or in
+    /// the file system's own tables. Whole chunks beside the disk, see [`Manifest::content_start`].
+    #[serde(default, skip_serializing_if = "Chunks::is_empty")]
+    pub content: Chunks,
 }
 
 /// One chunk of an image.
@@ -102,8 +106,12 @@ pub struct ManifestPartition {
 pub struct RootManifest {
     /// Number of the partition.
     pub partition: u32,
-    /// The kind of file system, as `mount -t` takes it: `ext4`.
+    /// The kind of file system, as `mount -t` takes it: `ext4`, `xfs` or `btrfs`.
     pub file_system: String,
+    /// The subvolume that is the root, as `mount -o subvol=` takes it; none for the default one, and
+    /// where there are no subvolumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subvolume: Option<String>,
     /// What must never change: these paths and everything under them, ordered.
     pub immutable_paths: Vec<String>,
     /// What may change all the same, with everything under it, ordered.
@@ -167,7 +175,8 @@ pub enum EntryKind {
 pub struct Extent {
     /// Where the piece starts in the file, in bytes.
     pub file_offset: u64,
-    /// Where the piece lies in the image (and on a disk that carries it), in bytes.
+    /// Where the piece lies in the image (and on a disk that carries it), in bytes; from
+    /// [`Manifest::content_start`] on in the content beside it.
     pub image_offset: u64,
     /// Its length in bytes.
     pub length_bytes: u64,
@@ -249,11 +258,12 @@ impl Manifest {
     }
 
     /// The pieces of chunks that hold `length_bytes` of the image from `offset` on, in order. Empty
-    /// if the range does not lie inside the image.
+    /// if the range lies neither inside the image nor inside the content beside it.
     #[must_use]
     pub fn pieces(&self, offset: u64, length_bytes: u64) -> Vec<ChunkPiece> {
         let end = offset.saturating_add(length_bytes);
-        if length_bytes == 0 || end > self.disk_bytes {
+        let is_known = end <= self.disk_bytes || self.is_content(offset, length_bytes);
+        if length_bytes == 0 || !is_known {
             return Vec::new();
         }
         let chunk_bytes = CHUNK_BYTES as u64;
@@ -290,6 +300,12 @@ impl Chunks {
     #[must_use]
     pub fn as_slice(&self) -> &[Chunk] {
         &self.0
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The digests of the stored chunks, in order and as often as they occur.
@@ -360,5 +376,6 @@ impl<'de> Visitor<'de> for ChunksVisitor {
     }
 }
 
+mod content;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use contract::id::Digest;
 
-use crate::chunk::CHUNK_BYTES;
+use crate::btrfs::Btrfs;
 use crate::ext4::Ext4;
 use crate::file_system::{Facts, FileSystem, FileSystemError, InodeKind};
 use crate::manifest::{EntryKind, Extent, ImmutableEntry, ManifestPartition, RootManifest};
 use crate::source::{Part, ReadAt};
 use crate::validate::{covers, is_path};
 use crate::xfs::Xfs;
+
+pub use beside::ContentBeside;
+pub use digest::digest_file;
 
 /// What is immutable if the image does not say otherwise: the operating system's programs and what
 /// boots it. The short paths are links into `/usr` on every current distribution; where they are not,
@@ -69,14 +72,6 @@ pub enum RootError {
         #[source]
         source: FileSystemError,
     },
-    /// It is a file system whose files are not listed.
-    #[error("the root file system on partition {partition} is {kind}, whose files are not listed")]
-    OtherFileSystem {
-        /// Number of the partition.
-        partition: u32,
-        /// Its name, as `mount -t` takes it.
-        kind: &'static str,
-    },
     /// Something under an immutable path cannot be described.
     #[error("{path:?} {what}; exclude it or make the image without it")]
     Unsupported {
@@ -90,6 +85,15 @@ pub enum RootError {
         "there are more than {ENTRIES_MAX} files under the immutable paths, or their sizes add up to more than four times the partition; name fewer immutable paths"
     )]
     TooMuch,
+    /// The content of a file could not be kept beside the image.
+    #[error("could not keep the content of {path} beside the image")]
+    Keep {
+        /// The file.
+        path: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The image could not be read where a file lies.
     #[error("could not read {path} at {offset} of the image; is it cut off?")]
     Read {
@@ -103,8 +107,8 @@ pub enum RootError {
     },
 }
 
-/// Lists and digests everything under the immutable paths. `progress` is told after each file how many
-/// bytes of it were read.
+/// Lists and digests everything under the immutable paths of a root whose files lie in the image as they
+/// are read. `progress` is told after each file how many bytes of it were read.
 ///
 /// # Errors
 /// [`RootError`] if anything there could not be read or described; nothing is left out silently.
@@ -112,6 +116,22 @@ pub fn read_root<S: ReadAt>(
     image: &S,
     partition: &ManifestPartition,
     selection: &Selection,
+    progress: &mut dyn FnMut(u64),
+) -> Result<RootManifest, RootError> {
+    let nowhere = "there is no place beside the image for it".to_owned();
+    let mut keep = |_: &[u8]| Err(std::io::Error::other(nowhere.clone()));
+    read_root_beside(image, partition, selection, &mut ContentBeside::new(0, &mut keep), progress)
+}
+
+/// As [`read_root`]; the content of files that do not lie in the image as they are read is put beside it.
+///
+/// # Errors
+/// As [`read_root`], and if the content cannot be kept.
+pub fn read_root_beside<S: ReadAt>(
+    image: &S,
+    partition: &ManifestPartition,
+    selection: &Selection,
+    beside: &mut ContentBeside<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<RootManifest, RootError> {
     let number = partition.number;
@@ -124,14 +144,17 @@ pub fn read_root<S: ReadAt>(
     let fail =
         |source| RootError::FileSystem { partition: number, path: "the superblock".to_owned(), source };
     match known_file_system(&source) {
-        Some("xfs") => {
+        Some(Known::Xfs) => {
             let file_system = Xfs::open(source).map_err(|error| fail(error.into()))?;
-            list(image, partition, &file_system, paths, progress)
+            list(image, partition, &file_system, paths, beside, progress)
         }
-        Some(kind) => Err(RootError::OtherFileSystem { partition: number, kind }),
+        Some(Known::Btrfs) => {
+            let file_system = Btrfs::open(source).map_err(|error| fail(error.into()))?;
+            list(image, partition, &file_system, paths, beside, progress)
+        }
         None => {
             let file_system = Ext4::open(source).map_err(|error| fail(error.into()))?;
-            list(image, partition, &file_system, paths, progress)
+            list(image, partition, &file_system, paths, beside, progress)
         }
     }
 }
@@ -147,6 +170,7 @@ fn list<S: ReadAt, F: FileSystem>(
     partition: &ManifestPartition,
     file_system: &F,
     paths: Paths,
+    beside: &mut ContentBeside<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<RootManifest, RootError> {
     let mut walk = Walk {
@@ -157,6 +181,7 @@ fn list<S: ReadAt, F: FileSystem>(
         entries: Vec::new(),
         directories: BTreeSet::new(),
         content_bytes: 0,
+        beside,
         progress,
     };
     for path in &paths.immutable {
@@ -174,6 +199,7 @@ fn list<S: ReadAt, F: FileSystem>(
     Ok(RootManifest {
         partition: partition.number,
         file_system: F::KIND.to_owned(),
+        subvolume: file_system.subvolume(),
         immutable_paths: paths.immutable,
         excluded_paths: paths.excluded,
         attributes_recorded: true,
@@ -181,10 +207,16 @@ fn list<S: ReadAt, F: FileSystem>(
     })
 }
 
-/// File systems that are known by their superblocks' magic (XFS Algorithms & Data Structures,
-/// "Superblocks"; btrfs on-disk format, "Superblock").
-fn known_file_system<S: ReadAt>(source: &S) -> Option<&'static str> {
-    const KNOWN: [(u64, &[u8], &str); 2] = [(0, b"XFSB", "xfs"), (0x1_0040, b"_BHRfS_M", "btrfs")];
+/// A file system that is known by its superblock's magic.
+#[derive(Clone, Copy)]
+enum Known {
+    Xfs,
+    Btrfs,
+}
+
+/// Magic numbers: XFS Algorithms & Data Structures, "Superblocks"; btrfs on-disk format, "Superblock".
+fn known_file_system<S: ReadAt>(source: &S) -> Option<Known> {
+    const KNOWN: [(u64, &[u8], Known); 2] = [(0, b"XFSB", Known::Xfs), (0x1_0040, b"_BHRfS_M", Known::Btrfs)];
     let found = KNOWN.iter().find(|(offset, magic, _)| {
         let mut bytes = vec![0; magic.len()];
         source.read_at(*offset, &mut bytes).is_ok() && bytes == *magic
@@ -200,7 +232,7 @@ fn ordered(paths: &[String]) -> Result<Vec<String>, RootError> {
     Ok(ordered.into_iter().collect())
 }
 
-struct Walk<'a, S, F> {
+struct Walk<'a, 'b, S, F> {
     image: &'a S,
     partition: &'a ManifestPartition,
     file_system: &'a F,
@@ -209,10 +241,11 @@ struct Walk<'a, S, F> {
     /// Directories seen; one that is seen twice would make the walk endless.
     directories: BTreeSet<u64>,
     content_bytes: u64,
+    beside: &'a mut ContentBeside<'b>,
     progress: &'a mut dyn FnMut(u64),
 }
 
-impl<S: ReadAt, F: FileSystem> Walk<'_, S, F> {
+impl<S: ReadAt, F: FileSystem> Walk<'_, '_, S, F> {
     fn fail(&self, path: &str, source: F::Error) -> RootError {
         RootError::FileSystem {
             partition: self.partition.number,
@@ -311,8 +344,10 @@ impl<S: ReadAt, F: FileSystem> Walk<'_, S, F> {
         if self.content_bytes > self.partition.length_bytes.saturating_mul(4) {
             return Err(RootError::TooMuch);
         }
-        let runs = if size_bytes == 0 { Ok(Vec::new()) } else { self.file_system.runs(inode) };
-        let runs = runs.map_err(|source| self.fail(path, source))?;
+        let runs = if size_bytes == 0 { Ok(Some(Vec::new())) } else { self.file_system.runs(inode) };
+        let Some(runs) = runs.map_err(|source| self.fail(path, source))? else {
+            return self.file_beside(path, inode);
+        };
         let extents: Vec<Extent> = runs
             .into_iter()
             .map(|run| Extent {
@@ -326,45 +361,30 @@ impl<S: ReadAt, F: FileSystem> Walk<'_, S, F> {
         (self.progress)(size_bytes);
         Ok(EntryKind::File { size_bytes, digest, extents })
     }
-}
 
-/// The digest of a file's content, read from where it lies in the image; gaps are zeros.
-///
-/// # Errors
-/// What the medium says, with the place in the image in bytes.
-pub fn digest_file<S: ReadAt + ?Sized>(
-    image: &S,
-    size_bytes: u64,
-    extents: &[Extent],
-) -> Result<Digest, (u64, std::io::Error)> {
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = Vec::new();
-    let mut done = 0;
-    for extent in extents {
-        hash_zeros(&mut hasher, extent.file_offset.saturating_sub(done));
-        let mut at = 0;
-        while at < extent.length_bytes {
-            let length = (extent.length_bytes - at).min(CHUNK_BYTES as u64);
-            buffer.resize(usize::try_from(length).unwrap_or(CHUNK_BYTES), 0);
-            let offset = extent.image_offset.saturating_add(at);
-            image.read_at(offset, &mut buffer).map_err(|error| (offset, error))?;
-            hasher.update(&buffer);
-            at += length;
-        }
-        done = extent.file_offset.saturating_add(extent.length_bytes);
-    }
-    hash_zeros(&mut hasher, size_bytes.saturating_sub(done));
-    Ok(Digest(*hasher.finalize().as_bytes()))
-}
-
-fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
-    let zeros = [0; 4096];
-    while count > 0 {
-        let length = count.min(zeros.len() as u64);
-        hasher.update(&zeros[..usize::try_from(length).unwrap_or(zeros.len())]);
-        count -= length;
+    /// A file whose content does not lie in the image as it is read.
+    fn file_beside(&mut self, path: &str, inode: &F::Inode) -> Result<EntryKind, RootError> {
+        let size_bytes = F::facts(inode).size_bytes;
+        let keep = |source| RootError::Keep { path: path.to_owned(), source };
+        let image_offset = self.beside.begin(path, size_bytes).map_err(keep)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut kept = Ok(());
+        let read = self.file_system.content(inode, &mut |bytes| {
+            hasher.update(bytes);
+            kept = self.beside.add(bytes);
+            kept.as_ref().map_err(|error| error.kind().into()).copied()
+        });
+        kept.map_err(keep)?;
+        read.map_err(|source| self.fail(path, source))?;
+        self.beside.finish().map_err(keep)?;
+        (self.progress)(size_bytes);
+        let extents = vec![Extent { file_offset: 0, image_offset, length_bytes: size_bytes }];
+        Ok(EntryKind::File { size_bytes, digest: Digest(*hasher.finalize().as_bytes()), extents })
     }
 }
+
+mod beside;
+mod digest;
 
 #[cfg(test)]
 mod attribute_tests;

@@ -17,7 +17,10 @@ pub(crate) const PARTITION_NAME_UNITS_MAX: usize = 36;
 const PATH_BYTES_MAX: usize = 4096;
 
 /// The kinds of root file systems whose files are listed, as `mount -t` takes them.
-const FILE_SYSTEMS: [&str; 2] = ["ext4", "xfs"];
+const FILE_SYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
+
+/// The longest name of a subvolume, in bytes, with the folders that it is in.
+const SUBVOLUME_BYTES_MAX: usize = 255;
 
 /// Why bytes are not a manifest, or a manifest cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,8 @@ impl Manifest {
             format!("{} chunks where its size makes {expected}", self.chunk_count())
         })?;
         self.validate_partitions()?;
+        let content_fits = self.root.is_some() || self.content.is_empty();
+        check(content_fits, || "content of files that there are not".to_owned())?;
         self.root.as_ref().map_or(Ok(()), |root| self.validate_root(root))
     }
 
@@ -128,6 +133,9 @@ impl Manifest {
         check(FILE_SYSTEMS.contains(&root.file_system.as_str()), || {
             format!("a root of type {:?}", cut(&root.file_system))
         })?;
+        let named =
+            root.subvolume.as_ref().is_none_or(|name| is_subvolume(name) && root.file_system == "btrfs");
+        check(named, || "a subvolume that makes no sense".to_owned())?;
         for list in [&root.immutable_paths, &root.excluded_paths] {
             let ordered = list.windows(2).all(|pair| pair[0] < pair[1]);
             check(ordered, || "lists of paths are not ordered".to_owned())?;
@@ -137,7 +145,7 @@ impl Manifest {
         }
         let out_of_order = root.entries.windows(2).find(|pair| pair[0].path >= pair[1].path);
         check(out_of_order.is_none(), || "files are not ordered by path".to_owned())?;
-        root.entries.iter().try_for_each(|entry| validate_entry(entry, partition, root))
+        root.entries.iter().try_for_each(|entry| self.validate_entry(entry, partition, root))
     }
 }
 
@@ -150,43 +158,53 @@ impl ManifestPartition {
     }
 }
 
-fn validate_entry(
-    entry: &ImmutableEntry,
-    partition: &ManifestPartition,
-    root: &RootManifest,
-) -> Result<(), ManifestError> {
-    let path = &entry.path;
-    check(is_path(path), || format!("{:?} is not an absolute path", cut(path)))?;
-    check(root.covers(path), || format!("{:?} is not under an immutable path", cut(path)))?;
-    check(entry.mode <= 0o7777, || format!("{:?} has mode {:o}", cut(path), entry.mode))?;
-    let sound = are_sound(&entry.attributes) && (root.attributes_recorded || entry.attributes.is_empty());
-    check(sound, || format!("{:?} has attributes that make no sense", cut(path)))?;
-    match &entry.kind {
-        EntryKind::Directory => Ok(()),
-        EntryKind::Symlink { target } => {
-            let fits = !target.is_empty() && target.len() <= PATH_BYTES_MAX && !target.contains('\0');
-            check(fits, || format!("{:?} is a link to nothing", cut(path)))
+impl Manifest {
+    fn validate_entry(
+        &self,
+        entry: &ImmutableEntry,
+        partition: &ManifestPartition,
+        root: &RootManifest,
+    ) -> Result<(), ManifestError> {
+        let path = &entry.path;
+        check(is_path(path), || format!("{:?} is not an absolute path", cut(path)))?;
+        check(root.covers(path), || format!("{:?} is not under an immutable path", cut(path)))?;
+        check(entry.mode <= 0o7777, || format!("{:?} has mode {:o}", cut(path), entry.mode))?;
+        let sound = are_sound(&entry.attributes) && (root.attributes_recorded || entry.attributes.is_empty());
+        check(sound, || format!("{:?} has attributes that make no sense", cut(path)))?;
+        match &entry.kind {
+            EntryKind::Directory => Ok(()),
+            EntryKind::Symlink { target } => {
+                let fits = !target.is_empty() && target.len() <= PATH_BYTES_MAX && !target.contains('\0');
+                check(fits, || format!("{:?} is a link to nothing", cut(path)))
+            }
+            EntryKind::File { size_bytes, extents, .. } => {
+                let fits = self.extents_fit(extents, *size_bytes, partition);
+                check(fits, || format!("{:?} has extents that do not fit it", cut(path)))
+            }
         }
-        EntryKind::File { size_bytes, extents, .. } => {
-            let fits = extents_fit(extents, *size_bytes, partition);
-            check(fits, || format!("{:?} has extents that do not fit it", cut(path)))
-        }
+    }
+
+    /// Whether the extents are ordered, do not overlap in the file, and lie inside the file and inside the
+    /// partition or the content beside the disk.
+    fn extents_fit(&self, extents: &[Extent], size_bytes: u64, partition: &ManifestPartition) -> bool {
+        let mut file_end = 0;
+        extents.iter().all(|extent| {
+            let in_order = extent.length_bytes > 0 && extent.file_offset >= file_end;
+            let Some(end) = extent.file_offset.checked_add(extent.length_bytes) else { return false };
+            file_end = end;
+            let image_end = extent.image_offset.checked_add(extent.length_bytes);
+            let in_partition = extent.image_offset >= partition.first_byte
+                && image_end.is_some_and(|image_end| image_end <= partition.end_byte());
+            in_order
+                && end <= size_bytes
+                && (in_partition || self.is_content(extent.image_offset, extent.length_bytes))
+        })
     }
 }
 
-/// Whether the extents are ordered, do not overlap in the file, and lie inside file and partition.
-fn extents_fit(extents: &[Extent], size_bytes: u64, partition: &ManifestPartition) -> bool {
-    let mut file_end = 0;
-    extents.iter().all(|extent| {
-        let in_order = extent.length_bytes > 0 && extent.file_offset >= file_end;
-        let Some(end) = extent.file_offset.checked_add(extent.length_bytes) else { return false };
-        file_end = end;
-        let image_end = extent.image_offset.checked_add(extent.length_bytes);
-        in_order
-            && end <= size_bytes
-            && extent.image_offset >= partition.first_byte
-            && image_end.is_some_and(|image_end| image_end <= partition.end_byte())
-    })
+/// Whether this can be given to `mount -o subvol=`.
+fn is_subvolume(name: &str) -> bool {
+    (1..=SUBVOLUME_BYTES_MAX).contains(&name.len()) && !name.contains([',', '\0', '\\'])
 }
 
 impl RootManifest {

@@ -22,13 +22,13 @@ use crate::image_check::{FileCache, check_in_place};
 
 /// Changes the file system behind the system's back.
 fn change(device: &Path, how: impl FnOnce(&Path)) {
-    let mount = Mount::root(kind_on(device), device, Access::ReadWrite).unwrap();
+    let mount = Mount::root(&kind_on(device), device, Access::ReadWrite).unwrap();
     how(mount.path());
     mount.close().unwrap();
 }
 
 fn list(device: &Path, image: &Image, wanted: ReadingKey) -> Vec<String> {
-    let mount = Mount::root(kind_on(device), device, Access::ReadOnly).unwrap();
+    let mount = Mount::root(&kind_on(device), device, Access::ReadOnly).unwrap();
     let measured = check_in_place(mount.path(), None, &image.manifest, &mut FileCache::default());
     mount.close().unwrap();
     let found = measured.into_iter().find(|(_, key, _)| *key == wanted).unwrap();
@@ -65,7 +65,7 @@ fn repair_and_remove(
 #[test]
 fn what_was_altered_or_deleted_comes_back_and_the_rest_stays() {
     for kind in KINDS {
-        let image = image_with_root_of(kind);
+        let image = image_with_root_of(&kind);
         let folder = tempfile::tempdir().unwrap();
         let victim = tempfile::tempdir().unwrap();
         fs::write(victim.path().join("0"), "not ours").unwrap();
@@ -118,7 +118,7 @@ fn what_was_altered_or_deleted_comes_back_and_the_rest_stays() {
 #[test]
 fn content_that_is_not_the_images_never_gets_a_files_name() {
     for kind in KINDS {
-        let image = image_with_root_of(kind);
+        let image = image_with_root_of(&kind);
         let folder = tempfile::tempdir().unwrap();
         let root = Loop::attach(&root_file(&image, folder.path()));
         change(&root.device, |mounted| fs::write(mounted.join("usr/lib/library"), "altered").unwrap());

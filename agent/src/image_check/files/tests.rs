@@ -33,6 +33,7 @@ fn tree() -> (tempfile::TempDir, RootManifest) {
     let manifest = RootManifest {
         partition: 1,
         file_system: "ext4".to_owned(),
+        subvolume: None,
         immutable_paths: vec!["/boot".to_owned(), "/usr".to_owned()],
         excluded_paths: vec!["/usr/local".to_owned()],
         attributes_recorded: false,

@@ -34,11 +34,10 @@ impl<S: ReadAt> FileSystem for Ext4<S> {
         self.symlink_target(inode)
     }
 
-    fn runs(&self, inode: &Inode) -> Result<Vec<ByteRun>, Ext4Error> {
+    fn runs(&self, inode: &Inode) -> Result<Option<Vec<ByteRun>>, Ext4Error> {
         let runs = self.byte_runs(inode)?.into_iter();
-        Ok(runs
-            .map(|(file_offset, offset, length_bytes)| ByteRun { file_offset, offset, length_bytes })
-            .collect())
+        let run = |(file_offset, offset, length_bytes)| ByteRun { file_offset, offset, length_bytes };
+        Ok(Some(runs.map(run).collect()))
     }
 
     fn attributes_of(&self, inode: &Inode) -> Result<Vec<ExtendedAttribute>, Ext4Error> {

@@ -50,6 +50,7 @@ pub(crate) fn sample() -> Manifest {
         root: Some(RootManifest {
             partition: 1,
             file_system: "ext4".to_owned(),
+            subvolume: None,
             immutable_paths: vec!["/boot".to_owned(), "/usr".to_owned()],
             excluded_paths: vec!["/boot/grub/grubenv".to_owned()],
             attributes_recorded: false,
@@ -65,6 +66,7 @@ pub(crate) fn sample() -> Manifest {
                 file("/usr/a", 5000, &[(0, 2 * MIB + 4096, 4096), (4096, 3 * MIB, 904)]),
             ],
         }),
+        content: Chunks::default(),
     }
 }
 

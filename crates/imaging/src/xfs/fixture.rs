@@ -6,12 +6,14 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use contract::id::Digest;
 use rustix::fs::{FallocateFlags, XattrFlags, fallocate, lgetxattr, llistxattr, lsetxattr};
 use tempfile::TempDir;
 
 use crate::attributes::{
     ACCESS_LIST, AttributeValue, CAPABILITY, DEFAULT_LIST, ExtendedAttribute, is_of_image,
 };
+use crate::manifest::{EntryKind, ImmutableEntry};
 
 /// Size of the file systems, in bytes: `mkfs.xfs` takes no less for its tests.
 pub const FILE_SYSTEM_BYTES: u64 = 32 << 20;
@@ -48,16 +50,17 @@ pub fn must(command: &mut Command) {
 pub struct Mounted(pub PathBuf);
 
 impl Mounted {
-    /// Mounts a file.
+    /// Mounts a file with XFS.
     pub fn new(file: &Path, options: &str) -> Self {
+        Self::with(file, "xfs", &format!("nouuid{options}"))
+    }
+
+    /// Mounts a file with another file system.
+    pub fn with(file: &Path, kind: &str, options: &str) -> Self {
         let point = file.with_extension("mounted");
         fs::create_dir_all(&point).unwrap();
-        must(
-            Command::new("mount")
-                .args(["-t", "xfs", "-o", &format!("loop,nouuid{options}")])
-                .arg(file)
-                .arg(&point),
-        );
+        let options = format!("loop,{options}");
+        must(Command::new("mount").args(["-t", kind, "-o", &options]).arg(file).arg(&point));
         Self(point)
     }
 }
@@ -81,7 +84,7 @@ pub fn filled(folder: &Path, options: &[&str]) -> PathBuf {
     let file = folder.join("xfs");
     make(&file, options);
     let mounted = Mounted::new(&file, "");
-    fill(&mounted.0);
+    fill(&mounted.0, &[("user.long", 30_000), ("user.longest", 65_536), ("user.middle", 3000)]);
     drop(mounted);
     file
 }
@@ -91,7 +94,8 @@ fn attribute(path: &Path, name: &str, value: &[u8]) {
         .unwrap_or_else(|error| panic!("{name} of {path:?}: {error}"));
 }
 
-fn fill(root: &Path) {
+/// Makes a tree with everything that readers must know; attributes may have these lengths.
+pub fn fill(root: &Path, long_values: &[(&str, usize)]) {
     for folder in ["usr/bin", "usr/lib/many", "usr/lib/few", "usr/lib/one", "boot", "etc"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
@@ -121,7 +125,7 @@ fn fill(root: &Path) {
     fs::create_dir(root.join("usr/lib/inside")).unwrap();
     fs::write(root.join("usr/lib/inside/file"), "one").unwrap();
     fragment(root);
-    give_attributes(root);
+    give_attributes(root, long_values);
     // Names are taken out again, which leaves unused room between the others.
     for number in (0..MANY).step_by(3) {
         fs::remove_file(root.join(format!("usr/lib/many/a-file-with-a-rather-long-name-{number}"))).unwrap();
@@ -149,7 +153,7 @@ fn fragment(root: &Path) {
         .status();
 }
 
-fn give_attributes(root: &Path) {
+fn give_attributes(root: &Path, long_values: &[(&str, usize)]) {
     attribute(&root.join("usr/bin/sudo"), CAPABILITY, &CAPABILITIES);
     attribute(&root.join("usr/bin"), ACCESS_LIST, &ACCESS);
     attribute(&root.join("usr/bin"), DEFAULT_LIST, &ACCESS);
@@ -163,8 +167,8 @@ fn give_attributes(root: &Path) {
     for number in 0..200 {
         attribute(&root.join("usr/lib/holes"), &format!("user.number-{number}"), &[number; 150]);
     }
-    for (name, length) in [("user.long", 30_000), ("user.longest", 65_536), ("user.middle", 3000)] {
-        attribute(&root.join("boot/vmlinuz"), name, &vec![0xab; length]);
+    for (name, length) in long_values {
+        attribute(&root.join("boot/vmlinuz"), name, &vec![0xab; *length]);
     }
 }
 
@@ -203,4 +207,22 @@ pub fn paths_below(root: &Path, tops: &[&str]) -> Vec<String> {
     }
     found.sort();
     found
+}
+
+/// Compares an entry with what the kernel shows.
+pub fn assert_is(entry: &ImmutableEntry, path: &Path) {
+    let status = fs::symlink_metadata(path).unwrap();
+    assert_eq!(entry.mode, status.mode() & 0o7777, "{path:?}");
+    assert_eq!((entry.uid, entry.gid), (status.uid(), status.gid()), "{path:?}");
+    assert_eq!(entry.attributes, attributes_of(path), "{path:?}");
+    match &entry.kind {
+        EntryKind::Directory => assert!(status.is_dir(), "{path:?}"),
+        EntryKind::Symlink { target } => {
+            assert_eq!(fs::read_link(path).unwrap().to_str().unwrap(), target, "{path:?}");
+        }
+        EntryKind::File { size_bytes, digest, .. } => {
+            assert_eq!(*size_bytes, status.len(), "{path:?}");
+            assert_eq!(*digest, Digest::of(&fs::read(path).unwrap()), "{path:?}");
+        }
+    }
 }

@@ -32,8 +32,8 @@ impl<S: ReadAt> FileSystem for Xfs<S> {
         self.symlink_target(inode)
     }
 
-    fn runs(&self, inode: &Inode) -> Result<Vec<ByteRun>, XfsError> {
-        self.byte_runs(inode)
+    fn runs(&self, inode: &Inode) -> Result<Option<Vec<ByteRun>>, XfsError> {
+        self.byte_runs(inode).map(Some)
     }
 
     fn attributes_of(&self, inode: &Inode) -> Result<Vec<ExtendedAttribute>, XfsError> {

@@ -2,16 +2,13 @@
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use contract::id::Digest;
 use proptest::prelude::{ProptestConfig, any, proptest};
 use proptest::sample::Index;
 
-use super::fixture::{FILE_SYSTEM_BYTES, Mounted, attributes_of, filled, folder, make, must, paths_below};
+use super::fixture::{FILE_SYSTEM_BYTES, Mounted, assert_is, filled, folder, make, must, paths_below};
 use super::{Xfs, XfsError};
 use crate::manifest::tests::partition;
 use crate::manifest::{EntryKind, ImmutableEntry, PartitionRole, RootManifest};
@@ -24,23 +21,6 @@ fn list(bytes: &[u8]) -> Result<RootManifest, RootError> {
     let image = [vec![0xa5; MIB as usize], bytes.to_vec()].concat();
     let place = partition(1, PartitionRole::Root, MIB, bytes.len() as u64);
     read_root(&image, &place, &Selection::default(), &mut |_| {})
-}
-
-fn assert_is(entry: &ImmutableEntry, path: &Path) {
-    let status = fs::symlink_metadata(path).unwrap();
-    assert_eq!(entry.mode, status.mode() & 0o7777, "{path:?}");
-    assert_eq!((entry.uid, entry.gid), (status.uid(), status.gid()), "{path:?}");
-    assert_eq!(entry.attributes, attributes_of(path), "{path:?}");
-    match &entry.kind {
-        EntryKind::Directory => assert!(status.is_dir(), "{path:?}"),
-        EntryKind::Symlink { target } => {
-            assert_eq!(fs::read_link(path).unwrap().to_str().unwrap(), target, "{path:?}");
-        }
-        EntryKind::File { size_bytes, digest, .. } => {
-            assert_eq!(*size_bytes, status.len(), "{path:?}");
-            assert_eq!(*digest, Digest::of(&fs::read(path).unwrap()), "{path:?}");
-        }
-    }
 }
 
 #[test]

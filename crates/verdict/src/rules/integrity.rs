@@ -192,7 +192,7 @@ fn files(facts: &Facts<'_>, partitions_compared: bool, ruled: &mut Vec<Ruled>) {
             ruled.push(FILES.found(
                 Demand::Watch,
                 image_reading(checked_key, "none named", "files compared"),
-                "The image names no files (its root is not ext4), so only its boot partitions were compared.",
+                "The image names no files (those of its root were not listed when it was imported), so only its boot partitions were compared.",
             ));
             0
         }

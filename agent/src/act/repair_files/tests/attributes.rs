@@ -15,7 +15,7 @@ use crate::act::loop_fixture::{
 #[test]
 fn capabilities_access_lists_and_labels_come_back_and_nothing_inherited_stays() {
     for kind in KINDS {
-        let image = image_with_root_of(kind);
+        let image = image_with_root_of(&kind);
         let folder = tempfile::tempdir().unwrap();
         let root = Loop::attach(&root_file(&image, folder.path()));
         assert_eq!(altered_and_missing(&root.device, &image), Vec::<String>::new());

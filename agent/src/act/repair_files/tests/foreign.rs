@@ -22,10 +22,10 @@ struct Installed {
 }
 
 fn installed() -> Installed {
-    installed_on(RootKind::Ext4)
+    installed_on(&RootKind::Ext4)
 }
 
-fn installed_on(kind: RootKind) -> Installed {
+fn installed_on(kind: &RootKind) -> Installed {
     let image = image_with_root_of(kind);
     let folder = tempfile::tempdir().unwrap();
     let root = Loop::attach(&root_file(&image, folder.path()));
@@ -64,7 +64,7 @@ fn foreign_files_are_named_one_by_one_and_exactly_those_are_taken_away() {
     for kind in KINDS {
         let victim = tempfile::tempdir().unwrap();
         fs::write(victim.path().join("kept"), "not ours").unwrap();
-        let node = installed_on(kind);
+        let node = installed_on(&kind);
         node.change(|mounted| {
             fs::create_dir_all(mounted.join("usr/lib/evil/deep")).unwrap();
             fs::write(mounted.join("usr/lib/evil/deep/kit"), "x").unwrap();
@@ -153,7 +153,7 @@ fn nothing_is_put_back_on_a_file_system_that_has_recorded_errors() {
 
 #[test]
 fn nothing_is_put_back_on_xfs_that_was_never_finished_or_asks_for_a_repair() {
-    let node = installed_on(RootKind::Xfs);
+    let node = installed_on(&RootKind::Xfs);
     node.change(|mounted| fs::write(mounted.join("usr/bin/tool"), "altered").unwrap());
     let before = fs::read(&node.root.device).unwrap();
     // In progress; needs a repair; another version; no place for the log.

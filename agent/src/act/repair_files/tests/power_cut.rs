@@ -74,7 +74,7 @@ struct Node {
 impl Node {
     /// Mounts what a power cut left, as the next start does, and makes sure of every path.
     fn holds(&self, device: &Path, moment: &str) {
-        let mount = Mount::root(kind_on(device), device, Access::ReadWrite).unwrap();
+        let mount = Mount::root(&kind_on(device), device, Access::ReadWrite).unwrap();
         let (root, files) = (Root::open(mount.path()).unwrap(), self.image.manifest.root.as_ref().unwrap());
         for path in REPAIRED {
             let is_new = compare_entry(&root, files, files.entry(path).unwrap()) == Difference::Same;
@@ -113,7 +113,7 @@ impl Node {
     }
 
     fn is_repaired(&self, device: &Path, moment: &str) {
-        let mount = Mount::root(kind_on(device), device, Access::ReadOnly).unwrap();
+        let mount = Mount::root(&kind_on(device), device, Access::ReadOnly).unwrap();
         let (root, files) = (Root::open(mount.path()).unwrap(), self.image.manifest.root.as_ref().unwrap());
         for path in REPAIRED {
             let difference = compare_entry(&root, files, files.entry(path).unwrap());
@@ -125,6 +125,7 @@ impl Node {
             RootKind::Ext4 => ("/sbin/e2fsck", &["-fn"][..]),
             // It has a single group, so that no other says the same of the whole.
             RootKind::Xfs => ("/sbin/xfs_repair", &["-n", "-o", "force_geometry"][..]),
+            RootKind::Btrfs(_) => ("btrfs", &["check", "--readonly"][..]),
         };
         let check = Command::new(program).args(options).arg(device).output().unwrap();
         let said = String::from_utf8_lossy(&check.stdout) + String::from_utf8_lossy(&check.stderr);
@@ -158,15 +159,20 @@ fn disk_of(base: &[u8], done: &[Done], kept: &[usize]) -> Vec<u8> {
 
 #[test]
 fn a_power_cut_at_any_write_leaves_each_file_old_or_new_and_the_next_repair_finishes() {
-    cut_everywhere(RootKind::Ext4);
+    cut_everywhere(&RootKind::Ext4);
 }
 
 #[test]
 fn a_power_cut_at_any_write_of_xfs_leaves_each_file_old_or_new_and_the_next_repair_finishes() {
-    cut_everywhere(RootKind::Xfs);
+    cut_everywhere(&RootKind::Xfs);
 }
 
-fn cut_everywhere(kind: RootKind) {
+#[test]
+fn a_power_cut_at_any_write_of_btrfs_leaves_each_file_old_or_new_and_the_next_repair_finishes() {
+    cut_everywhere(&RootKind::Btrfs(None));
+}
+
+fn cut_everywhere(kind: &RootKind) {
     let image = image_with_root_of(kind);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("partition");

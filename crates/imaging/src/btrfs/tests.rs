@@ -1,0 +1,197 @@
+//! The reader beside the kernel's own.
+
+use std::fs::{self, File};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use contract::id::Digest;
+use proptest::prelude::{ProptestConfig, any, proptest};
+use proptest::sample::Index;
+
+use super::fixture::{Changed, Medium, Place, filled};
+use super::{Btrfs, BtrfsError};
+use crate::manifest::tests::partition;
+use crate::manifest::{EntryKind, PartitionRole, RootManifest};
+use crate::root_files::{
+    ContentBeside, DEFAULT_IMMUTABLE_PATHS, RootError, Selection, digest_file, read_root, read_root_beside,
+};
+use crate::source::ReadAt;
+use crate::xfs::fixture::{Mounted, assert_is, folder, must, paths_below};
+
+/// Lists a file system that is a whole image; gives what was put beside it too.
+fn list<S: ReadAt>(source: &S) -> Result<(RootManifest, Vec<u8>), RootError> {
+    let place = partition(1, PartitionRole::Root, 0, source.size_bytes());
+    let mut content = Vec::new();
+    let mut keep = |chunk: &[u8]| {
+        content.extend_from_slice(chunk);
+        Ok(())
+    };
+    let mut beside = ContentBeside::new(source.size_bytes(), &mut keep);
+    let root = read_root_beside(source, &place, &Selection::default(), &mut beside, &mut |_| {})?;
+    beside.close().unwrap();
+    Ok((root, content))
+}
+
+#[test]
+fn everything_is_listed_as_the_kernel_shows_it() {
+    for (make, options, place) in [
+        (&[][..], "compress-force=zstd", Place::Named),
+        (&["-n", "4096", "-m", "single"], "noatime", Place::Top),
+        (&["-n", "65536", "-O", "^no-holes"], "compress-force=zlib", Place::Default),
+        (&["-M", "-m", "single", "-d", "single"], "compress=zstd,max_inline=0", Place::Top),
+    ] {
+        let folder = folder();
+        let file = filled(folder.path(), make, options, place);
+        let medium = Medium(File::open(&file).unwrap());
+        let (root, content) = list(&medium).unwrap();
+        assert_eq!(root.file_system, "btrfs");
+        assert_eq!(root.subvolume.as_deref(), (place == Place::Named).then_some("root"));
+        let shown = if place == Place::Named { "ro,subvol=root" } else { "ro" };
+        let mounted = Mounted::with(&file, "btrfs", shown);
+        let paths: Vec<&str> = root.entries.iter().map(|entry| entry.path.as_str()).collect();
+        assert_eq!(paths, paths_below(&mounted.0, &DEFAULT_IMMUTABLE_PATHS), "{options}");
+        assert!(paths.len() > 700);
+        let mut beside = 0;
+        for entry in &root.entries {
+            assert_is(entry, &mounted.0.join(&entry.path[1..]));
+            // What the extents name is the file, in the image as beside it.
+            let EntryKind::File { size_bytes, digest, extents } = &entry.kind else { continue };
+            match extents.as_slice() {
+                [extent] if extent.image_offset >= medium.size_bytes() => {
+                    let from = (extent.image_offset - medium.size_bytes()) as usize;
+                    assert_eq!(Digest::of(&content[from..from + *size_bytes as usize]), *digest);
+                    beside += 1;
+                }
+                _ => assert_eq!(digest_file(&medium, *size_bytes, extents).unwrap(), *digest),
+            }
+        }
+        // Small files stand in the tree unless that is forbidden; then nothing but text is packed.
+        assert!(
+            if options.ends_with("max_inline=0") { (1..10).contains(&beside) } else { beside > 600 },
+            "{options}: {beside}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_known_is_refused_by_name() {
+    let folder = folder();
+    let file = filled(folder.path(), &[], "compress-force=lzo", Place::Top);
+    let bytes = fs::read(&file).unwrap();
+    let refused = |changes: &[(usize, u8)]| {
+        let changed = Changed { bytes: &bytes, changes: changes.to_vec(), length: bytes.len() };
+        match list(&changed) {
+            Err(error @ RootError::FileSystem { .. }) => format!("{error:?}"),
+            other => panic!("{:?}", other.map(|(root, _)| root.entries.len())),
+        }
+    };
+    assert!(refused(&[]).contains("LZO"));
+    let at = super::SUPERBLOCK_OFFSET as usize;
+    assert!(refused(&[(at + 64, b'X')]).contains("NotExt4"));
+    assert!(refused(&[(at + 136, 2)]).contains("2 devices"));
+    assert!(refused(&[(at + 189, bytes[at + 189] | 0x10)]).contains("features 0x1000"));
+    assert!(refused(&[(at + 96, 1)]).contains("NeedsRecovery"));
+    assert!(refused(&[(at + 149, 0)]).contains("makes no sense"));
+    let cut = Changed { bytes: &bytes, changes: Vec::new(), length: bytes.len() / 2 };
+    assert!(format!("{:?}", list(&cut).map(drop).unwrap_err()).contains("cut off"));
+    // Without a place beside the image the packed files cannot be kept, and nothing is left out.
+    let packed = filled(folder.path(), &[], "compress-force=zstd", Place::Top);
+    let medium = Medium(File::open(packed).unwrap());
+    let place = partition(1, PartitionRole::Root, 0, medium.size_bytes());
+    let nowhere = read_root(&medium, &place, &Selection::default(), &mut |_| {});
+    assert!(matches!(nowhere, Err(RootError::Keep { .. })), "{nowhere:?}");
+}
+
+#[test]
+fn the_root_is_found_only_if_it_is_said_which_one_it_is() {
+    let folder = folder();
+    let file = filled(folder.path(), &[], "noatime", Place::Named);
+    let subvolume =
+        || Btrfs::open(Medium(File::open(&file).unwrap())).map(|found| found.subvolume().map(str::to_owned));
+    assert_eq!(subvolume().unwrap().as_deref(), Some("root"));
+    let change = |how: &dyn Fn(&std::path::Path)| {
+        let mounted = Mounted::with(&file, "btrfs", "subvolid=5");
+        how(&mounted.0);
+    };
+    change(&|top| fs::rename(top.join("root"), top.join("other")).unwrap());
+    let nothing = format!("{}", subvolume().unwrap_err());
+    assert!(nothing.contains("0 subvolumes"), "{nothing}");
+    change(&|top| {
+        fs::rename(top.join("other"), top.join("root")).unwrap();
+        fs::write(top.join("home/etc/fstab"), "UUID=1 / btrfs subvol=home 0 0\n").unwrap();
+    });
+    assert!(format!("{}", subvolume().unwrap_err()).contains("2 subvolumes"));
+    change(&|top| must(Command::new("btrfs").args(["subvolume", "set-default"]).arg(top.join("home"))));
+    assert_eq!(subvolume().unwrap(), None);
+    // A subvolume inside of the immutable area has numbers of its own.
+    change(&|top| must(Command::new("btrfs").args(["subvolume", "set-default"]).arg(top.join("root"))));
+    change(&|top| {
+        must(Command::new("btrfs").args(["subvolume", "create"]).arg(top.join("root/usr/lib/inner")));
+    });
+    let inner = list(&Medium(File::open(&file).unwrap())).map(drop).unwrap_err();
+    assert!(format!("{inner:?}").contains("a subvolume under an immutable path"), "{inner:?}");
+    assert!(matches!(
+        inner,
+        RootError::FileSystem { source, .. } if source.is_about_listing()
+    ));
+}
+
+fn whole() -> &'static (Vec<u8>, Vec<usize>) {
+    static WHOLE: OnceLock<(Vec<u8>, Vec<usize>)> = OnceLock::new();
+    WHOLE.get_or_init(|| {
+        let folder = folder();
+        let file =
+            filled(folder.path(), &["-n", "4096", "-m", "single"], "compress-force=zstd", Place::Named);
+        let bytes = fs::read(file).unwrap();
+        let superblock = super::SUPERBLOCK_OFFSET as usize;
+        // Superblock, and nodes of all trees: their headers name the file system.
+        let of_file_system = &bytes[superblock + 32..superblock + 48];
+        let nodes: Vec<usize> = (0x2_0000..bytes.len() - 4096)
+            .step_by(4096)
+            .filter(|at| &bytes[at + 32..at + 48] == of_file_system)
+            .collect();
+        assert!(nodes.len() > 40);
+        let step = (nodes.len() / 60).max(1);
+        let mut places: Vec<usize> = (superblock..superblock + 1200).collect();
+        for at in nodes.into_iter().step_by(step) {
+            places.extend(at + 48..at + 500);
+            places.extend(at + 3500..at + 4096);
+        }
+        (bytes, places)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn damage_anywhere_is_an_error_or_read_as_it_is_and_never_a_panic(
+        changes in proptest::collection::vec((any::<Index>(), any::<u8>()), 1..4),
+        cut in proptest::option::weighted(0.1, any::<Index>()),
+    ) {
+        let (whole, places) = whole();
+        let changes = changes.into_iter().map(|(at, to)| (places[at.index(places.len())], to)).collect();
+        let length = cut.map_or(whole.len(), |cut| cut.index(whole.len()) / 512 * 512 + 512);
+        if let Ok((root, content)) = list(&Changed { bytes: whole, changes, length }) {
+            let end = (length + content.len()) as u64;
+            for entry in &root.entries {
+                assert!(crate::attributes::are_sound(&entry.attributes));
+                if let EntryKind::File { extents, .. } = &entry.kind {
+                    assert!(extents.iter().all(|extent| extent.image_offset + extent.length_bytes <= end));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_no_file_system(bytes in proptest::collection::vec(any::<u8>(), 4096)) {
+        let mut all = vec![0; 0x1_0000];
+        all.extend(bytes);
+        all[0x1_0040..0x1_0048].copy_from_slice(b"_BHRfS_M");
+        all[0x1_0088..0x1_0090].copy_from_slice(&1_u64.to_le_bytes());
+        all[0x1_0060..0x1_0068].fill(0);
+        all.resize(1 << 20, 0xa5);
+        let opened = Btrfs::open(all);
+        assert!(!matches!(opened, Err(BtrfsError::NotBtrfs)));
+    }
+}
