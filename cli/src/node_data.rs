@@ -137,7 +137,7 @@ fn describe(view: &NodeDataView) -> String {
         .enumerate()
         .map(|(at, interface)| {
             let dhcp = [(interface.dhcp4, "DHCP"), (interface.dhcp6, "DHCPv6")];
-            let dhcp = dhcp.into_iter().filter_map(|(wanted, word)| wanted.then(|| word.to_owned()));
+            let dhcp = dhcp.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word.to_owned());
             let how: Vec<String> = dhcp.chain(interface.addresses.iter().map(|text| clean(text))).collect();
             format!("{} {}: {}", interface.mac, clean(&interface.name_at(at)), how.join(", "))
         })

@@ -122,7 +122,7 @@ fn entry(name: [u8; 11], attributes: u8, cluster: u16, length_bytes: u32) -> Vec
 fn long_name(name: &str, short_name: [u8; 11]) -> Vec<u8> {
     let checksum = short_name.iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
     let mut units: Vec<u16> = name.encode_utf16().collect();
-    if units.len() % LONG_NAME_UNITS != 0 {
+    if !units.len().is_multiple_of(LONG_NAME_UNITS) {
         units.push(0);
     }
     units.resize(units.len().next_multiple_of(LONG_NAME_UNITS), 0xffff);
