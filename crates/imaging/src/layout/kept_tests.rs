@@ -95,7 +95,8 @@ fn what_cannot_be_kept_as_it_is_is_refused_by_name() {
     let overlap = with(&|p| p.first_byte = 5 * MIB - 512).unwrap_err();
     assert!(matches!(overlap, LayoutError::Overlap { number: 3, .. }), "{overlap}");
     assert!(overlap.to_string().contains("wipe"), "{overlap}");
-    let refusals: [(&dyn Fn(&mut contract::plan::KeptPartition), &str); 11] = [
+    type Change<'a> = &'a dyn Fn(&mut contract::plan::KeptPartition);
+    let refusals: [(Change<'_>, &str); 11] = [
         (&|p| p.number = 0, "128 numbers"),
         (&|p| p.number = 129, "128 numbers"),
         (&|p| p.first_byte += 1, "whole sectors"),
