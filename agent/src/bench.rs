@@ -199,7 +199,7 @@ struct Images {
 impl Images {
     fn new(options: &Options) -> anyhow::Result<Self> {
         // The API is never asked; nobody has this certificate.
-        let client = Client::new(vec!["https://127.0.0.1:1".to_owned()], Pin::Fingerprint([0; 32]), None)?;
+        let client = Client::new(&["https://127.0.0.1:1".to_owned()], Pin::Fingerprint([0; 32]), None)?;
         let context: ContextReply = serde_json::from_value(json!({
             "now": NOW.0,
             "node": {

@@ -6,6 +6,8 @@ use contract::agent_api::boot_parameter;
 use contract::id::{MacAddress, NodeId};
 use contract::secret::Secret;
 
+use crate::service::addresses::ADDRESSES_MAX;
+
 /// What stands where the token stood.
 const REDACTED: &str = "(removed)";
 
@@ -23,8 +25,8 @@ pub enum BootParameterError {
 /// What the boot script tells the ramdisk (`contract::agent_api::boot_parameter`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootParameters {
-    /// API address of the service.
-    pub service: String,
+    /// API addresses of the service; at least one.
+    pub services: Vec<String>,
     /// SHA-256 of the service's CA certificate (DER).
     pub ca_sha256: [u8; 32],
     /// This node.
@@ -51,8 +53,11 @@ impl BootParameters {
                 .filter(|value| !value.is_empty())
                 .ok_or(BootParameterError::Missing(key))
         };
-        let service = required(boot_parameter::SERVICE)?;
-        if !service.starts_with("https://") {
+        let services: Vec<String> = required(boot_parameter::SERVICE)?
+            .split(',')
+            .map(|url| url.trim_end_matches('/').to_owned())
+            .collect();
+        if services.len() > ADDRESSES_MAX || services.iter().any(|url| !url.starts_with("https://")) {
             return Err(BootParameterError::Malformed(boot_parameter::SERVICE));
         }
         let mut ca_sha256 = [0; 32];
@@ -66,8 +71,7 @@ impl BootParameters {
             .map(|text| parsed(boot_parameter::GATEWAY, text))
             .transpose()?
             .filter(|gateway: &Ipv4Addr| !gateway.is_unspecified());
-        let service = service.trim_end_matches('/').to_owned();
-        Ok(Self { service, ca_sha256, node, token, address, gateway, interface })
+        Ok(Self { services, ca_sha256, node, token, address, gateway, interface })
     }
 }
 
@@ -137,12 +141,23 @@ mod tests {
     #[test]
     fn a_script_s_parameters_are_read() {
         let read = BootParameters::parse(&line()).unwrap();
-        assert_eq!(read.service, "https://192.0.2.1:8443");
+        assert_eq!(read.services, ["https://192.0.2.1:8443"]);
         assert_eq!(read.ca_sha256, [0xab; 32]);
         assert_eq!(read.address, Some((Ipv4Addr::new(192, 0, 2, 9), Ipv4Addr::new(255, 255, 255, 0))));
         assert_eq!(read.gateway, None);
         assert_eq!(read.interface.to_string(), "52:54:00:12:34:56");
         assert_eq!(read.token.reveal(), "s3cret");
+    }
+
+    #[test]
+    fn several_addresses_of_the_service_are_read() {
+        let with = |urls: &str| BootParameters::parse(&line().replace("https://192.0.2.1:8443", urls));
+        let read = with("https://192.0.2.1:8443,https://[2001:db8::1]:8443/").unwrap();
+        assert_eq!(read.services, ["https://192.0.2.1:8443", "https://[2001:db8::1]:8443"]);
+        let many = vec!["https://192.0.2.1"; ADDRESSES_MAX + 1].join(",");
+        for wrong in ["https://192.0.2.1,", "https://192.0.2.1,http://192.0.2.2", many.as_str()] {
+            assert_eq!(with(wrong), Err(BootParameterError::Malformed("reprieve.service")), "{wrong}");
+        }
     }
 
     #[test]

@@ -126,6 +126,8 @@ impl Service {
             order_key: hex::encode(self.authority.order_key.verifying_key().to_bytes()),
             image_key: hex::encode(self.authority.image_key.verifying_key().to_bytes()),
             image_base_url: endpoints.http_url.clone(),
+            service_urls: endpoints.api_urls.clone(),
+            image_base_urls: endpoints.http_urls.clone(),
         }
     }
 }

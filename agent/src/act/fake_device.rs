@@ -25,6 +25,8 @@ pub struct Faults {
     pub wraps_at: Option<u64>,
     /// Reading any of these bytes fails.
     pub unreadable: Option<Range<u64>>,
+    /// Writing any of these bytes fails, and none of that write arrives.
+    pub unwritable: Option<Range<u64>>,
     /// A command that erases is answered with success and does nothing.
     pub erase_does_nothing: bool,
     /// A command that erases is refused.
@@ -207,6 +209,10 @@ impl BlockDevice for FakeDevice {
             || faults.write_blocked_from.is_some_and(|from| index >= from)
         {
             return Ok(());
+        }
+        let end = offset_bytes + bytes.len() as u64;
+        if faults.unwritable.as_ref().is_some_and(|range| offset_bytes < range.end && range.start < end) {
+            return Err(io::Error::other("medium error"));
         }
         let torn = faults.power_cut_at_write == Some(index);
         let kept = if torn { (bytes.len() / 2).next_multiple_of(512).min(bytes.len()) } else { bytes.len() };

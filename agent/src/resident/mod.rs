@@ -85,7 +85,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     };
     tracing::info!("reprieve-agent {} watches node {}", crate::VERSION, identity.node);
     let pin = Pin::from_pem(&identity.ca_certificate)?;
-    let client = Client::new(identity.service_urls.clone(), pin, Some(identity.credential.clone()))?;
+    let client = Client::new(&identity.service_urls, pin, Some(identity.credential.clone()))?;
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).context("the kernel gives no random numbers")?;
     notify(&[NotifyState::Ready]);

@@ -1,6 +1,5 @@
 //! The calls of `contract::agent_api`, each bounded in time and in size.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -9,15 +8,17 @@ use contract::agent_api::{
 };
 use contract::id::{ChunkDigest, ImageId, OrderId};
 use contract::node_data::SeedFiles;
-use contract::operator_api::ErrorBody;
 use contract::secret::Secret;
 use ed25519_dalek::VerifyingKey;
 use imaging::chunk::STORED_BYTES_MAX;
 use imaging::manifest::{MANIFEST_BYTES_MAX, Manifest};
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::addresses::Addresses;
+pub use super::answer::CallError;
+use super::answer::{Bounds, parse, receive};
 use super::backoff::{Backoff, chance};
 use super::trust::{Pin, tls_configuration};
 use crate::act::service::{Answer, Service};
@@ -30,79 +31,31 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const NEXT_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long fetching a manifest or a chunk may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a manifest or a chunk under way may bring nothing.
+const FETCH_STALL: Duration = Duration::from_secs(15);
+/// Addresses of the API are of this scheme; images come over either.
+const API_SCHEMES: [&str; 1] = ["https://"];
+const IMAGE_SCHEMES: [&str; 2] = ["http://", "https://"];
 /// No answer of the API is longer.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// How often a call is tried that work under way depends on; with the waits between, about a minute.
 const TRIES_MAX: u32 = 8;
 /// The memory of so many chunks is kept.
 const IDLE_MAX: usize = 16;
-/// Refusals are shown up to this length.
-const MESSAGE_CHARACTERS_MAX: usize = 400;
-
-/// Why a call did not work.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// The service could not be reached, or the connection broke off.
-    #[error("cannot reach the service to {what}")]
-    Unreachable {
-        /// What was asked.
-        what: &'static str,
-        /// What the network said.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// The service answered that it cannot just now.
-    #[error("the service cannot {what} just now ({status})")]
-    Busy {
-        /// What was asked.
-        what: &'static str,
-        /// HTTP status.
-        status: StatusCode,
-    },
-    /// The service refused.
-    #[error("the service refused to {what} ({status}): {message}")]
-    Refused {
-        /// What was asked.
-        what: &'static str,
-        /// HTTP status.
-        status: StatusCode,
-        /// What it said.
-        message: String,
-    },
-    /// The answer cannot be understood.
-    #[error("the service's answer when asked to {what} cannot be understood: {why}")]
-    Malformed {
-        /// What was asked.
-        what: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
-}
-
-impl CallError {
-    /// Whether the same call may work later.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
-    }
-}
-
-/// Where images come from and by whom they are signed.
-#[derive(Debug, Clone)]
-struct Images {
-    base_url: String,
-    key: VerifyingKey,
-}
 
 /// A connection to the service.
 #[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
-    urls: Vec<String>,
-    /// Which of the addresses worked last.
-    current: AtomicUsize,
+    services: Addresses,
     bearer: RwLock<Option<Secret>>,
-    images: RwLock<Option<Images>>,
+    /// Where images come from. What comes is checked, so it does not matter from which.
+    images: Addresses,
+    /// By whom images are signed; none before the service has said it.
+    image_key: RwLock<Option<VerifyingKey>>,
+    fetch_stall: Duration,
+    /// How often a chunk or a manifest is tried.
+    tries_max: u32,
     /// Memory of chunks, to be used again: new memory costs a fault for each page.
     idle: Mutex<Vec<Vec<u8>>>,
 }
@@ -121,10 +74,10 @@ impl Client {
     ///
     /// # Errors
     /// If there is no address or TLS cannot be set up.
-    pub fn new(urls: Vec<String>, pin: Pin, bearer: Option<Secret>) -> anyhow::Result<Self> {
+    pub fn new(urls: &[String], pin: Pin, bearer: Option<Secret>) -> anyhow::Result<Self> {
         anyhow::ensure!(!urls.is_empty(), "no address of the service is known");
         anyhow::ensure!(
-            urls.iter().all(|url| url.starts_with("https://")),
+            urls.iter().all(|url| url.starts_with(API_SCHEMES[0])),
             "the address of the service must begin with https://"
         );
         let http = reqwest::Client::builder()
@@ -134,9 +87,27 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_keepalive(Duration::from_secs(30))
             .build()?;
-        let current = AtomicUsize::new(0);
-        let (bearer, images) = (RwLock::new(bearer), RwLock::new(None));
-        Ok(Self { http, urls, current, bearer, images, idle: Mutex::default() })
+        Ok(Self {
+            http,
+            services: Addresses::new(urls, &API_SCHEMES),
+            bearer: RwLock::new(bearer),
+            images: Addresses::default(),
+            image_key: RwLock::new(None),
+            fetch_stall: FETCH_STALL,
+            tries_max: TRIES_MAX,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// A client that knows where images are and has little patience, for tests.
+    #[cfg(test)]
+    pub fn for_images(urls: &[String], fetch_stall: Duration, tries_max: u32) -> Self {
+        let nowhere = ["https://127.0.0.1:1".to_owned()];
+        let client = Self::new(&nowhere, Pin::Fingerprint([0; 32]), None).unwrap();
+        client.images.learn(urls, &IMAGE_SCHEMES);
+        let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key();
+        *client.image_key.write().unwrap() = Some(key);
+        Self { fetch_stall, tries_max, ..client }
     }
 
     /// Introduces the machine; from then on the session is used.
@@ -171,10 +142,17 @@ impl Client {
         let key = hex::decode_to_slice(&context.image_key, &mut bytes)
             .ok()
             .and_then(|()| VerifyingKey::from_bytes(&bytes).ok());
-        let base_url = context.image_base_url.trim_end_matches('/').to_owned();
-        if let Ok(mut images) = self.images.write() {
-            *images = key.map(|key| Images { base_url, key });
+        if let Ok(mut image_key) = self.image_key.write() {
+            *image_key = key;
         }
+        self.images.learn(std::slice::from_ref(&context.image_base_url), &IMAGE_SCHEMES);
+        self.images.learn(&context.image_base_urls, &IMAGE_SCHEMES);
+        self.learn_services(&context.service_urls);
+    }
+
+    /// Other addresses of the service. That they are the same service is for its certificate to say.
+    pub fn learn_services(&self, urls: &[String]) {
+        self.services.learn(urls, &API_SCHEMES);
     }
 
     /// Hands in evidence and what the agent makes of it.
@@ -222,41 +200,72 @@ impl Client {
         parse(what, &self.call(&call).await?)
     }
 
-    /// Sends to the address that worked last; if that cannot be reached the next call tries the next one.
+    /// Sends to the address that worked last; if that cannot be reached, to the others, each once.
     async fn call<B: Serialize>(&self, call: &Call<'_, B>) -> Result<Vec<u8>, CallError> {
-        let index = self.current.load(Ordering::Relaxed);
-        let base = self.urls[index % self.urls.len()].trim_end_matches('/');
-        let mut request =
-            self.http.request(call.method.clone(), format!("{base}{}", call.path)).timeout(call.timeout);
-        let bearer = self.bearer.read().ok().and_then(|bearer| bearer.clone());
-        if let Some(bearer) = bearer {
-            request = request.bearer_auth(bearer.reveal());
-        }
-        if let Some(body) = call.body {
-            request = request.json(body);
-        }
-        let answer = receive(call.what, request, ANSWER_BYTES_MAX, Vec::new()).await;
-        if matches!(answer, Err(CallError::Unreachable { .. })) {
-            self.current.store(index.wrapping_add(1), Ordering::Relaxed);
-        }
-        answer
+        self.at_any(&self.services, call.what, |base| {
+            let url = format!("{base}{}", call.path);
+            let mut request = self.http.request(call.method.clone(), url).timeout(call.timeout);
+            let bearer = self.bearer.read().ok().and_then(|bearer| bearer.clone());
+            if let Some(bearer) = bearer {
+                request = request.bearer_auth(bearer.reveal());
+            }
+            if let Some(body) = call.body {
+                request = request.json(body);
+            }
+            receive(call.what, request, Bounds { bytes: ANSWER_BYTES_MAX, stall: call.timeout }, Vec::new())
+        })
+        .await
     }
 
-    /// Fetches something of an image.
+    /// Fetches something of an image, from wherever it comes.
     async fn fetch(
         &self,
         what: &'static str,
         path: &str,
         bytes_max: usize,
-        memory: Vec<u8>,
+        memory: impl Fn() -> Vec<u8>,
     ) -> Result<Vec<u8>, CallError> {
-        let images = self.images.read().ok().and_then(|images| images.clone());
-        let Some(images) = images else {
-            let why = "the service has not said where images are".to_owned();
-            return Err(CallError::Malformed { what, why });
-        };
-        let url = format!("{}{path}", images.base_url);
-        receive(what, self.http.get(url).timeout(FETCH_TIMEOUT), bytes_max, memory).await
+        self.image_key(what)?;
+        let bounds = Bounds { bytes: bytes_max, stall: self.fetch_stall };
+        self.at_any(&self.images, what, |base| {
+            let request = self.http.get(format!("{base}{path}")).timeout(FETCH_TIMEOUT);
+            receive(what, request, bounds, memory())
+        })
+        .await
+    }
+
+    /// Tries the address that worked last and then the others, each once, until one of them answers.
+    async fn at_any<F>(
+        &self,
+        addresses: &Addresses,
+        what: &'static str,
+        attempt: impl Fn(String) -> F,
+    ) -> Result<Vec<u8>, CallError>
+    where
+        F: Future<Output = Result<Vec<u8>, CallError>>,
+    {
+        let mut left = addresses.count();
+        loop {
+            let none = || CallError::Malformed { what, why: "no address for it is known".to_owned() };
+            let (mark, base) = addresses.current().ok_or_else(none)?;
+            let answer = attempt(base.clone()).await;
+            let Err(error) = &answer else { return answer };
+            if !error.is_of_the_address() {
+                return answer;
+            }
+            addresses.failed(mark);
+            left = left.saturating_sub(1);
+            if left == 0 {
+                return answer;
+            }
+            tracing::warn!("{error} at {base}; trying another address");
+        }
+    }
+
+    fn image_key(&self, what: &'static str) -> Result<VerifyingKey, CallError> {
+        let why = "the service has not said where images are and who signs them".to_owned();
+        let key = self.image_key.read().ok().and_then(|key| *key);
+        key.ok_or(CallError::Malformed { what, why })
     }
 
     /// Memory that a chunk was in, if there is any.
@@ -270,60 +279,16 @@ impl Client {
     /// See [`CallError`].
     pub async fn sealed_manifest(&self, image: ImageId) -> Result<Vec<u8>, CallError> {
         let path = format!("/images/{image}/manifest");
-        self.fetch("hand out an image's manifest", &path, MANIFEST_BYTES_MAX, Vec::new()).await
+        self.fetch("hand out an image's manifest", &path, MANIFEST_BYTES_MAX, Vec::new).await
     }
 
     async fn try_manifest(&self, image: ImageId) -> Result<Manifest, CallError> {
         let what = "hand out an image's manifest";
         let sealed = self.sealed_manifest(image).await?;
-        let key = self.images.read().ok().and_then(|images| images.as_ref().map(|images| images.key));
+        let key = self.image_key(what)?;
         let malformed = |why: String| CallError::Malformed { what, why };
-        let key = key.ok_or_else(|| malformed("no key of images is known".to_owned()))?;
         imaging::signed::open(&sealed, &key, image).map_err(|error| malformed(error.to_string()))
     }
-}
-
-/// Sends a request and takes at most `bytes_max` bytes of answer, into this memory.
-async fn receive(
-    what: &'static str,
-    request: reqwest::RequestBuilder,
-    bytes_max: usize,
-    mut body: Vec<u8>,
-) -> Result<Vec<u8>, CallError> {
-    let unreachable = |source| CallError::Unreachable { what, source };
-    let mut response = request.send().await.map_err(unreachable)?;
-    let status = response.status();
-    // What the service says of the length is a hint, and bounded like the body itself.
-    let expected = response.content_length().unwrap_or(0).min(bytes_max as u64);
-    body.clear();
-    body.reserve(usize::try_from(expected).unwrap_or(0));
-    while let Some(piece) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + piece.len() > bytes_max {
-            return Err(CallError::Malformed { what, why: format!("it is longer than {bytes_max} bytes") });
-        }
-        body.extend_from_slice(&piece);
-    }
-    if status.is_success() {
-        return Ok(body);
-    }
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(CallError::Busy { what, status });
-    }
-    Err(CallError::Refused { what, status, message: refusal(&body) })
-}
-
-fn refusal(body: &[u8]) -> String {
-    let message = match serde_json::from_slice::<ErrorBody>(body) {
-        Ok(body) => format!("{}; {}", body.message, body.hint),
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
-    };
-    message.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARACTERS_MAX).collect()
-}
-
-fn parse<R: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<R, CallError> {
-    // An empty answer is `null`, so that calls without an answer need no case of their own.
-    let body = if body.is_empty() { b"null" } else { body };
-    serde_json::from_slice(body).map_err(|error| CallError::Malformed { what, why: error.to_string() })
 }
 
 /// Tries until it works, cannot work, or `tries_max` is used up (0: no limit). Says what it waits for.
@@ -402,14 +367,15 @@ impl Service for Client {
     }
 
     fn manifest(&self, image: ImageId) -> Answer<'_, Manifest> {
-        Box::pin(async move { Ok(persist(TRIES_MAX, || self.try_manifest(image)).await?) })
+        Box::pin(async move { Ok(persist(self.tries_max, || self.try_manifest(image)).await?) })
     }
 
     fn chunk(&self, digest: ChunkDigest) -> Answer<'_, Vec<u8>> {
         Box::pin(async move {
             let path = format!("/chunks/{digest}");
             let what = "hand out a chunk";
-            Ok(persist(TRIES_MAX, || self.fetch(what, &path, STORED_BYTES_MAX, self.idle_memory())).await?)
+            Ok(persist(self.tries_max, || self.fetch(what, &path, STORED_BYTES_MAX, || self.idle_memory()))
+                .await?)
         })
     }
 

@@ -53,8 +53,12 @@ fn acceptor(ca: &Ca) -> TlsAcceptor {
 
 /// Answers one request a connection, in order.
 async fn serve(answers: Vec<(u16, Vec<u8>)>) -> Server {
-    let ca = ca();
-    let acceptor = acceptor(&ca);
+    serve_as(&ca(), answers).await
+}
+
+/// The same with a certificate of this CA.
+async fn serve_as(ca: &Ca, answers: Vec<(u16, Vec<u8>)>) -> Server {
+    let acceptor = acceptor(ca);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let seen: Arc<Mutex<Vec<Heard>>> = Arc::default();
@@ -96,7 +100,7 @@ async fn serve(answers: Vec<(u16, Vec<u8>)>) -> Server {
 impl Server {
     fn client(&self) -> Client {
         let bearer = Some(Secret::new("bearer".to_owned()));
-        Client::new(vec![self.url.clone()], Pin::Certificate(self.ca.clone()), bearer).unwrap()
+        Client::new(&[self.url.clone()], Pin::Certificate(self.ca.clone()), bearer).unwrap()
     }
 }
 
@@ -125,10 +129,51 @@ async fn a_call_carries_bearer_and_body_and_brings_the_answer() {
 async fn nobody_but_the_pinned_service_is_spoken_to() {
     let server = serve(vec![(200, wait().1)]).await;
     let pin = Pin::Certificate(ca().der().to_vec());
-    let client = Client::new(vec![server.url.clone()], pin, Some(Secret::new("bearer".to_owned()))).unwrap();
+    let client = Client::new(&[server.url.clone()], pin, Some(Secret::new("bearer".to_owned()))).unwrap();
     assert!(matches!(client.next().await, Err(CallError::Unreachable { .. })));
     assert!(server.seen.lock().unwrap().is_empty(), "the bearer must not reach an impostor");
-    assert!(Client::new(vec!["http://192.0.2.1".to_owned()], Pin::Fingerprint([0; 32]), None).is_err());
+    assert!(Client::new(&["http://192.0.2.1".to_owned()], Pin::Fingerprint([0; 32]), None).is_err());
+}
+
+/// An address where nobody listens.
+async fn dead() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    format!("https://{}", listener.local_addr().unwrap())
+}
+
+/// One call finds the address that works, the next one begins there; an address that only the context
+/// named is as good; and none of them is spoken to but with the one pinned CA.
+#[tokio::test]
+async fn another_address_is_tried_at_once_and_kept() {
+    let (ca, (instruction, body)) = (ca(), wait());
+    let alive = serve_as(&ca, vec![(200, body.clone()), (200, body.clone()), (200, body.clone())]).await;
+    let pin = || Pin::Certificate(ca.der().to_vec());
+    let client = |urls: &[String]| Client::new(urls, pin(), Some(Secret::new("bearer".to_owned()))).unwrap();
+    let two = client(&[dead().await, alive.url.clone()]);
+    assert_eq!(two.next().await.unwrap(), instruction);
+    // It counts requests: the second one goes there without asking the dead one.
+    assert_eq!(two.next().await.unwrap(), instruction);
+    assert_eq!(alive.seen.lock().unwrap().len(), 2);
+    let learned = client(&[dead().await]);
+    assert!(matches!(learned.next().await, Err(CallError::Unreachable { .. })));
+    learned.learn_services(&[alive.url.clone(), "http://127.0.0.1:1".to_owned()]);
+    assert_eq!(learned.next().await.unwrap(), instruction);
+    let impostor = serve(vec![(200, body)]).await;
+    let trapped = client(&[dead().await, impostor.url.clone()]);
+    assert!(matches!(trapped.next().await, Err(CallError::Unreachable { .. })));
+    assert!(impostor.seen.lock().unwrap().is_empty(), "the bearer must not reach an impostor");
+}
+
+/// A service that says that it is busy is the same service at any address.
+#[tokio::test]
+async fn a_busy_service_is_not_asked_at_another_address() {
+    let ca = ca();
+    let (busy, other) =
+        (serve_as(&ca, vec![(503, vec![])]).await, serve_as(&ca, vec![(200, wait().1)]).await);
+    let urls = [busy.url.clone(), other.url.clone()];
+    let client = Client::new(&urls, Pin::Certificate(ca.der().to_vec()), None).unwrap();
+    assert!(matches!(client.next().await, Err(CallError::Busy { .. })));
+    assert!(other.seen.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

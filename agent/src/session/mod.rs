@@ -43,12 +43,12 @@ const EXPECTED_DISKS_POLL: Duration = Duration::from_millis(100);
 pub async fn run(parameters: BootParameters, loading: std::thread::JoinHandle<()>) -> anyhow::Result<()> {
     let source = Source::machine();
     let pin = Pin::Fingerprint(parameters.ca_sha256);
-    let client = Arc::new(Client::new(vec![parameters.service.clone()], pin, None)?);
+    let client = Arc::new(Client::new(&parameters.services, pin, None)?);
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).context("the kernel gives no random numbers")?;
     let nonce = Digest(nonce);
     let request = enroll_request(&parameters, nonce, &source);
-    tracing::info!("asking {} what to do", parameters.service);
+    tracing::info!("asking {} what to do", parameters.services.join(" or "));
     let reply = persist(0, || client.enroll(&request)).await?;
     tracing::info!("first contact {} ms after kernel start", since_kernel_start_millis());
     // A driver thread that broke off has said so; what it did not load will be missed in the inventory.

@@ -9,6 +9,8 @@ use crate::config::Settings;
 pub struct Endpoints {
     /// Such as `http://192.0.2.1:8080`.
     pub http_url: String,
+    /// All HTTP addresses, that one first.
+    pub http_urls: Vec<String>,
     /// Such as `https://192.0.2.1:8443`.
     pub api_url: String,
     /// All API addresses, that one first.
@@ -21,16 +23,25 @@ impl Endpoints {
     pub fn seen_at(settings: &Settings, http: &[SocketAddr], api: &[SocketAddr], local: IpAddr) -> Self {
         let http = if http.is_empty() { &settings.http } else { http };
         let api = if api.is_empty() { &settings.api } else { api };
-        let api_url = url("https", api, local);
-        let mut api_urls = vec![api_url.clone()];
-        for address in api.iter().filter(|address| !address.ip().is_unspecified()) {
-            let other = format!("https://{address}");
-            if !api_urls.contains(&other) {
-                api_urls.push(other);
-            }
+        Self {
+            http_url: url("http", http, local),
+            http_urls: urls("http", http, local),
+            api_url: url("https", api, local),
+            api_urls: urls("https", api, local),
         }
-        Self { http_url: url("http", http, local), api_url, api_urls }
     }
+}
+
+/// All addresses that name an address, the one that the client has reached first.
+fn urls(scheme: &str, listen: &[SocketAddr], local: IpAddr) -> Vec<String> {
+    let mut urls = vec![url(scheme, listen, local)];
+    for address in listen.iter().filter(|address| !address.ip().is_unspecified()) {
+        let other = format!("{scheme}://{address}");
+        if !urls.contains(&other) {
+            urls.push(other);
+        }
+    }
+    urls
 }
 
 /// The listener at the client's address if there is one, or a wildcard, or else the first.
@@ -61,7 +72,12 @@ mod tests {
             (&["[2001:db8::1]:80"], "2001:db8::1", "http://[2001:db8::1]:80"),
         ];
         for (addresses, local, expected) in table {
-            assert_eq!(url("http", &listen(addresses), local.parse().unwrap()), expected);
+            let (listen, local) = (listen(addresses), local.parse().unwrap());
+            assert_eq!(url("http", &listen, local), expected);
+            // The others are told too, for when this one is gone.
+            let all = urls("http", &listen, local);
+            let named = listen.iter().filter(|address| !address.ip().is_unspecified()).count();
+            assert_eq!((all[0].as_str(), all.len()), (expected, named.max(1)), "{all:?}");
         }
     }
 }

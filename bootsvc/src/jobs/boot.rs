@@ -19,6 +19,8 @@ use crate::store::nodes::{NODES_MAX, NodeRecord};
 
 /// How long a one-time token is good for.
 const TOKEN_MILLIS: u64 = 10 * 60_000;
+/// How many API addresses a boot script names.
+const SERVICE_URLS_MAX: usize = 3;
 /// The pool of machines that nobody has approved yet.
 pub const DEFAULT_POOL: &str = "default";
 
@@ -105,11 +107,14 @@ impl Service {
     ) -> Result<String, Refusal> {
         let arguments: Vec<String> =
             self.settings.boot.extra_kernel_arguments.split_whitespace().map(ToOwned::to_owned).collect();
+        // The kernel's command line is short; whoever has reached us is told the rest with the context.
+        let service_urls: Vec<&str> =
+            endpoints.api_urls.iter().take(SERVICE_URLS_MAX).map(String::as_str).collect();
         script::ramdisk(&RamdiskScript {
             purpose,
             node,
             token,
-            service_url: &endpoints.api_url,
+            service_url: &service_urls.join(","),
             ca_sha256: &self.authority.ca_sha256,
             kernel_url: &format!("{}/boot/kernel", endpoints.http_url),
             initrd_url: &format!("{}/boot/ramdisk", endpoints.http_url),

@@ -39,8 +39,14 @@ pub fn settings(state: &Path) -> Settings {
 }
 
 pub fn settings_with(state: &Path, more: &str) -> Settings {
+    // A test may bring addresses of its own.
+    let listen = if more.contains("[http]") {
+        ""
+    } else {
+        "[http]\nlisten = [\"127.0.0.1:0\"]\n[api]\nlisten = [\"127.0.0.1:0\"]\n"
+    };
     let text = format!(
-        "state_directory = {state:?}\n[http]\nlisten = [\"127.0.0.1:0\"]\n[api]\nlisten = [\"127.0.0.1:0\"]\n\
+        "state_directory = {state:?}\n{listen}\
          [boot]\nkernel = \"{0}/vmlinuz\"\nramdisk = \"{0}/initrd\"\nloaders = \"{0}\"\n{more}",
         state.display()
     );

@@ -76,6 +76,12 @@ pub struct ContextReply {
     pub image_key: String,
     /// Where images are fetched, such as `http://192.0.2.1:8080`.
     pub image_base_url: String,
+    /// All API addresses of the service. An agent that cannot reach one tries the next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_urls: Vec<String>,
+    /// All places where images are fetched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_base_urls: Vec<String>,
 }
 
 /// Evidence and what the agent makes of it.
@@ -220,7 +226,8 @@ pub struct Finish {
 
 /// Parameters of the kernel command line that the boot script sets and the ramdisk reads.
 pub mod boot_parameter {
-    /// API address of the service: `reprieve.service=https://192.0.2.1:8443`.
+    /// API address of the service: `reprieve.service=https://192.0.2.1:8443`; several with commas
+    /// between them.
     pub const SERVICE: &str = "reprieve.service";
     /// SHA-256 of the service's CA certificate (DER), hexadecimal.
     pub const CA_SHA256: &str = "reprieve.ca";
