@@ -60,12 +60,20 @@ pub fn erase(begun: Begun, erase: &Erase) -> anyhow::Result<EraseRecord> {
 /// The disk, as long as it is open.
 struct Open {
     device: Arc<dyn BlockDevice>,
+    /// What is read goes here: new memory for each span costs as much as reading it.
+    buffer: AlignedBuffer,
     verifying: bool,
+}
+
+impl Open {
+    fn new(device: Arc<dyn BlockDevice>, verifying: bool) -> Self {
+        Self { device, buffer: AlignedBuffer::zeroed(0), verifying }
+    }
 }
 
 impl Erase {
     fn drive(&self, run: &mut EraseRun, target: &DiskTarget, method: EraseMethod) -> anyhow::Result<()> {
-        let mut open = Open { device: self.disks.open(target)?, verifying: false };
+        let mut open = Open::new(self.disks.open(target)?, false);
         let timer = self.disks.timer();
         self.meter.begin("erasing", target.size_bytes);
         loop {
@@ -79,7 +87,7 @@ impl Erase {
                     let written = self.write_markers(run, &*open.device, &offsets);
                     run.markers_written(written.map_err(|error| error.to_string()));
                 }
-                Next::Read(span) => self.read(run, &open, span)?,
+                Next::Read(span) => self.read(run, &mut open, span)?,
                 Next::Command(command) => {
                     tracing::info!(disk = %target.id, ?command, "the disk is told to erase itself");
                     let given = open.device.start_erase(command).map_err(|error| error.to_string());
@@ -115,17 +123,21 @@ impl Erase {
             logical_sector_bytes: device.sector_bytes(),
             health: device.health(),
         }));
-        Ok(Open { device, verifying: true })
+        Ok(Open::new(device, true))
     }
 
-    fn read(&self, run: &mut EraseRun, open: &Open, span: Span) -> anyhow::Result<()> {
-        let mut buffer = AlignedBuffer::zeroed(usize::try_from(span.bytes).context("a span is too long")?);
-        let read = open.device.read_at(span.offset, buffer.bytes_mut());
+    fn read(&self, run: &mut EraseRun, open: &mut Open, span: Span) -> anyhow::Result<()> {
+        let length = usize::try_from(span.bytes).context("a span is too long")?;
+        if open.buffer.bytes().len() < length {
+            open.buffer = AlignedBuffer::zeroed(length);
+        }
+        let bytes = &mut open.buffer.bytes_mut()[..length];
+        let read = open.device.read_at(span.offset, bytes).map(|()| &*bytes);
         self.meter.count_read(span.bytes);
         if open.verifying {
             self.meter.advance(span.bytes);
         }
-        run.observed(span.offset, read.map(|()| buffer.bytes()).map_err(|error| error.to_string()));
+        run.observed(span.offset, read.map_err(|error| error.to_string()));
         Ok(())
     }
 
