@@ -115,6 +115,10 @@ pub fn run(options: &Options) -> Result<()> {
         rows.push(row(&format!("reprieve, {depth}"), ours.seconds, bytes, ours.bytes_read, known));
         if depth == "sampling" {
             aims = sampling_aims(&ours, fio_seconds);
+            let (around, size_gibibytes) = around(&ours, bytes);
+            println!(
+                "around the overwrite: {around:.2} s whatever the size; at this speed {SAMPLING_AIM_PERCENT:.0} % from {size_gibibytes:.0} GiB on"
+            );
         }
     }
     print!("\n{}", render(&rows));
@@ -139,6 +143,14 @@ fn sampling_aims(ours: &tools::Erased, fio_seconds: f64) -> Vec<String> {
             rest <= SAMPLING_AIM_PERCENT,
         ),
     ]
+}
+
+/// What everything but the overwrite took, in seconds, and the size of a device in GiB of whose overwrite
+/// that would be as much as the aim allows.
+fn around(ours: &tools::Erased, bytes: u64) -> (f64, f64) {
+    let around = ours.seconds - ours.overwrite_seconds;
+    let allowed = ours.overwrite_seconds * SAMPLING_AIM_PERCENT / 100.0;
+    (around, mebibytes(bytes) / 1024.0 * around / allowed)
 }
 
 fn row(by: &str, seconds: f64, bytes: u64, read: u64, known: &str) -> Vec<String> {
@@ -176,6 +188,8 @@ mod tests {
         let aims = sampling_aims(&ours, 0.95);
         assert!(aims[0].contains("95.0 %") && aims[0].ends_with("met"), "{aims:?}");
         assert!(aims[1].contains("3.0 %") && aims[1].ends_with("met"), "{aims:?}");
+        let (seconds, size_gibibytes) = around(&ours, 2 << 30);
+        assert!((seconds - 0.03).abs() < 1e-9 && (size_gibibytes - 1.2).abs() < 1e-9);
         let slow = sampling_aims(&tools::Erased { seconds: 1.3, overwrite_seconds: 1.2, ..ours }, 0.95);
         assert!(slow.iter().all(|line| line.ends_with("missed")), "{slow:?}");
     }
