@@ -77,13 +77,16 @@ fn not_while_writing(change: &Change<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// The volume that a plan writes: the outer option is whether it writes one or blanks it at all.
+/// What a plan leaves in the seed partition: the outer option is whether it touches it at all. A wipe
+/// that installs nothing leaves nothing.
 #[must_use]
 pub fn written_by(plan: &Plan) -> Option<Option<Digest>> {
-    plan.steps.iter().find_map(|step| match step {
+    let written = plan.steps.iter().find_map(|step| match step {
         Step::WriteImage { node_data, .. } => Some(*node_data),
         _ => None,
-    })
+    });
+    let erases = plan.steps.iter().any(|step| matches!(step, Step::Erase { .. }));
+    written.or(erases.then_some(None))
 }
 
 impl Service {
@@ -196,4 +199,40 @@ impl Service {
 
 fn no_data(node: NodeId) -> Refusal {
     Refusal::not_found(format!("node {node} has no data of its own"), "set them (`reprieve node data set`)")
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::decision::{Action, SanitizeLevel};
+    use contract::id::EvidenceId;
+    use contract::plan::{BootMethod, DiskTarget, EraseMethod, VerifyDepth};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn disk() -> DiskTarget {
+        DiskTarget { id: "nvme-eui.1".parse().unwrap(), size_bytes: 1 << 30, logical_sector_bytes: 512 }
+    }
+
+    fn plan(steps: Vec<Step>) -> Plan {
+        let evidence = EvidenceId(Uuid::nil());
+        let node = NodeId(Uuid::nil());
+        Plan { node, evidence, action: Action::Wipe, steps, boot: BootMethod::Reboot }
+    }
+
+    #[test]
+    fn an_erased_disk_holds_no_data_until_an_image_is_written() {
+        let erase = Step::Erase {
+            disk: disk(),
+            method: EraseMethod::Overwrite,
+            level: SanitizeLevel::Clear,
+            verify_seed: Digest::of(b"seed"),
+            verify_samples: 1,
+            verify_depth: VerifyDepth::Sampling,
+        };
+        let image = ImageId(Digest::of(b"image"));
+        let repair = Step::RepairPartitions { disk: disk(), image, partitions: vec![1] };
+        assert_eq!(written_by(&plan(vec![erase])), Some(None));
+        assert_eq!(written_by(&plan(vec![repair])), None);
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::assignment::{DataOwner, Floor, OsDiskRule};
 use contract::decision::{Action, SanitizeLevel};
+use contract::id::Digest;
 use contract::inventory::{SanitizeCapabilities, SanitizeState, Transport};
 use contract::plan::{EraseMethod, Step};
 use contract::reading::{Outcome, ReadingKey, Subject};
@@ -63,6 +64,30 @@ fn what_is_left_empty_gets_no_image() {
     let protected = empty().context(|context| context.protected = true);
     assert_eq!((protected.action(), steps(&protected)), (Action::Quarantine, vec![]));
     assert_eq!(steps(&empty().resident()), Vec::<String>::new());
+}
+
+/// The node's data are part of what is ordered: other data are another plan, and none are none.
+#[test]
+fn whatever_writes_an_image_names_the_nodes_data() {
+    let digest = |text: &[u8]| Some(Digest::of(text));
+    for floor in [Floor::Reimage, Floor::Wipe] {
+        let plan = |data: Option<Digest>| {
+            let case = Case::healthy().context(|context| {
+                context.floor = Some(floor);
+                context.node_data = data;
+            });
+            case.plan().unwrap().unwrap()
+        };
+        for data in [None, digest(b"one")] {
+            let named = plan(data).steps.into_iter().find_map(|step| match step {
+                Step::WriteImage { node_data, .. } => Some(node_data),
+                _ => None,
+            });
+            assert_eq!(named, Some(data));
+        }
+        let digests = [None, digest(b"one"), digest(b"two")].map(|data| plan(data).digest().unwrap());
+        assert!(digests[0] != digests[1] && digests[1] != digests[2]);
+    }
 }
 
 #[test]
