@@ -24,10 +24,10 @@ use uuid::{Uuid, uuid};
 use crate::chunk::{CHUNK_BYTES, digest_of};
 use crate::gpt::{Gpt, Partition, backup_bytes, first_usable_byte};
 pub use crate::layout::error::LayoutError;
-pub use crate::layout::found::{FoundNodePartition, data_partitions, find_node_partition};
+pub use crate::layout::found::data_partitions;
 pub use crate::layout::place::RootPlace;
-pub use crate::layout::table_found::{TableError, read_table};
 use crate::layout::place::{Places, image_end, last_partition_end, place};
+pub use crate::layout::table_found::{TableError, read_table};
 use crate::manifest::Manifest;
 
 /// Type GUID of the node's own partition.

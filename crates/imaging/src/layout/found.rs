@@ -3,37 +3,9 @@
 use contract::plan::KeptPartition;
 use uuid::Uuid;
 
-use super::{ByteRange, NODE_PARTITION_TYPE, seed_partition_guid};
+use super::{NODE_PARTITION_TYPE, seed_partition_guid};
 use crate::gpt::{Gpt, Partition};
 use crate::manifest::Manifest;
-use crate::source::ReadAt;
-
-/// What [`find_node_partition`] found on a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FoundNodePartition {
-    /// Identity of the disk.
-    pub disk_guid: Uuid,
-    /// Identity of the node's own partition.
-    pub node_partition_guid: Uuid,
-    /// Where it lies.
-    pub range: ByteRange,
-}
-
-/// The GUIDs that a disk laid out by [`super::DiskLayout::compute`] has: of the disk, and of the node's
-/// partition with its place. None if the disk has no table that can be read or no such partition.
-#[must_use]
-pub fn find_node_partition<S: ReadAt + ?Sized>(disk: &S) -> Option<FoundNodePartition> {
-    let table = Gpt::read(disk).ok()?;
-    let sector = u64::from(table.sector_bytes);
-    let found = table.partitions.iter().find(|partition| partition.type_guid == NODE_PARTITION_TYPE)?;
-    let offset = found.first_sector.checked_mul(sector)?;
-    let end = found.last_sector.checked_add(1)?.checked_mul(sector)?;
-    Some(FoundNodePartition {
-        disk_guid: table.disk_guid,
-        node_partition_guid: found.unique_guid,
-        range: ByteRange { offset, length_bytes: end.checked_sub(offset)? },
-    })
-}
 
 /// The partitions of a disk that are neither ours nor one of these images', ordered by number: data. A
 /// partition is an image's if it begins where the image has it and has the identity that the image

@@ -8,7 +8,7 @@ use contract::root_size::RootSize;
 
 use super::{
     DiskLayout, LayoutError, LayoutRequest, NODE_PARTITION_BYTES, NODE_PARTITION_TYPE, SEED_PARTITION_BYTES,
-    SEED_PARTITION_TYPE, data_partitions, find_node_partition, minimum_disk_bytes, seed_partition_guid,
+    SEED_PARTITION_TYPE, data_partitions, minimum_disk_bytes, seed_partition_guid,
 };
 use crate::chunk::CHUNK_BYTES;
 use crate::gpt::Gpt;
@@ -95,6 +95,7 @@ fn assert_table_is_sound(manifest: &Manifest, layout: &DiskLayout, table: &gptma
     }
     let ours = &table[layout.node_partition_number];
     assert_eq!(ours.partition_type_guid, NODE_PARTITION_TYPE.to_bytes_le());
+    assert_eq!(ours.unique_partition_guid, NODE_GUID.to_bytes_le());
     assert_eq!(ours.starting_lba * sector, layout.node_partition.offset);
     assert_eq!(ours.size().unwrap() * sector, NODE_PARTITION_BYTES);
     let seed = &table[layout.seed_partition_number];
@@ -179,18 +180,6 @@ fn sectors_of_4096_bytes_are_laid_out_too() {
     let disk = written(&layout);
     let table = gptman::GPT::read_from(&mut Cursor::new(&disk), 4096).unwrap();
     assert_table_is_sound(&manifest, &layout, &table);
-    let found = find_node_partition(&disk).unwrap();
-    assert_eq!((found.disk_guid, found.node_partition_guid), (DISK_GUID, NODE_GUID));
-    assert_eq!(found.range, layout.node_partition);
-}
-
-#[test]
-fn a_disk_without_our_partition_has_none() {
-    assert_eq!(find_node_partition(&vec![0_u8; 100_000]), None);
-    let mut disk = written(&laid_out(&sample(), 60 * MIB).unwrap());
-    assert!(find_node_partition(&disk).is_some());
-    disk[1024] ^= 1;
-    assert_eq!(find_node_partition(&disk), None);
 }
 
 proptest! {
