@@ -27,6 +27,7 @@ pub mod nvme_smart;
 pub mod raw_read;
 pub mod scsi_facts;
 pub mod scsi_generic;
+pub mod scsi_settle;
 pub mod smbios;
 pub mod source;
 

@@ -27,7 +27,7 @@ use crate::probe::disks::{self, FoundDisk};
 use crate::probe::evidence::{Look, Looking, look};
 use crate::probe::kernel_log::KernelLog;
 use crate::probe::source::Source;
-use crate::probe::{inventory, kernel, nics, smbios};
+use crate::probe::{inventory, kernel, nics, scsi_settle, smbios};
 use crate::service::client::{CallError, Client, persist};
 use crate::service::trust::Pin;
 
@@ -192,6 +192,7 @@ impl Driver {
         let mut kernel_log = std::mem::take(&mut self.kernel_log);
         let (seen, kernel_log) = tokio::task::spawn_blocking(move || {
             wait_for_disks(&looking.source, &expected.unwrap_or_default());
+            scsi_settle::wait(&looking.source);
             let seen = look(&looking, &mut kernel_log);
             (seen, kernel_log)
         })
