@@ -15,6 +15,9 @@ const PLACE_BYTES: usize = 32;
 /// The longest content of one compressed extent (`BTRFS_MAX_UNCOMPRESSED`), and what it may fill.
 const COMPRESSED_BYTES_MAX: u64 = 128 << 10;
 
+/// The memory that zstd may want for one extent, as a power of two: that of the longest extent.
+const WINDOW_BITS_MAX: u32 = 17;
+
 /// Pieces of one file. Images have files with a few.
 const PIECES_MAX: usize = 1_000_000;
 
@@ -163,8 +166,9 @@ impl<S: ReadAt> Btrfs<S> {
             }
             _ => {
                 // Behind the frame stand zeros up to the end of the sector.
-                let reader =
+                let mut reader =
                     zstd::stream::read::Decoder::with_buffer(packed.as_slice()).map_err(|_| bad())?;
+                reader.window_log_max(WINDOW_BITS_MAX).map_err(|_| bad())?;
                 reader.single_frame().take(piece.whole).read_to_end(&mut whole).map_err(|_| bad())?;
             }
         }
