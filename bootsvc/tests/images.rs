@@ -124,6 +124,26 @@ async fn an_import_resumes_and_an_abandoned_one_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn chunks_that_come_side_by_side_and_unasked_belong_to_their_import() {
+    let bench = Bench::start().await;
+    let import = begin(&bench, "debian").await;
+    let send = async |number: u8| {
+        let bytes = [number % 3; 4000];
+        let sent = put(&bench, &import, &digest_of(&bytes).to_string(), compress(&bytes).unwrap()).await;
+        assert_eq!(sent.status(), StatusCode::NO_CONTENT);
+    };
+    // Some of them are the same chunk.
+    tokio::join!(send(0), send(1), send(2), send(3), send(4), send(5));
+    let folder = bench.folder.path().join("chunks");
+    assert_eq!(files_under(&folder).len(), 3);
+    bench.operator::<()>(Method::DELETE, &format!("/v1/imports/{}", import.import), &()).await.unwrap();
+    assert!(files_under(&folder).is_empty(), "a file that nothing counts on");
+    let late = put(&bench, &import, &digest_of(b"late").to_string(), compress(b"late").unwrap()).await;
+    assert_eq!(late.status(), StatusCode::NOT_FOUND);
+    assert!(files_under(&folder).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_that_rots_is_found_at_commit_and_a_stale_import_goes_at_start() {
     let bench = Bench::start().await;
     let (manifest, chunk) = image("debian", 4);
