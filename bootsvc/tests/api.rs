@@ -327,6 +327,26 @@ async fn the_os_disk_is_never_chosen_by_a_kernel_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_size_of_the_root_is_assigned_and_stays_until_another_is() {
+    let bench = Bench::start().await;
+    let mut machine = Machine::new(1);
+    machine.come(&bench).await;
+    let path = format!("/v1/nodes/{}/assign", machine.node);
+    let assign = async |size: Value| {
+        let request =
+            json!({"image": null, "tenant": null, "pool": null, "os_disk": null, "root_size": size});
+        let node = bench.operator::<NodeView>(Method::POST, &path, &request).await;
+        node.map(|node| node.assignment.root_size.to_string())
+    };
+    assert_eq!(assign(json!(null)).await.unwrap(), "grow");
+    assert_eq!(assign(json!({"bytes": 20_u64 << 30})).await.unwrap(), "20Gi");
+    assert_eq!(assign(json!(null)).await.unwrap(), "20Gi");
+    assert_eq!(assign(json!("image")).await.unwrap(), "image");
+    assert_eq!(kind_of(assign(json!("shrink")).await), ErrorKind::BadRequest);
+    assert_eq!(assign(json!("grow")).await.unwrap(), "grow");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_nodes_says_of_each_what_it_says_alone() {
     let bench = Bench::start().await;
     let mut machine = discovered(&bench).await;
