@@ -1,11 +1,14 @@
 //! Partitions with data beside the image: before, after and while it is written.
 
+use std::fs;
 use std::sync::Arc;
 
 use contract::agent_api::{Finish, FinishResult};
 use contract::decision::SanitizeLevel;
 use contract::id::Digest;
 use contract::plan::{EraseMethod, KeptPartition, Step, VerifyDepth};
+use contract::reading::{Outcome, ReadingKey, ReadingValue};
+use contract::root_size::RootSize;
 use imaging::chunk::CHUNK_BYTES;
 use imaging::gpt::Gpt;
 use imaging::layout::{DiskLayout, LayoutRequest, data_partitions};
@@ -14,8 +17,10 @@ use uuid::Uuid;
 
 use crate::act::fake_device::{FakeDevice, Faults};
 use crate::act::fixture::{
-    FakeService, Image, layout_request, noise, of_bytes, partition, run, target, write_step,
+    FakeService, Image, disk_id, layout_request, noise, of_bytes, partition, run, target, write_step,
 };
+use crate::act::loop_fixture::{Loop, must};
+use crate::image_check::{ImageCheckRequest, check_from_ramdisk};
 
 const DISK_BYTES: usize = 53 << 20;
 const DATA: std::ops::Range<usize> = 9 << 20..11 << 20;
@@ -156,4 +161,38 @@ fn a_plan_that_erases_and_keeps_is_refused_before_anything_happens() {
     let finish = run(&disk, &service, vec![erase, keeping(&disk, &image, data())]);
     let FinishResult::Failed { error, .. } = finish.result else { panic!("{finish:?}") };
     assert!(error.contains("erases disk") && disk.writes().is_empty(), "{error}");
+}
+
+/// What a tenant's own tool makes of our table is no difference from the image.
+#[test]
+fn a_partition_that_a_tool_added_is_data_and_the_image_is_still_found_whole() {
+    let image = image(1, 6 << 20);
+    let disk = Arc::new(FakeDevice::new(vec![0; DISK_BYTES], Faults::default()));
+    let mut step = write_step(&disk, &image);
+    if let Step::WriteImage { root_size, .. } = &mut step {
+        *root_size = RootSize::Image;
+    }
+    let finish = run(&disk, &Arc::new(FakeService::with(&image)), vec![step]);
+    assert_eq!(finish.result, FinishResult::Done);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("disk");
+    fs::write(&file, disk.content()).unwrap();
+    let place = format!("--new=0:{}:{}", DATA.start / 512, DATA.end / 512 - 1);
+    must("sgdisk", &[&place], &file);
+    must("sgdisk", &["--change-name=4:data", "--attributes=4:set:63"], &file);
+    let found = fs::read(&file).unwrap();
+    let data = data_partitions(&Gpt::read(&found).unwrap(), &[&image.manifest]);
+    let places: Vec<(u64, u64, &str)> =
+        data.iter().map(|one| (one.first_byte, one.length_bytes, one.name.as_str())).collect();
+    assert_eq!(places.len(), 1, "{data:?}");
+    assert_eq!((places[0].0, places[0].1), (DATA.start as u64, DATA.len() as u64));
+    let attached = Loop::attach(&file);
+    let measured = check_from_ramdisk(&ImageCheckRequest {
+        manifest: &image.manifest,
+        first_chunk: Some(&image.bytes[..CHUNK_BYTES]),
+        disk: &disk_id(),
+        os_disk: &attached.device,
+    });
+    let unfinished = measured.into_iter().find(|(_, key, _)| *key == ReadingKey::ImageUnfinished).unwrap().2;
+    assert_eq!(unfinished, Outcome::Value(ReadingValue::Flag(false)));
 }
