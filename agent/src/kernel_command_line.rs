@@ -154,7 +154,7 @@ mod tests {
         let with = |urls: &str| BootParameters::parse(&line().replace("https://192.0.2.1:8443", urls));
         let read = with("https://192.0.2.1:8443,https://[2001:db8::1]:8443/").unwrap();
         assert_eq!(read.services, ["https://192.0.2.1:8443", "https://[2001:db8::1]:8443"]);
-        let many = vec!["https://192.0.2.1"; ADDRESSES_MAX + 1].join(",");
+        let many = ["https://192.0.2.1"; ADDRESSES_MAX + 1].join(",");
         for wrong in ["https://192.0.2.1,", "https://192.0.2.1,http://192.0.2.2", many.as_str()] {
             assert_eq!(with(wrong), Err(BootParameterError::Malformed("reprieve.service")), "{wrong}");
         }

@@ -100,7 +100,7 @@ async fn serve_as(ca: &Ca, answers: Vec<(u16, Vec<u8>)>) -> Server {
 impl Server {
     fn client(&self) -> Client {
         let bearer = Some(Secret::new("bearer".to_owned()));
-        Client::new(&[self.url.clone()], Pin::Certificate(self.ca.clone()), bearer).unwrap()
+        Client::new(std::slice::from_ref(&self.url), Pin::Certificate(self.ca.clone()), bearer).unwrap()
     }
 }
 
@@ -129,7 +129,8 @@ async fn a_call_carries_bearer_and_body_and_brings_the_answer() {
 async fn nobody_but_the_pinned_service_is_spoken_to() {
     let server = serve(vec![(200, wait().1)]).await;
     let pin = Pin::Certificate(ca().der().to_vec());
-    let client = Client::new(&[server.url.clone()], pin, Some(Secret::new("bearer".to_owned()))).unwrap();
+    let client =
+        Client::new(std::slice::from_ref(&server.url), pin, Some(Secret::new("bearer".to_owned()))).unwrap();
     assert!(matches!(client.next().await, Err(CallError::Unreachable { .. })));
     assert!(server.seen.lock().unwrap().is_empty(), "the bearer must not reach an impostor");
     assert!(Client::new(&["http://192.0.2.1".to_owned()], Pin::Fingerprint([0; 32]), None).is_err());

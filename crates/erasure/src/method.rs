@@ -23,8 +23,8 @@ use contract::decision::{Confidentiality, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
 use contract::id::DiskId;
 use contract::inventory::{
-    AtaCapabilities, Composition, DiskFacts, LockingState, NvmeCapabilities, SanitizeCapabilities, SanitizeObstacle,
-    SanitizeState, Transport,
+    AtaCapabilities, Composition, DiskFacts, LockingState, NvmeCapabilities, SanitizeCapabilities,
+    SanitizeObstacle, SanitizeState, Transport,
 };
 use contract::plan::EraseMethod;
 use contract::reading::Outcome;

@@ -54,7 +54,15 @@ impl Known {
         });
         let chain = Chain { number: 1, previous: None };
         let why = "RMA <b>\"Größe\"</b> 中".to_owned();
-        Self { step, evidence: evidence(&target), decision: decision(), record, chain, why, order_failed_at_step: None }
+        Self {
+            step,
+            evidence: evidence(&target),
+            decision: decision(),
+            record,
+            chain,
+            why,
+            order_failed_at_step: None,
+        }
     }
 
     pub fn certify(&self) -> Result<Certificate, NotCertified> {
