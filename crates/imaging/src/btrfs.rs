@@ -139,6 +139,4 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod fixture;
-#[cfg(test)]
 mod tests;

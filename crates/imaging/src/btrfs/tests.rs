@@ -1,5 +1,7 @@
 //! The reader beside the kernel's own.
 
+mod fixture;
+
 use std::fs::{self, File};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -8,7 +10,6 @@ use contract::id::Digest;
 use proptest::prelude::{ProptestConfig, any, proptest};
 use proptest::sample::Index;
 
-use super::fixture::{Changed, Medium, Place, filled};
 use super::{Btrfs, BtrfsError};
 use crate::manifest::tests::partition;
 use crate::manifest::{EntryKind, PartitionRole, RootManifest};
@@ -16,7 +17,8 @@ use crate::root_files::{
     ContentBeside, DEFAULT_IMMUTABLE_PATHS, RootError, Selection, digest_file, read_root, read_root_beside,
 };
 use crate::source::ReadAt;
-use crate::xfs::fixture::{Mounted, assert_is, folder, must, paths_below};
+use crate::xfs::tests::fixture::{Mounted, assert_is, folder, must, paths_below};
+use fixture::{Changed, Medium, Place, filled};
 
 /// Lists a file system that is a whole image; gives what was put beside it too.
 fn list<S: ReadAt>(source: &S) -> Result<(RootManifest, Vec<u8>), RootError> {

@@ -1,5 +1,7 @@
 //! The reader beside the kernel's own.
 
+pub(crate) mod fixture;
+
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::process::Command;
@@ -8,11 +10,11 @@ use std::sync::OnceLock;
 use proptest::prelude::{ProptestConfig, any, proptest};
 use proptest::sample::Index;
 
-use super::fixture::{FILE_SYSTEM_BYTES, Mounted, assert_is, filled, folder, make, must, paths_below};
 use super::{Xfs, XfsError};
 use crate::manifest::tests::partition;
 use crate::manifest::{EntryKind, ImmutableEntry, PartitionRole, RootManifest};
 use crate::root_files::{DEFAULT_IMMUTABLE_PATHS, RootError, Selection, read_root};
+use fixture::{FILE_SYSTEM_BYTES, Mounted, assert_is, filled, folder, make, must, paths_below};
 
 const MIB: u64 = 1 << 20;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::source::ReadAt;
-use crate::xfs::fixture::{Mounted, fill, must};
+use crate::xfs::tests::fixture::{Mounted, fill, must};
 
 /// Size of the file systems, in bytes.
 const FILE_SYSTEM_BYTES: u64 = 128 << 20;
