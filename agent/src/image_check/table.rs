@@ -80,8 +80,7 @@ fn has_partitions(table: &Gpt, manifest: &Manifest) -> bool {
                 && found.type_guid == expected.type_guid
                 && found.unique_guid == expected.unique_guid
                 && start(found) == expected.first_byte
-                && (end(found) == expected.end_byte()
-                    || (may_have_grown && end(found) > expected.end_byte()))
+                && (end(found) == expected.end_byte() || (may_have_grown && end(found) > expected.end_byte()))
         })
     });
     let mut by_place: Vec<&Partition> = table.partitions.iter().collect();

@@ -23,7 +23,9 @@ pub enum RootSize {
 
 /// Why a text says no size of the root partition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no size of a root partition; write grow, image, or a size such as 20Gi (powers of 1024) or 20G (powers of 1000)")]
+#[error(
+    "{text:?} is no size of a root partition; write grow, image, or a size such as 20Gi (powers of 1024) or 20G (powers of 1000)"
+)]
 pub struct RootSizeError {
     /// The text, cut to a length that can be shown.
     pub text: String,
