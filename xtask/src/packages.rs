@@ -60,7 +60,7 @@ pub const BENCH: &[&str] = &[
 ];
 
 /// What `cargo xtask fuzz` builds its library and its first inputs with.
-pub const FUZZ: &[&str] = &["e2fsprogs", "g++", "gdisk", "xfsprogs"];
+pub const FUZZ: &[&str] = &["btrfs-progs", "e2fsprogs", "g++", "gdisk", "xfsprogs"];
 
 /// The tools that our erase is measured beside, besides those of [`BENCH`].
 pub const BENCH_ERASE: &[&str] = &["coreutils", "nwipe"];

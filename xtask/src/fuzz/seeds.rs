@@ -10,10 +10,7 @@ use crate::paths;
 
 /// Inputs that lie in the tree for something else.
 const FROM_THE_TREE: &[(&str, &str)] = &[("policy", "crates/verdict/src/default_policy.toml")];
-const XFS_BYTES: u64 = 32 << 20;
-/// Folders, files and a link, in the form of mkfs.xfs(8); FILE is any that there is.
-const XFS_CONTENT: &str = "unused\n0 0\nd--755 0 0\nusr d--755 0 0\nfile ---644 0 0 FILE\n\
-    link l--777 0 0 usr/file\nempty ---644 0 0 /dev/null\n$\n$\n";
+const BASE_BYTES: u64 = 32 << 20;
 const FILE_SYSTEM_BYTES: u64 = 128 << 10;
 
 /// The longest input in bytes that is tried on a target: longer ones are slower and reach nothing more.
@@ -64,33 +61,51 @@ fn make_empty(file: &Path, size_bytes: u64) -> Result<()> {
 
 /// What the target changes, where an input is a list of changes.
 pub fn base(target: &str, folder: &Path) -> Result<Option<PathBuf>> {
-    if target != "xfs_root" {
-        return Ok(None);
-    }
-    let file = folder.join("base");
-    make_empty(&file, XFS_BYTES)?;
-    let description = folder.join("description");
-    let some_file = paths::repository().join("Cargo.toml");
-    let content = XFS_CONTENT.replace("FILE", &some_file.display().to_string());
-    paths::write_whole(&description, content.as_bytes())?;
-    let mut make = Command::new(located("mkfs.xfs"));
-    // Without these it makes none of less than 300 MB.
-    make.envs(["TEST_DIR", "TEST_DEV", "QA_CHECK_FS"].map(|name| (name, "1")))
-        .args(["-q", "-f", "-p"])
-        .args([&description, &file]);
+    let (program, options): (&str, &[&str]) = match target {
+        "xfs_root" => ("mkfs.xfs", &["-q", "-f", "-p"]),
+        "btrfs_root" => ("mkfs.btrfs", &["-q", "-f", "--mixed", "--nodesize", "4096", "--rootdir"]),
+        _ => return Ok(None),
+    };
+    let content = fill_folder()?;
+    let content = if target == "xfs_root" { describe_folder(folder, &content)? } else { content };
+    let file = folder.join(format!("base-{target}"));
+    make_empty(&file, BASE_BYTES)?;
+    let mut make = Command::new(located(program));
+    // Without these XFS is never made of less than 300 MB.
+    make.envs(["TEST_DIR", "TEST_DEV", "QA_CHECK_FS"].map(|name| (name, "1")));
+    make.args(options).args([&content, &file]);
     run_logged("making a file system to change", &mut make, "fuzz-seeds")?;
     Ok(Some(file))
 }
 
-/// The smallest file system there is, with a folder, files and a link in it.
-fn make_ext4(file: &Path) -> Result<()> {
+/// A folder, files and a link.
+fn fill_folder() -> Result<PathBuf> {
     let content = paths::build("fuzz").join("content");
     paths::fresh_directory(&content)?;
-    paths::ensure_directory(&content.join("folder"))?;
-    paths::write_whole(&content.join("folder/file"), &[7; 5000])?;
-    let link = content.join("link");
-    std::os::unix::fs::symlink("folder/file", &link)
+    paths::ensure_directory(&content.join("usr"))?;
+    paths::write_whole(&content.join("usr/file"), &[7; 5000])?;
+    paths::write_whole(&content.join("usr/small"), b"inside")?;
+    let link = content.join("usr/link");
+    std::os::unix::fs::symlink("file", &link)
         .with_context(|| format!("making the link {}", link.display()))?;
+    Ok(content)
+}
+
+/// The same in the words of mkfs.xfs(8).
+fn describe_folder(folder: &Path, content: &Path) -> Result<PathBuf> {
+    let description = folder.join("description");
+    let content = content.display();
+    let text = format!(
+        "unused\n0 0\nd--755 0 0\nusr d--755 0 0\nfile ---644 0 0 {content}/usr/file\n\
+         small ---644 0 0 {content}/usr/small\nlink l--777 0 0 file\n$\n$\n"
+    );
+    paths::write_whole(&description, text.as_bytes())?;
+    Ok(description)
+}
+
+/// The smallest file system there is.
+fn make_ext4(file: &Path) -> Result<()> {
+    let content = fill_folder()?;
     make_empty(file, FILE_SYSTEM_BYTES)?;
     let mut make = Command::new(located("mkfs.ext4"));
     make.args(["-q", "-F", "-b", "1024", "-O", "^has_journal,^resize_inode", "-N", "32", "-d"])
