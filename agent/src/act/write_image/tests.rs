@@ -37,8 +37,7 @@ fn image() -> Image {
 
 fn is_complete(content: &[u8], image: &Image) -> bool {
     let first = &image.bytes[..CHUNK_BYTES];
-    let layout =
-        DiskLayout::compute(&image.manifest, first, &layout_request(DISK_BYTES as u64)).unwrap();
+    let layout = DiskLayout::compute(&image.manifest, first, &layout_request(DISK_BYTES as u64)).unwrap();
     content[..CHUNK_BYTES] == layout.first_chunk[..]
         && content[CHUNK_BYTES..25 * CHUNK_BYTES] == image.bytes[CHUNK_BYTES..25 * CHUNK_BYTES]
         && content[layout.backup_table_offset as usize..] == layout.backup_table[..]
