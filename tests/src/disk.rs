@@ -267,16 +267,18 @@ impl Mounted {
     pub fn root(disk: &Path, point: &Path, read_only: bool) -> Result<Self> {
         let partition = root_partition(disk)?;
         std::fs::create_dir_all(point).with_context(|| format!("could not make {}", point.display()))?;
-        let mut magic = [0; 4];
+        let mut head = vec![0; 0x1_0048];
         File::open(disk)
-            .and_then(|file| file.read_exact_at(&mut magic, partition.offset_bytes))
+            .and_then(|file| file.read_exact_at(&mut head, partition.offset_bytes))
             .with_context(|| format!("could not read the root of {}", disk.display()))?;
         // A read-only mount must not replay the journal either: looking changes nothing.
-        let (kind, mode) = match (&magic == b"XFSB", read_only) {
-            (false, true) => ("ext4", "ro,noload"),
-            (false, false) => ("ext4", "rw"),
-            (true, true) => ("xfs", "ro,norecovery,nouuid"),
-            (true, false) => ("xfs", "rw,nouuid"),
+        let (kind, mode) = match (head.starts_with(b"XFSB"), head.ends_with(b"_BHRfS_M"), read_only) {
+            (true, _, true) => ("xfs", "ro,norecovery,nouuid"),
+            (true, _, false) => ("xfs", "rw,nouuid"),
+            (_, true, true) => ("btrfs", "ro,rescue=nologreplay"),
+            (_, true, false) => ("btrfs", "rw"),
+            (_, _, true) => ("ext4", "ro,noload"),
+            (_, _, false) => ("ext4", "rw"),
         };
         let options =
             format!("{mode},loop,offset={},sizelimit={}", partition.offset_bytes, partition.size_bytes);

@@ -2,6 +2,7 @@
 //! compress, and nothing that could boot. For tests of writing, which need no operating system.
 
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::path::Path;
 use std::process::Command;
 
@@ -23,12 +24,7 @@ const ROOT_SIZE_KIB: u64 = 56 << 10;
 pub fn make(path: &Path, seed: u64) -> Result<()> {
     let root = path.with_extension("root");
     fill(&root, seed)?;
-    let file = File::create(path).with_context(|| format!("could not make {}", path.display()))?;
-    file.set_len(SIZE_BYTES).with_context(|| format!("could not size {}", path.display()))?;
-    run(Command::new("sgdisk")
-        .args(["--clear", "--new=1:2048:+1M", "--typecode=1:ef02", "--change-name=1:bios"])
-        .args(["--new=2:8192:+56M", "--typecode=2:8304", "--change-name=2:root"])
-        .arg(path))?;
+    make_table(path)?;
     run(Command::new("mkfs.ext4")
         .args(["-q", "-F", "-L", "root", "-E"])
         .arg(format!("offset={ROOT_OFFSET_BYTES},root_owner=0:0"))
@@ -37,6 +33,62 @@ pub fn make(path: &Path, seed: u64) -> Result<()> {
         .arg(path)
         .arg(format!("{ROOT_SIZE_KIB}k")))?;
     std::fs::remove_dir_all(&root).with_context(|| format!("could not remove {}", root.display()))
+}
+
+/// Roots other than ext4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherRoot {
+    /// XFS.
+    Xfs,
+    /// btrfs, with small files in its tree.
+    Btrfs,
+}
+
+/// Makes an image at `path` with another root; the same seed gives the same files.
+///
+/// # Errors
+/// If `sgdisk`, `mkfs.xfs` or `mkfs.btrfs` is missing or refuses, or the host's kernel lacks one of them.
+pub fn make_other(path: &Path, seed: u64, other: OtherRoot) -> Result<()> {
+    let file_system = path.with_extension("made");
+    let file =
+        File::create(&file_system).with_context(|| format!("could not make {}", file_system.display()))?;
+    file.set_len(ROOT_SIZE_KIB << 10).context("could not size the file system")?;
+    let (kind, options) = match other {
+        OtherRoot::Xfs => {
+            // Without these mkfs.xfs makes none of less than 300 MB.
+            let small = ["TEST_DIR", "TEST_DEV", "QA_CHECK_FS"].map(|name| (name, "1"));
+            run(Command::new("mkfs.xfs").envs(small).args(["-q", "-L", "root"]).arg(&file_system))?;
+            ("xfs", "loop,nouuid")
+        }
+        OtherRoot::Btrfs => {
+            run(Command::new("mkfs.btrfs").args(["-q", "-m", "single", "-L", "root"]).arg(&file_system))?;
+            ("btrfs", "loop,compress=zstd")
+        }
+    };
+    let root = path.with_extension("root");
+    std::fs::create_dir_all(&root).with_context(|| format!("could not make {}", root.display()))?;
+    run(Command::new("mount").args(["-t", kind, "-o", options]).arg(&file_system).arg(&root))?;
+    let filled = fill(&root, seed);
+    run(Command::new("umount").arg(&root))?;
+    filled?;
+    make_table(path)?;
+    let mut disk = File::options()
+        .write(true)
+        .open(path)
+        .with_context(|| format!("could not open {}", path.display()))?;
+    disk.seek(SeekFrom::Start(ROOT_OFFSET_BYTES)).context("could not find the root's place")?;
+    let mut made = File::open(&file_system).context("could not open the file system")?;
+    std::io::copy(&mut made, &mut disk).context("could not put the file system into the image")?;
+    std::fs::remove_file(&file_system).context("could not remove the file system")
+}
+
+fn make_table(path: &Path) -> Result<()> {
+    let file = File::create(path).with_context(|| format!("could not make {}", path.display()))?;
+    file.set_len(SIZE_BYTES).with_context(|| format!("could not size {}", path.display()))?;
+    run(Command::new("sgdisk")
+        .args(["--clear", "--new=1:2048:+1M", "--typecode=1:ef02", "--change-name=1:bios"])
+        .args(["--new=2:8192:+56M", "--typecode=2:8304", "--change-name=2:root"])
+        .arg(path))
 }
 
 /// A tree as small as an image's can be, with 32 files of 1 MiB under an immutable path.
