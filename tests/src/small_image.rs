@@ -61,7 +61,10 @@ pub fn make_other(path: &Path, seed: u64, other: OtherRoot) -> Result<()> {
             ("xfs", "loop,nouuid")
         }
         OtherRoot::Btrfs => {
-            run(Command::new("mkfs.btrfs").args(["-q", "-m", "single", "-L", "root"]).arg(&file_system))?;
+            // So small a one has no room for data and trees apart.
+            run(Command::new("mkfs.btrfs")
+                .args(["-q", "--mixed", "--nodesize", "4096", "-L", "root"])
+                .arg(&file_system))?;
             ("btrfs", "loop,compress=zstd")
         }
     };
