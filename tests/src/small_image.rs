@@ -107,6 +107,12 @@ fn fill(root: &Path, seed: u64) -> Result<()> {
         let file = root.join(format!("usr/share/data/{number:02}"));
         std::fs::write(&file, bytes).with_context(|| format!("could not write {}", file.display()))?;
     }
+    // So many that a few of them that differ are damage and not another system.
+    for number in 0..200 {
+        let file = root.join(format!("usr/bin/tool-{number}"));
+        std::fs::write(&file, format!("tool {number}\n"))
+            .with_context(|| format!("could not write {}", file.display()))?;
+    }
     std::fs::write(root.join("usr/bin/tool"), "a tool\n")
         .context("could not write a file of the small image")?;
     std::fs::write(root.join("etc/hostname"), "small\n").context("could not write a file of the small image")
