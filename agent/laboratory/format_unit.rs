@@ -12,33 +12,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use contract::agent_api::{Progress, ResidentIdentity};
 use contract::decision::{Action, SanitizeLevel};
-use contract::id::{ChunkDigest, Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, OrderId, UnixMillis};
-use contract::inventory::DiskFacts;
-use contract::order::{Order, SignedOrder};
-use contract::plan::{BootMethod, DiskTarget, EraseMethod, Plan, Step, VerifyDepth};
-use ed25519_dalek::SigningKey;
+use contract::id::{Digest, DiskId};
+use contract::inventory::Transport;
+use contract::plan::{DiskTarget, EraseMethod, Step, VerifyDepth};
 use erasure::command::{CommandProgress, DeviceCommand};
-use imaging::manifest::Manifest;
 use nix::libc;
-use serde_json::json;
-use uuid::Uuid;
-use verdict::permit::{Expected, Permit, SpentOrders, StepPermit};
+use verdict::permit::StepPermit;
 
 use crate::act::begun::Begun;
 use crate::act::device::{BlockDevice, Disks, PartitionPlace};
 use crate::act::erase::{Erase, erase};
 use crate::act::meter::Meter;
-use crate::act::service::{Answer, Service};
 use crate::probe::scsi_facts::{refused, test_unit_ready};
 use crate::probe::scsi_generic::{Data, ScsiPort};
+use crate::rehearsal::{self, NOW, Nobody};
 
 /// FORMAT UNIT with the disk's own defects and no parameter list (SBC-4 section 5.4).
 const FORMAT_UNIT: [u8; 6] = [0x04, 0, 0, 0, 0, 0];
 const FORMAT_TIMEOUT_MILLIS: u32 = 10 * 60 * 1000;
 const SECTOR_BYTES: u32 = 512;
-const NOW: (UnixMillis, UnixMillis) = (UnixMillis(1000), UnixMillis(2000));
 
 /// Erases the disk; what the proof says.
 ///
@@ -51,63 +44,23 @@ pub fn run(device: &str) -> Result<String> {
     let target = DiskTarget { id: disk, size_bytes, logical_sector_bytes: SECTOR_BYTES };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let begun = runtime.block_on(Begun::record(permit(target)?, &Nobody))?;
-    let way = Erase {
-        disks: Arc::new(OneDisk(path)),
-        meter: Arc::new(Meter::default()),
-        clock: Arc::new(|| NOW.0),
-    };
+    let way =
+        Erase { disks: Arc::new(OneDisk(path)), meter: Arc::new(Meter::default()), clock: Arc::new(|| NOW) };
     let record = erase(begun, &way)?;
     Ok(format!("erased: {}", record.device_status))
 }
 
-/// A permit as it is granted in the ramdisk, for an order that is signed here.
+/// A permit for the step of a sanitize.
 fn permit(target: DiskTarget) -> Result<StepPermit> {
-    let facts: DiskFacts = serde_json::from_value(json!({
-        "id": target.id,
-        "kernel_name": "sda",
-        "transport": "scsi",
-        "model": {"outcome": "absent"},
-        "serial": {"outcome": "absent"},
-        "firmware_revision": {"outcome": "absent"},
-        "size_bytes": target.size_bytes,
-        "logical_sector_bytes": target.logical_sector_bytes,
-        "rotational": {"outcome": "absent"},
-        "read_only": false,
-        "removable": false,
-        "nvme": {"outcome": "absent"},
-    }))
-    .context("could not describe the disk")?;
     let step = Step::Erase {
-        disk: target,
+        disk: target.clone(),
         method: EraseMethod::ScsiSanitizeBlock,
         level: SanitizeLevel::Purge,
         verify_seed: Digest::of(b"laboratory"),
         verify_samples: 200,
         verify_depth: VerifyDepth::default(),
     };
-    let node = NodeId(Uuid::from_u128(1));
-    let plan = Plan {
-        node,
-        evidence: EvidenceId(Uuid::from_u128(4)),
-        action: Action::Wipe,
-        steps: vec![step],
-        boot: BootMethod::Reboot,
-    };
-    let key = SigningKey::from_bytes(&[7; 32]);
-    let order = Order {
-        id: OrderId(Uuid::from_u128(5)),
-        job: JobId(Uuid::from_u128(6)),
-        node,
-        plan: plan.digest().context("could not encode the plan")?,
-        disks: plan.disks(),
-        nonce: Digest::of(b"laboratory"),
-        issued_at: NOW.0,
-        expires_at: NOW.1,
-    };
-    let signed = SignedOrder::sign(&order, &key).context("could not sign the order")?;
-    let (order_key, nonce, spent) = (key.verifying_key(), order.nonce, &SpentOrders::new());
-    let expected = Expected { order_key, node, nonce, now: NOW.0, spent };
-    let permit = Permit::grant(&signed, plan, &expected, &[facts]).context("the order was refused")?;
+    let permit = rehearsal::permit(&target, Transport::Scsi, Action::Wipe, step)?;
     permit.into_steps().into_iter().next().context("the plan has no step")
 }
 
@@ -186,30 +139,5 @@ impl Disks for OneDisk {
 
     fn partition(&self, _target: &DiskTarget, _partition: PartitionPlace) -> Result<PathBuf> {
         bail!("nobody mounts anything here")
-    }
-}
-
-/// The service of an order that nobody gave.
-struct Nobody;
-
-impl Service for Nobody {
-    fn begin(&self, _order: OrderId, _step: u32) -> Answer<'_, ()> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn progress(&self, _progress: Progress) -> Answer<'_, ()> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn credential(&self) -> Answer<'_, ResidentIdentity> {
-        Box::pin(async { bail!("nothing is installed here") })
-    }
-
-    fn manifest(&self, _image: ImageId) -> Answer<'_, Manifest> {
-        Box::pin(async { bail!("there are no images here") })
-    }
-
-    fn chunk(&self, _digest: ChunkDigest) -> Answer<'_, Vec<u8>> {
-        Box::pin(async { bail!("there are no chunks here") })
     }
 }

@@ -10,7 +10,10 @@
 #[allow(dead_code, reason = "the agent's files hold more than is driven here")]
 mod act;
 mod format_unit;
+#[allow(dead_code, reason = "the agent uses all of it")]
 mod probe;
+#[path = "../src/rehearsal.rs"]
+mod rehearsal;
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};

@@ -1,7 +1,5 @@
 //! The agent's files that ask a disk what it can do.
 
-#![allow(dead_code)] // the agent uses all of it
-
 #[path = "../src/probe/ata_facts.rs"]
 pub mod ata_facts;
 #[path = "../src/probe/ata_port.rs"]

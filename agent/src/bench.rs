@@ -1,9 +1,7 @@
 //! Measuring: the code that writes images and erases, on a loop device and without a job; images come
 //! from a real service.
-//! Only in builds with the feature `bench`, which no package has.
-//!
-//! Nothing is by-passed: the permit comes from an order, which is signed here by a key that no service
-//! has, for a plan that names this one device.
+//! Only in builds with the feature `bench`, which no package has. The permit is that of
+//! [`crate::rehearsal`].
 
 pub mod erase;
 
@@ -16,28 +14,26 @@ use anyhow::{Context, bail};
 use clap::Args;
 use contract::agent_api::{ContextReply, FinishResult, Progress, ResidentIdentity, StepResult};
 use contract::decision::Action;
-use contract::id::{ChunkDigest, Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, OrderId, UnixMillis};
-use contract::inventory::DiskFacts;
-use contract::order::{Order, SignedOrder};
-use contract::plan::{BootMethod, DiskTarget, Plan, Step};
+use contract::id::{ChunkDigest, DiskId, ImageId, OrderId};
+use contract::inventory::Transport;
+use contract::plan::{DiskTarget, Step};
 use contract::secret::Secret;
 use ed25519_dalek::SigningKey;
 use imaging::manifest::Manifest;
 use serde_json::json;
 use uuid::Uuid;
-use verdict::permit::{Expected, Permit, SpentOrders};
+use verdict::permit::Permit;
 
 use crate::act::carry_out::{World, carry_out};
 use crate::act::device::{BlockDevice, DiskResolver, Disks};
 use crate::act::disk::{DirectDisk, MachineDisks};
 use crate::act::service::{Answer, Service};
+use crate::rehearsal::{NODE, NOW, permit};
 use crate::service::client::Client;
 use crate::service::trust::Pin;
 
 /// Major number of loop devices (Linux `Documentation/admin-guide/devices.txt`).
 const LOOP_MAJOR: u64 = 7;
-/// When the order is issued, and one second later.
-const NOW: (UnixMillis, UnixMillis) = (UnixMillis(1000), UnixMillis(2000));
 
 /// What to write, and where to.
 #[derive(Debug, Args)]
@@ -78,7 +74,7 @@ pub fn write(options: &Options) -> anyhow::Result<()> {
         root_size: contract::root_size::RootSize::Image,
         keep: Vec::new(),
     };
-    let permit = permit(&target, Action::Reimage, step)?;
+    let permit = permit(&target, Transport::Other, Action::Reimage, step)?;
     let disks = MachineDisks::new(Arc::new(Only(options.device.clone())));
     let (step, seconds) = carried_out(permit, Arc::new(Images::new(options)?), Arc::new(disks))?;
     let said = json!({
@@ -99,7 +95,7 @@ fn carried_out(
     service: Arc<dyn Service>,
     disks: Arc<dyn Disks>,
 ) -> anyhow::Result<(StepResult, f64)> {
-    let world = World { service, disks, clock: Arc::new(|| NOW.0), firmware: None };
+    let world = World { service, disks, clock: Arc::new(|| NOW), firmware: None };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let started = Instant::now();
     let finish = runtime.block_on(carry_out(permit, &world));
@@ -124,53 +120,6 @@ fn require_loop_device(device: &Path) -> anyhow::Result<()> {
 
 fn disk_id() -> anyhow::Result<DiskId> {
     "loop-bench".parse().context("could not name the device")
-}
-
-/// A permit as it is granted in the ramdisk, for an order that is signed here.
-fn permit(target: &DiskTarget, action: Action, step: Step) -> anyhow::Result<Permit> {
-    let facts: DiskFacts = serde_json::from_value(json!({
-        "id": target.id,
-        "kernel_name": "loop",
-        "transport": "other",
-        "model": {"outcome": "absent"},
-        "serial": {"outcome": "absent"},
-        "firmware_revision": {"outcome": "absent"},
-        "size_bytes": target.size_bytes,
-        "logical_sector_bytes": target.logical_sector_bytes,
-        "rotational": {"outcome": "absent"},
-        "read_only": false,
-        "removable": false,
-        "nvme": {"outcome": "absent"},
-    }))
-    .context("could not describe the device")?;
-    let node = NodeId(Uuid::from_u128(1));
-    let plan = Plan {
-        node,
-        evidence: EvidenceId(Uuid::from_u128(4)),
-        action,
-        steps: vec![step],
-        boot: BootMethod::Reboot,
-    };
-    let key = SigningKey::from_bytes(&[7; 32]);
-    let order = Order {
-        id: OrderId(Uuid::from_u128(5)),
-        job: JobId(Uuid::from_u128(6)),
-        node,
-        plan: plan.digest().context("could not encode the plan")?,
-        disks: plan.disks(),
-        nonce: Digest::of(b"bench"),
-        issued_at: NOW.0,
-        expires_at: NOW.1,
-    };
-    let signed = SignedOrder::sign(&order, &key).context("could not sign the order")?;
-    let expected = Expected {
-        order_key: key.verifying_key(),
-        node,
-        nonce: order.nonce,
-        now: NOW.0,
-        spent: &SpentOrders::new(),
-    };
-    Permit::grant(&signed, plan, &expected, &[facts]).context("the order was refused")
 }
 
 /// The public half of the key in this file, in hexadecimal.
@@ -201,9 +150,9 @@ impl Images {
         // The API is never asked; nobody has this certificate.
         let client = Client::new(&["https://127.0.0.1:1".to_owned()], Pin::Fingerprint([0; 32]), None)?;
         let context: ContextReply = serde_json::from_value(json!({
-            "now": NOW.0,
+            "now": NOW,
             "node": {
-                "node": Uuid::from_u128(1),
+                "node": NODE,
                 "assignment": {
                     "pool": "bench",
                     "image": options.image,
@@ -241,7 +190,7 @@ impl Service for Images {
 
     fn credential(&self) -> Answer<'_, ResidentIdentity> {
         let identity = ResidentIdentity {
-            node: NodeId(Uuid::from_u128(1)),
+            node: NODE,
             service_urls: vec!["https://127.0.0.1:1".to_owned()],
             ca_certificate: "none".to_owned(),
             credential: Secret::new("none".to_owned()),

@@ -15,6 +15,8 @@ mod kernel_command_line;
 mod node_partition;
 mod probe;
 mod ramdisk;
+#[cfg(feature = "bench")]
+mod rehearsal;
 mod resident;
 mod service;
 mod session;

@@ -5,20 +5,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
-use contract::agent_api::{Progress, ResidentIdentity};
 use contract::decision::{Action, SanitizeLevel};
-use contract::id::{ChunkDigest, Digest, ImageId, OrderId};
+use contract::id::Digest;
+use contract::inventory::Transport;
 use contract::plan::{DiskTarget, EraseMethod, Step, VerifyDepth};
 use erasure::command::{CommandProgress, DeviceCommand};
-use imaging::manifest::Manifest;
 use serde_json::json;
 
-use super::{Only, carried_out, disk_id, permit, require_loop_device};
+use super::{Only, carried_out, disk_id, require_loop_device};
 use crate::act::device::{BlockDevice, Disks, PartitionPlace};
 use crate::act::disk::{DirectDisk, MachineDisks};
-use crate::act::service::{Answer, Service};
+use crate::rehearsal::{Nobody, permit};
 
 /// As many blocks are read back as the default policy asks for.
 const SAMPLES: u32 = 2000;
@@ -59,7 +58,7 @@ pub fn erase(options: &Options) -> anyhow::Result<()> {
         verify_samples: SAMPLES,
         verify_depth,
     };
-    let permit = permit(&disk, Action::Wipe, step)?;
+    let permit = permit(&disk, Transport::Other, Action::Wipe, step)?;
     let watch = Arc::new(Watch::default());
     let machine = MachineDisks::new(Arc::new(Only(options.device.clone())));
     let disks = Watched { machine, watch: Arc::clone(&watch) };
@@ -163,30 +162,5 @@ impl BlockDevice for WatchedDevice {
 
     fn reread_partitions(&self) -> io::Result<()> {
         self.device.reread_partitions()
-    }
-}
-
-/// No service: an erase needs nothing of one but the word that it may begin.
-struct Nobody;
-
-impl Service for Nobody {
-    fn begin(&self, _order: OrderId, _step: u32) -> Answer<'_, ()> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn progress(&self, _progress: Progress) -> Answer<'_, ()> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn credential(&self) -> Answer<'_, ResidentIdentity> {
-        Box::pin(async { bail!("an erase needs no credential") })
-    }
-
-    fn manifest(&self, _image: ImageId) -> Answer<'_, Manifest> {
-        Box::pin(async { bail!("an erase needs no image") })
-    }
-
-    fn chunk(&self, _digest: ChunkDigest) -> Answer<'_, Vec<u8>> {
-        Box::pin(async { bail!("an erase needs no image") })
     }
 }
