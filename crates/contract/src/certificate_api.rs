@@ -121,6 +121,7 @@ pub enum DiskArea {
     PersistentMemoryRegion,
     /// What the locking of a self-encrypting disk keeps: shadow MBR, data store, credentials.
     LockingTables,
-    /// ATA: what a host-protected area, a configuration overlay or an accessible maximum hides.
+    /// ATA: what a host-protected area, a configuration overlay or an accessible maximum hides. SCSI: not
+    /// asked, and never said to be none.
     HiddenBlocks,
 }

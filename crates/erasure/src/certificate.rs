@@ -107,7 +107,7 @@ pub struct Device {
     /// Its logical sector size in bytes.
     pub logical_sector_bytes: u32,
     /// Bytes that it hides (host-protected area, device configuration overlay, accessible maximum
-    /// address); absent where it has no such thing.
+    /// address); absent where it has no such thing. SCSI disks are not asked.
     pub hidden_bytes: Outcome<u64>,
 }
 

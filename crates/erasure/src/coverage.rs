@@ -19,7 +19,8 @@ pub fn not_covered(disk: &DiskFacts) -> Vec<UncoveredArea> {
     match disk.transport {
         Transport::Nvme => areas.extend(nvme(disk)),
         Transport::Ata => areas.push((DiskArea::HiddenBlocks, hidden(disk))),
-        Transport::Scsi | Transport::Virtio | Transport::Usb | Transport::Other => {}
+        Transport::Scsi => areas.push((DiskArea::HiddenBlocks, not_asked_of_scsi())),
+        Transport::Virtio | Transport::Usb | Transport::Other => {}
     }
     if matches!(disk.transport, Transport::Nvme | Transport::Ata | Transport::Scsi) {
         areas.push((DiskArea::LockingTables, disk.locking.clone().map(locking_in_words)));
@@ -59,6 +60,12 @@ fn hidden(disk: &DiskFacts) -> Outcome<String> {
         Outcome::Absent => not_reported(),
         Outcome::Unreadable(why) => Outcome::Unreadable(why.clone()),
     }
+}
+
+/// What a SCSI disk hides: nobody asks for it. A capacity may be set below the native one (MODE SELECT), and
+/// behind a translator stands an ATA disk, which has ways of its own.
+pub(crate) fn not_asked_of_scsi<T>() -> Outcome<T> {
+    Outcome::Unreadable("not asked of a SCSI disk, which may stand behind a translator".to_owned())
 }
 
 fn not_reported<T>() -> Outcome<T> {
@@ -160,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_blocks_are_said_of_ata_disks_alone() {
+    fn hidden_blocks_are_said_of_ata_disks_and_never_none_of_scsi_disks() {
         let ata = |hidden_bytes| DiskFacts {
             ata: Outcome::Value(AtaCapabilities {
                 security_supported: true,
@@ -187,7 +194,9 @@ mod tests {
             not_covered(&disk(transport)).into_iter().map(|found| found.area).collect()
         };
         assert_eq!(areas(Transport::Virtio), [DiskArea::Firmware, DiskArea::RetiredAndSpareBlocks]);
-        assert_eq!(areas(Transport::Scsi)[2..], [DiskArea::LockingTables]);
+        assert_eq!(areas(Transport::Scsi)[2..], [DiskArea::HiddenBlocks, DiskArea::LockingTables]);
+        let scsi = words(&disk(Transport::Scsi), DiskArea::HiddenBlocks).unwrap();
+        assert!(scsi.starts_with("could not be read"), "{scsi}");
         let state =
             |enabled| LockingState { enabled, locked: false, shadow_enabled: false, shadow_done: false };
         for (locking, said) in [

@@ -17,7 +17,7 @@ use super::{
     Authority, Certificate, Chain, Device, FORM, Issuer, Machine, Media, People, Person, Sanitization,
     Verification, wording,
 };
-use crate::coverage::not_covered;
+use crate::coverage::{not_asked_of_scsi, not_covered};
 use crate::method::{Medium, TABLE};
 use crate::sample::BLOCK_BYTES;
 
@@ -324,6 +324,7 @@ fn disk_of<'a>(evidence: &'a Evidence, ordered: &DiskTarget) -> Result<&'a DiskF
 fn device(disk: &DiskFacts) -> Device {
     let hidden_bytes = match &disk.ata {
         Outcome::Value(ata) => ata.hidden_bytes.clone(),
+        Outcome::Absent if disk.transport == Transport::Scsi => not_asked_of_scsi(),
         Outcome::Absent => Outcome::Absent,
         Outcome::Unreadable(why) => Outcome::Unreadable(why.clone()),
     };
