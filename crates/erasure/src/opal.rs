@@ -64,7 +64,7 @@ fn read(data: &[u8]) -> Result<Option<LockingState>, String> {
         .get(HEADER_BYTES..end.min(data.len()))
         .filter(|features| !features.is_empty())
         .ok_or_else(|| format!("it says that it is {length} bytes long, and {} came", data.len()))?;
-    let mut found = None;
+    let (mut found, mut listed) = (None, false);
     while !rest.is_empty() {
         let [high, low, _version, bytes, after @ ..] = rest else {
             return Err("a feature is cut off".into());
@@ -81,7 +81,11 @@ fn read(data: &[u8]) -> Result<Option<LockingState>, String> {
         if code == 0 {
             break;
         }
+        listed = true;
         rest = next;
+    }
+    if !listed {
+        return Err("it lists no feature".to_owned());
     }
     if found.is_none() && end > data.len() {
         return Err(format!("it is {end} bytes long, and {} came", data.len()));
@@ -151,9 +155,13 @@ mod tests {
         let mut long = whole.clone();
         long[..4].copy_from_slice(&u32::MAX.to_be_bytes());
         long[HEADER_BYTES + 17] = 0x07;
+        let mut blank = [0; DISCOVERY_BYTES];
+        blank[3] = 0x3c;
         for (what, data) in [
             ("nothing", &[][..]),
             ("zeros", &[0; DISCOVERY_BYTES][..]),
+            ("zeros with a length", &blank),
+            ("features beyond what came", &long),
             ("two locking features", &twice),
             ("cut in a feature", cut),
             ("cut in the header", &whole[..HEADER_BYTES]),
