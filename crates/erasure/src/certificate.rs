@@ -232,8 +232,8 @@ pub struct Authority {
     pub begun_at: UnixMillis,
     /// When the service was told that everything is proven.
     pub finished_at: UnixMillis,
-    /// The step of the plan, from 0, at which the order failed after this disk was proven erased; absent
-    /// where the whole order was carried out.
+    /// The step of the plan, from 0, at which the order failed, before or after this disk was proven erased;
+    /// absent where the whole order was carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_failed_at_step: Option<u32>,
     /// TPM quote of the system that ran the erase.

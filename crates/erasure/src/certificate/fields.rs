@@ -172,7 +172,7 @@ fn authority(certificate: &Certificate) -> Vec<(String, String)> {
         known("TPM quote", authority.tpm_quote.as_ref()),
     ];
     if let Some(step) = authority.order_failed_at_step {
-        rows.push(row("the order failed afterwards, at step", u64::from(step) + 1));
+        rows.push(row("the order failed, at step", u64::from(step) + 1));
     }
     rows
 }
