@@ -95,7 +95,7 @@ pub struct DiskPreview {
     pub not_covered: Vec<UncoveredArea>,
 }
 
-/// A part of a disk that is not erased, and whether this disk has it.
+/// A part of a disk that is not erased, or erased on the device's word alone, and whether this disk has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UncoveredArea {
     /// Which part.

@@ -4,8 +4,9 @@ use contract::certificate_api::{DiskArea, UncoveredArea};
 use contract::inventory::{DiskFacts, LockingState, SeparateMemory, Transport};
 use contract::reading::Outcome;
 
-/// The parts of this disk that no erase of ours reaches, those that it does not have included: who reads
-/// a certificate must see that it was looked for. What could not be read is said as such.
+/// The parts of this disk that are not erased, or erased on the device's word alone, those that it does not
+/// have included: who reads a certificate must see that it was looked for. What could not be read is said
+/// as such.
 #[must_use]
 pub fn not_covered(disk: &DiskFacts) -> Vec<UncoveredArea> {
     let there = |text: &str| Outcome::Value(text.to_owned());

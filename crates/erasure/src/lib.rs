@@ -9,7 +9,7 @@
 //! - [`nvme`], [`ata`], [`scsi`]: the bytes of those commands, and what devices say of themselves.
 //! - [`opal`]: whether a self-encrypting disk is locked.
 //! - [`content`]: what a block that was read back looks like.
-//! - [`coverage`]: which parts of a disk no erase reaches.
+//! - [`coverage`]: which parts of a disk are not erased, or erased on the device's word alone.
 //! - [`run`]: the erase as a state machine that ends in [`Erased`] or [`NotErased`].
 //! - [`certificate`]: the signed proof, chained per disk, and its check without the service.
 //! - [`record`]: what was done and seen, for the certificate.
