@@ -21,8 +21,8 @@ pub const LOG_BOOT_PARTITION_BYTES: u16 = 16;
 const UNIT_BYTES: u64 = 128 << 10;
 /// There are two boot partitions or none.
 const BOOT_PARTITIONS: u32 = 2;
-/// Version 1.2 brought boot partitions.
-const VERSION_1_2: u32 = 0x0001_0200;
+/// Version 1.3 brought boot partitions.
+const VERSION_1_3: u32 = 0x0001_0300;
 /// Version 2.0 brought the list of log pages.
 const VERSION_2_0: u32 = 0x0002_0000;
 
@@ -69,8 +69,8 @@ impl SeparateMemories {
         let found = match log {
             Some(Ok(data)) => read_log(&data),
             Some(Err(why)) => Outcome::Unreadable(why),
-            // Version 1.1 and older say 0, and so may others.
-            None if self.version != 0 && self.version < VERSION_1_2 => Outcome::Absent,
+            // The field came with version 1.2: one of 0 is older, or says nothing.
+            None if self.version != 0 && self.version < VERSION_1_3 => Outcome::Absent,
             None => Outcome::Unreadable(
                 "the controller has no log page that says it, and its registers cannot be read".to_owned(),
             ),
@@ -146,7 +146,8 @@ mod tests {
         }
         // A controller of before there were any, one that does not say its version, and one that says
         // that it can protect them.
-        assert_eq!(identify(&[(82, 1), (81, 1)]).boot_partitions(None), Outcome::Absent);
+        assert_eq!(identify(&[(82, 1), (81, 2), (80, 1)]).boot_partitions(None), Outcome::Absent);
+        assert!(matches!(identify(&[(82, 1), (81, 3)]).boot_partitions(None), Outcome::Unreadable(_)));
         assert!(matches!(identify(&[]).boot_partitions(None), Outcome::Unreadable(_)));
         for (bits, there) in [(0b000, false), (0b001, false), (0b011, false), (0b010, true), (0b100, true)] {
             let found = identify(&[(102, bits)]).boot_partitions(None);
