@@ -211,6 +211,10 @@ fn parse(number: u64, file_offset: u64, item: &[u8]) -> Result<Option<(Option<Pi
     }
     let bounded = |whole: u64| compression == 0 || whole <= COMPRESSED_BYTES_MAX;
     if head[20] == INLINE {
+        // Never behind the start of a file, as the kernel's checker of trees says: a file has one at most.
+        if file_offset != 0 {
+            return Ok(None);
+        }
         let whole = if compression == 0 { rest.len() as u64 } else { whole };
         let piece = Piece {
             file_offset,
@@ -235,4 +239,17 @@ fn parse(number: u64, file_offset: u64, item: &[u8]) -> Result<Option<(Option<Pi
     let piece =
         Piece { file_offset, length, compression, stored: Stored::At(address, stored_length), begins, whole };
     Ok(fits.then_some((Some(piece), length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HEADER_BYTES, parse};
+
+    #[test]
+    fn content_in_the_tree_is_there_only_for_the_start_of_a_file() {
+        let item = vec![0; HEADER_BYTES + 100];
+        let length = |file_offset| parse(7, file_offset, &item).unwrap().map(|(_, length)| length);
+        assert_eq!(length(0), Some(100));
+        assert_eq!(length(4096), None);
+    }
 }

@@ -21,6 +21,9 @@ pub(super) const SUBVOLUME: u64 = u64::MAX;
 /// The most names in a directory that are read.
 const NAMES_MAX: usize = 500_000;
 
+/// The longest name of a file or an attribute, in bytes (`BTRFS_NAME_LEN`, `XATTR_NAME_MAX`).
+const NAME_BYTES_MAX: usize = 255;
+
 /// One inode.
 #[derive(Debug, Clone, Copy)]
 pub struct Inode {
@@ -41,6 +44,9 @@ pub(super) fn name_items(item: &[u8]) -> Option<Vec<NameItem<'_>>> {
     while !rest.is_empty() {
         let (head, content) = rest.split_at_checked(NAME_HEADER_BYTES)?;
         let (value_length, name_length) = (usize::from(u16_at(head, 25)), usize::from(u16_at(head, 27)));
+        if name_length > NAME_BYTES_MAX {
+            return None;
+        }
         let (name, content) = content.split_at_checked(name_length)?;
         let (value, after) = content.split_at_checked(value_length)?;
         found.push(NameItem { location: Key::parse(&head[..KEY_BYTES]), name, value });
@@ -129,5 +135,23 @@ impl<S: ReadAt> Btrfs<S> {
             return Err(damaged(format!("inode {number} has an attribute twice")));
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NAME_BYTES_MAX, NAME_HEADER_BYTES, name_items};
+
+    #[test]
+    fn names_are_no_longer_than_the_kernel_makes_them() {
+        let item = |name_length: usize| {
+            let mut item = vec![b'n'; NAME_HEADER_BYTES + name_length];
+            item[25..27].fill(0);
+            item[27..29].copy_from_slice(&(name_length as u16).to_le_bytes());
+            name_items(&item).map(|found| found.iter().map(|entry| entry.name.len()).sum::<usize>())
+        };
+        assert_eq!(item(NAME_BYTES_MAX), Some(NAME_BYTES_MAX));
+        assert_eq!(item(NAME_BYTES_MAX + 1), None);
+        assert_eq!(item(65_000), None);
     }
 }

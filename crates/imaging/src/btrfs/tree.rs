@@ -86,8 +86,18 @@ impl<S: ReadAt> Btrfs<S> {
         let content = &node[HEADER_BYTES..];
         if level == 0 {
             let items = content.get(..count.saturating_mul(ITEM_BYTES)).ok_or_else(bad)?;
+            // As in the kernel's checker of trees, each item's content ends where that of the one before
+            // begins. Content that overlaps would be more than what is on the medium.
+            let mut expected_end = content.len();
             for item in items.chunks_exact(ITEM_BYTES) {
                 let key = Key::parse(item);
+                let place = |at: usize| usize::try_from(u32_at(item, at)).map_err(|_| bad());
+                let (start, length) = (place(KEY_BYTES)?, place(KEY_BYTES + 4)?);
+                let end = start.checked_add(length).ok_or_else(bad)?;
+                if end != expected_end || start < items.len() {
+                    return Err(bad());
+                }
+                expected_end = start;
                 if key < search.from {
                     continue;
                 }
@@ -98,9 +108,6 @@ impl<S: ReadAt> Btrfs<S> {
                     return Err(bad());
                 }
                 search.last = Some(key);
-                let place = |at: usize| usize::try_from(u32_at(item, at)).map_err(|_| bad());
-                let (start, length) = (place(KEY_BYTES)?, place(KEY_BYTES + 4)?);
-                let end = start.checked_add(length).ok_or_else(bad)?;
                 (search.visit)(key, content.get(start..end).ok_or_else(bad)?)?;
             }
             return Ok(());
