@@ -5,6 +5,7 @@
 //! by a broken transfer this would mean importing holes. So every cluster that the tables name must
 //! lie inside the file.
 
+use std::collections::HashSet;
 use std::io;
 
 use crate::source::ReadAt;
@@ -56,6 +57,11 @@ pub enum Qcow2Error {
         "it is a qcow2 image that is cut off: parts of it lie behind the end of the file; fetch it again"
     )]
     CutOff,
+    /// A table or a cluster that no writer puts there.
+    #[error(
+        "it is a qcow2 image that names {0}, which is no cluster's place in it; repair it with: qemu-img check -r all"
+    )]
+    Misplaced(u64),
     /// The file cannot be read.
     #[error("could not read {length_bytes} bytes at {offset}; check the disk that it is on")]
     Read {
@@ -87,11 +93,15 @@ pub fn check<S: ReadAt + ?Sized>(file: &S) -> Result<(), Qcow2Error> {
         return Err(Qcow2Error::CutOff);
     }
     let mut l1 = vec![0; usize::try_from(l1_bytes).map_err(|_| Qcow2Error::TableSize(layout.l1_entries))?];
+    check_place(layout.l1_offset, &layout)?;
     read(file, layout.l1_offset, &mut l1)?;
     let mut l2 = vec![0; 1 << layout.cluster_bits];
+    // Tables that are named again are not read again, so no more is read than the file has.
+    let mut seen = HashSet::new();
     for entry in l1.chunks_exact(8) {
         let offset = u64_at(entry, 0) & OFFSET_MASK;
-        if offset != 0 {
+        if offset != 0 && seen.insert(offset) {
+            check_place(offset, &layout)?;
             read(file, offset, &mut l2)?;
             check_l2(&l2, &layout)?;
         }
@@ -133,24 +143,34 @@ fn check_header<S: ReadAt + ?Sized>(file: &S) -> Result<Layout, Qcow2Error> {
     Ok(Layout { cluster_bits, l1_offset: u64_at(&header, 40), l1_entries, file_bytes: file.size_bytes() })
 }
 
+/// Clusters, and tables among them, begin at multiples of their size.
+fn check_place(offset: u64, layout: &Layout) -> Result<(), Qcow2Error> {
+    match offset.is_multiple_of(1 << layout.cluster_bits) {
+        true => Ok(()),
+        false => Err(Qcow2Error::Misplaced(offset)),
+    }
+}
+
 fn check_l2(table: &[u8], layout: &Layout) -> Result<(), Qcow2Error> {
     let cluster_bytes = 1_u64 << layout.cluster_bits;
-    let inside = |bytes: &[u8]| {
+    for bytes in table.chunks_exact(8) {
         let entry = u64_at(bytes, 0);
-        if entry & COMPRESSED != 0 {
+        let offset = entry & OFFSET_MASK;
+        let is_inside = if entry & COMPRESSED != 0 {
             // The length is in sectors and may go past the end; where it starts may not.
             let offset_bits = 62 - (layout.cluster_bits - 8);
-            return entry & ((1 << offset_bits) - 1) < layout.file_bytes;
+            entry & ((1 << offset_bits) - 1) < layout.file_bytes
+        } else {
+            check_place(offset, layout)?;
+            offset == 0
+                || entry & READS_AS_ZEROS != 0
+                || offset.saturating_add(cluster_bytes) <= layout.file_bytes
+        };
+        if !is_inside {
+            return Err(Qcow2Error::CutOff);
         }
-        let offset = entry & OFFSET_MASK;
-        offset == 0
-            || entry & READS_AS_ZEROS != 0
-            || offset.saturating_add(cluster_bytes) <= layout.file_bytes
-    };
-    match table.chunks_exact(8).all(inside) {
-        true => Ok(()),
-        false => Err(Qcow2Error::CutOff),
     }
+    Ok(())
 }
 
 fn read<S: ReadAt + ?Sized>(file: &S, offset: u64, buffer: &mut [u8]) -> Result<(), Qcow2Error> {
@@ -172,23 +192,73 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::io;
+
     use proptest::prelude::{any, prop, proptest};
 
     use super::{MAGIC, Qcow2Error, check};
+    use crate::source::ReadAt;
 
     const CLUSTER: usize = 512;
 
     /// A file of version 3 with one first-level entry and one cluster of data.
     fn smallest() -> Vec<u8> {
-        let mut file = vec![0; 4 * CLUSTER];
+        with_clusters(CLUSTER)
+    }
+
+    fn with_clusters(cluster: usize) -> Vec<u8> {
+        let mut file = vec![0; 4 * cluster];
         file[..4].copy_from_slice(MAGIC);
         file[4..8].copy_from_slice(&3_u32.to_be_bytes());
-        file[20..24].copy_from_slice(&9_u32.to_be_bytes());
+        file[20..24].copy_from_slice(&cluster.ilog2().to_be_bytes());
         file[36..40].copy_from_slice(&1_u32.to_be_bytes());
-        file[40..48].copy_from_slice(&(CLUSTER as u64).to_be_bytes());
-        file[CLUSTER..CLUSTER + 8].copy_from_slice(&(2 * CLUSTER as u64).to_be_bytes());
-        file[2 * CLUSTER..2 * CLUSTER + 8].copy_from_slice(&(3 * CLUSTER as u64).to_be_bytes());
+        file[40..48].copy_from_slice(&(cluster as u64).to_be_bytes());
+        file[cluster..cluster + 8].copy_from_slice(&(2 * cluster as u64).to_be_bytes());
+        file[2 * cluster..2 * cluster + 8].copy_from_slice(&(3 * cluster as u64).to_be_bytes());
         file
+    }
+
+    /// A file that counts how many bytes are read of it.
+    struct Counting {
+        file: Vec<u8>,
+        read_bytes: Cell<usize>,
+    }
+
+    impl ReadAt for Counting {
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            self.read_bytes.set(self.read_bytes.get() + buffer.len());
+            self.file.read_at(offset, buffer)
+        }
+
+        fn size_bytes(&self) -> u64 {
+            self.file.size_bytes()
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_named_by_every_entry_is_read_once() {
+        let mut file = smallest();
+        file[36..40].copy_from_slice(&64_u32.to_be_bytes());
+        for entry in 1..64 {
+            file.copy_within(CLUSTER..CLUSTER + 8, CLUSTER + entry * 8);
+        }
+        let counting = Counting { file, read_bytes: Cell::new(0) };
+        assert!(check(&counting).is_ok());
+        assert!(counting.read_bytes.get() <= counting.file.len(), "{}", counting.read_bytes.get());
+    }
+
+    #[test]
+    fn tables_and_clusters_begin_where_clusters_do() {
+        let file = with_clusters(4096);
+        assert!(check(&file).is_ok());
+        // The place of the first-level table, its entry, and the entry that it leads to.
+        for at in [40, 4096, 2 * 4096] {
+            let mut misplaced = file.clone();
+            misplaced[at + 6] += 2;
+            let said = check(&misplaced).map_err(|error| error.to_string());
+            assert!(said.as_ref().is_err_and(|said| said.contains("no cluster's place")), "{at}: {said:?}");
+        }
     }
 
     #[test]
