@@ -11,6 +11,7 @@ mod chunks;
 mod content;
 mod inode;
 mod listed;
+mod lzo;
 mod subvolume;
 mod superblock;
 mod tree;
@@ -22,6 +23,7 @@ use std::rc::Rc;
 use crate::source::ReadAt;
 
 pub use inode::Inode;
+pub use lzo::unpack_lzo;
 pub use superblock::{SUPERBLOCK_OFFSET, Superblock};
 
 use chunks::Chunk;

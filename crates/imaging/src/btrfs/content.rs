@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use super::inode::Inode;
+use super::lzo::unpack_lzo;
 use super::tree::Key;
 use super::{Btrfs, BtrfsError, damaged, u16_at, u64_at};
 use crate::file_system::{ByteRun, InodeKind};
@@ -38,7 +39,7 @@ enum Stored {
 struct Piece {
     file_offset: u64,
     length: u64,
-    /// 0 for none, 1 for zlib, 3 for zstd.
+    /// 0 for none, 1 for zlib, 2 for LZO, 3 for zstd.
     compression: u8,
     stored: Stored,
     /// Where in the stored content, uncompressed, the piece begins.
@@ -164,6 +165,11 @@ impl<S: ReadAt> Btrfs<S> {
                 let reader = flate2::read::ZlibDecoder::new(packed.as_slice());
                 reader.take(piece.whole).read_to_end(&mut whole).map_err(|_| bad())?;
             }
+            2 => {
+                let whole_bytes = usize::try_from(piece.whole).map_err(|_| bad())?;
+                let sector_bytes = usize::try_from(self.superblock.sector_bytes).map_err(|_| bad())?;
+                whole = unpack_lzo(&packed, whole_bytes, sector_bytes).ok_or_else(bad)?;
+            }
             _ => {
                 // Behind the frame stand zeros up to the end of the sector.
                 let mut reader =
@@ -202,11 +208,8 @@ fn parse(number: u64, file_offset: u64, item: &[u8]) -> Result<Option<(Option<Pi
     const PREALLOCATED: u8 = 2;
     let Some((head, rest)) = item.split_at_checked(HEADER_BYTES) else { return Ok(None) };
     let (whole, compression, encoded) = (u64_at(head, 8), head[16], head[17] != 0 || u16_at(head, 18) != 0);
-    if encoded || !matches!(compression, 0 | 1 | 3) {
-        let what = match compression {
-            2 => format!("files compressed with LZO (inode {number})"),
-            _ => format!("files of an encoding that is not known (inode {number})"),
-        };
+    if encoded || compression > 3 {
+        let what = format!("files of an encoding that is not known (inode {number})");
         return Err(BtrfsError::Unsupported { what, hint: "make the image with compress=zstd or without" });
     }
     let bounded = |whole: u64| compression == 0 || whole <= COMPRESSED_BYTES_MAX;
@@ -244,6 +247,17 @@ fn parse(number: u64, file_offset: u64, item: &[u8]) -> Result<Option<(Option<Pi
 #[cfg(test)]
 mod tests {
     use super::{HEADER_BYTES, parse};
+
+    #[test]
+    fn what_is_packed_in_a_way_that_nobody_knows_is_refused() {
+        // A compression, an encryption and another encoding.
+        for (at, to) in [(16, 4), (17, 1), (18, 1), (19, 1)] {
+            let mut item = vec![0; HEADER_BYTES + 32];
+            item[at] = to;
+            let unknown = parse(7, 0, &item).unwrap_err().to_string();
+            assert!(unknown.contains("an encoding that is not known (inode 7)"), "{unknown}");
+        }
+    }
 
     #[test]
     fn content_in_the_tree_is_there_only_for_the_start_of_a_file() {

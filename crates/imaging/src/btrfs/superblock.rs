@@ -21,6 +21,8 @@ const KNOWN: u64 = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x100 | 0x200 | 
 pub struct Superblock {
     /// Its log holds changes that are not yet in place.
     pub has_log: bool,
+    /// How many devices it spans.
+    pub device_count: u64,
     pub(super) root_tree: TreeRoot,
     pub(super) chunk_tree: TreeRoot,
     pub(super) node_bytes: u32,
@@ -29,7 +31,7 @@ pub struct Superblock {
     pub(super) root_directory: u64,
     /// The chunks that hold the tree of chunks.
     pub(super) system_chunks: Vec<u8>,
-    device_count: u64,
+    device_number: u64,
     device_bytes: u64,
     features_incompatible: u64,
 }
@@ -51,6 +53,7 @@ impl Superblock {
         let system_bytes = usize::try_from(u32_at(&bytes, 160)).unwrap_or(usize::MAX);
         let superblock = Self {
             has_log: u64_at(&bytes, 96) != 0,
+            device_count: u64_at(&bytes, 136),
             root_tree: TreeRoot { address: u64_at(&bytes, 80), level: bytes[198] },
             chunk_tree: TreeRoot { address: u64_at(&bytes, 88), level: bytes[199] },
             node_bytes: u32_at(&bytes, 148),
@@ -58,8 +61,8 @@ impl Superblock {
             root_directory: u64_at(&bytes, 128),
             system_chunks: bytes[SYSTEM_CHUNKS_OFFSET..][..system_bytes.min(SYSTEM_CHUNKS_BYTES_MAX)]
                 .to_vec(),
-            device_count: u64_at(&bytes, 136),
-            // The first field of the device's own item behind its number.
+            // The device's own item: its number, its size, …
+            device_number: u64_at(&bytes, 201),
             device_bytes: u64_at(&bytes, 201 + 8),
             features_incompatible: u64_at(&bytes, 188),
         };
@@ -77,6 +80,24 @@ impl Superblock {
             return Err(damaged("it is larger than its partition: the image is cut off"));
         }
         Ok(superblock)
+    }
+
+    /// The number that the file system gives to the device it was read from.
+    #[must_use]
+    pub fn device_number(&self) -> u64 {
+        self.device_number
+    }
+
+    /// How many bytes of the device it has.
+    #[must_use]
+    pub fn device_bytes(&self) -> u64 {
+        self.device_bytes
+    }
+
+    /// The unit in which it counts space, in bytes; never none.
+    #[must_use]
+    pub fn sector_bytes(&self) -> u64 {
+        self.sector_bytes.into()
     }
 
     /// Whether its files can be listed.

@@ -124,6 +124,12 @@ impl Superblock {
         Ok(())
     }
 
+    /// How long its blocks are, in bytes; never none.
+    #[must_use]
+    pub fn block_bytes(&self) -> u64 {
+        self.block_bytes
+    }
+
     /// Its length in bytes.
     #[must_use]
     pub fn length_bytes(&self) -> u64 {

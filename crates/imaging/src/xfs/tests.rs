@@ -4,6 +4,7 @@ pub(crate) mod fixture;
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -35,18 +36,38 @@ fn everything_is_listed_as_the_kernel_shows_it() {
     ] {
         let folder = folder();
         let file = filled(folder.path(), options);
-        let root = list(&fs::read(&file).unwrap()).unwrap();
-        assert_eq!(root.file_system, "xfs");
-        let mounted = Mounted::new(&file, ",ro");
-        let paths: Vec<&str> = root.entries.iter().map(|entry| entry.path.as_str()).collect();
-        assert_eq!(paths, paths_below(&mounted.0, &DEFAULT_IMMUTABLE_PATHS), "{options:?}");
-        assert!(paths.len() > 700);
-        for entry in &root.entries {
-            assert_is(entry, &mounted.0.join(&entry.path[1..]));
-        }
+        let root = assert_is_listed(&file, options);
         let EntryKind::File { extents, .. } = &root.entry("/usr/lib/holes").unwrap().kind else { panic!() };
         assert!(extents.len() >= 500, "the holes are kept: {}", extents.len());
+        if options.is_empty() {
+            assert_is_listed(&grown(file), options);
+        }
     }
+}
+
+fn assert_is_listed(file: &Path, options: &[&str]) -> RootManifest {
+    let root = list(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(root.file_system, "xfs");
+    let mounted = Mounted::new(file, ",ro");
+    let paths: Vec<&str> = root.entries.iter().map(|entry| entry.path.as_str()).collect();
+    assert_eq!(paths, paths_below(&mounted.0, &DEFAULT_IMMUTABLE_PATHS), "{options:?}");
+    assert!(paths.len() > 700);
+    for entry in &root.entries {
+        assert_is(entry, &mounted.0.join(&entry.path[1..]));
+    }
+    root
+}
+
+/// The file system in twice its space, most of which has a new file.
+fn grown(file: PathBuf) -> PathBuf {
+    fs::File::options().write(true).open(&file).unwrap().set_len(2 * FILE_SYSTEM_BYTES).unwrap();
+    let mounted = Mounted::new(&file, "");
+    must(Command::new("xfs_growfs").arg(&mounted.0));
+    fs::write(mounted.0.join("usr/lib/grown"), vec![7; FILE_SYSTEM_BYTES as usize]).unwrap();
+    drop(mounted);
+    let superblock = *Xfs::look(fs::read(&file).unwrap()).unwrap().superblock();
+    assert!(superblock.length_bytes() > FILE_SYSTEM_BYTES * 3 / 2);
+    file
 }
 
 #[test]

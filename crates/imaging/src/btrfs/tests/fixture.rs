@@ -10,7 +10,7 @@ use crate::source::ReadAt;
 use crate::xfs::tests::fixture::{Mounted, fill, must};
 
 /// Size of the file systems, in bytes.
-const FILE_SYSTEM_BYTES: u64 = 128 << 20;
+pub const FILE_SYSTEM_BYTES: u64 = 128 << 20;
 
 /// Where the root of the system is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
