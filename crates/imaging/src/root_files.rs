@@ -1,12 +1,13 @@
 //! The immutable files of an image's root file system: what they are, and where their bytes lie.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use contract::id::Digest;
 
 use crate::btrfs::Btrfs;
 use crate::ext4::Ext4;
-use crate::file_system::{Facts, FileSystem, FileSystemError, InodeKind};
+use crate::file_system::{Facts, FileSystem, InodeKind};
 use crate::manifest::{EntryKind, Extent, ImmutableEntry, ManifestPartition, RootManifest};
 use crate::source::{Part, ReadAt};
 use crate::validate::{covers, is_path};
@@ -14,6 +15,7 @@ use crate::xfs::Xfs;
 
 pub use beside::ContentBeside;
 pub use digest::digest_file;
+pub use error::RootError;
 
 /// What is immutable if the image does not say otherwise: the operating system's programs and what
 /// boots it. The short paths are links into `/usr` on every current distribution; where they are not,
@@ -46,67 +48,6 @@ impl Default for Selection {
     }
 }
 
-/// Why the immutable files could not be listed.
-#[derive(Debug, thiserror::Error)]
-pub enum RootError {
-    /// A selected path is not an absolute path in its shortest form.
-    #[error("{path:?} is not an absolute path; write it like /usr/lib")]
-    Path {
-        /// The path.
-        path: String,
-    },
-    /// The partition does not lie inside the image.
-    #[error("the root partition {partition} does not lie inside the image")]
-    Outside {
-        /// Number of the partition.
-        partition: u32,
-    },
-    /// The file system could not be read.
-    #[error("could not read {path} in the root file system on partition {partition}")]
-    FileSystem {
-        /// Number of the partition.
-        partition: u32,
-        /// What was being read.
-        path: String,
-        /// Why not.
-        #[source]
-        source: FileSystemError,
-    },
-    /// Something under an immutable path cannot be described.
-    #[error("{path:?} {what}; exclude it or make the image without it")]
-    Unsupported {
-        /// The path.
-        path: String,
-        /// What it is.
-        what: &'static str,
-    },
-    /// There is more than a manifest holds.
-    #[error(
-        "there are more than {ENTRIES_MAX} files under the immutable paths, or their sizes add up to more than four times the partition; name fewer immutable paths"
-    )]
-    TooMuch,
-    /// The content of a file could not be kept beside the image.
-    #[error("could not keep the content of {path} beside the image")]
-    Keep {
-        /// The file.
-        path: String,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The image could not be read where a file lies.
-    #[error("could not read {path} at {offset} of the image; is it cut off?")]
-    Read {
-        /// The file.
-        path: String,
-        /// Where in the image, in bytes.
-        offset: u64,
-        /// What the medium said.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
 /// Lists and digests everything under the immutable paths of a root whose files lie in the image as they
 /// are read. `progress` is told after each file how many bytes of it were read.
 ///
@@ -119,7 +60,7 @@ pub fn read_root<S: ReadAt>(
     progress: &mut dyn FnMut(u64),
 ) -> Result<RootManifest, RootError> {
     let nowhere = "there is no place beside the image for it".to_owned();
-    let mut keep = |_: &[u8]| Err(std::io::Error::other(nowhere.clone()));
+    let mut keep = |_: &[u8]| Err(io::Error::other(nowhere.clone()));
     read_root_beside(image, partition, selection, &mut ContentBeside::new(0, &mut keep), progress)
 }
 
@@ -143,7 +84,12 @@ pub fn read_root_beside<S: ReadAt>(
         .map_err(|_| RootError::Outside { partition: number })?;
     let fail =
         |source| RootError::FileSystem { partition: number, path: "the superblock".to_owned(), source };
-    match known_file_system(&source) {
+    let known = known_file_system(&source).map_err(|(offset, source)| RootError::Read {
+        path: "the superblock of the root file system".to_owned(),
+        offset: partition.first_byte.saturating_add(offset),
+        source,
+    })?;
+    match known {
         Some(Known::Xfs) => {
             let file_system = Xfs::open(source).map_err(|error| fail(error.into()))?;
             list(image, partition, &file_system, paths, beside, progress)
@@ -215,13 +161,19 @@ enum Known {
 }
 
 /// Magic numbers: XFS Algorithms & Data Structures, "Superblocks"; btrfs on-disk format, "Superblock".
-fn known_file_system<S: ReadAt>(source: &S) -> Option<Known> {
+/// None stands in a partition too small for it. An error is where the medium could not be read, and why.
+fn known_file_system<S: ReadAt>(source: &S) -> Result<Option<Known>, (u64, io::Error)> {
     const KNOWN: [(u64, &[u8], Known); 2] = [(0, b"XFSB", Known::Xfs), (0x1_0040, b"_BHRfS_M", Known::Btrfs)];
-    let found = KNOWN.iter().find(|(offset, magic, _)| {
+    for (offset, magic, kind) in KNOWN {
         let mut bytes = vec![0; magic.len()];
-        source.read_at(*offset, &mut bytes).is_ok() && bytes == *magic
-    });
-    found.map(|(_, _, kind)| *kind)
+        if offset + bytes.len() as u64 <= source.size_bytes() {
+            source.read_at(offset, &mut bytes).map_err(|error| (offset, error))?;
+            if bytes == magic {
+                return Ok(Some(kind));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn ordered(paths: &[String]) -> Result<Vec<String>, RootError> {
@@ -385,8 +337,11 @@ impl<S: ReadAt, F: FileSystem> Walk<'_, '_, S, F> {
 
 mod beside;
 mod digest;
+mod error;
 
 #[cfg(test)]
 mod attribute_tests;
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod tests;
