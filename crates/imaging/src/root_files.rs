@@ -136,8 +136,11 @@ fn list<S: ReadAt, F: FileSystem>(
             .immutable
             .iter()
             .any(|other| other != path && covers(std::slice::from_ref(other), &[], path));
-        if !walked && let Some(inode) = walk.find(path)? {
-            walk.tree(path.clone(), inode)?;
+        if walked || !covers(&paths.immutable, &paths.excluded, path) {
+            continue;
+        }
+        if let Some(inode) = walk.find(path)? {
+            walk.tree(path.clone(), F::facts(&inode).number)?;
         }
     }
     let mut entries = walk.entries;
@@ -230,16 +233,14 @@ impl<S: ReadAt, F: FileSystem> Walk<'_, '_, S, F> {
         Ok(Some(inode))
     }
 
-    /// Everything from `path` down.
-    fn tree(&mut self, path: String, inode: F::Inode) -> Result<(), RootError> {
+    /// Everything from `path`, which is not excluded, down.
+    fn tree(&mut self, path: String, inode: u64) -> Result<(), RootError> {
         let mut waiting = vec![(path, inode)];
-        while let Some((path, inode)) = waiting.pop() {
-            if !covers(&self.paths.immutable, &self.paths.excluded, &path) {
-                continue;
-            }
+        while let Some((path, number)) = waiting.pop() {
             if self.entries.len() >= ENTRIES_MAX {
                 return Err(RootError::TooMuch);
             }
+            let inode = self.inode(&path, number)?;
             let kind = self.entry_kind(&path, &inode)?;
             if kind == EntryKind::Directory {
                 self.children(&path, &inode, &mut waiting)?;
@@ -252,11 +253,12 @@ impl<S: ReadAt, F: FileSystem> Walk<'_, '_, S, F> {
         Ok(())
     }
 
+    /// What is in a folder, without what is excluded: of that nothing is looked at.
     fn children(
         &mut self,
         path: &str,
         inode: &F::Inode,
-        waiting: &mut Vec<(String, F::Inode)>,
+        waiting: &mut Vec<(String, u64)>,
     ) -> Result<(), RootError> {
         if !self.directories.insert(F::facts(inode).number) {
             return self.unsupported(path, "is a directory that is in two places");
@@ -266,11 +268,13 @@ impl<S: ReadAt, F: FileSystem> Walk<'_, '_, S, F> {
                 Ok(name) => format!("{path}/{name}"),
                 Err(_) => return self.unsupported(path, "has a name in it that is not UTF-8"),
             };
+            if !covers(&self.paths.immutable, &self.paths.excluded, &child) {
+                continue;
+            }
             if !is_path(&child) || waiting.len() >= ENTRIES_MAX {
                 return Err(RootError::TooMuch);
             }
-            let inode = self.inode(&child, entry.inode)?;
-            waiting.push((child, inode));
+            waiting.push((child, entry.inode));
         }
         Ok(())
     }
