@@ -12,6 +12,7 @@ use crate::manifest::{EntryKind, Extent, ImmutableEntry, ManifestPartition, Root
 use crate::source::{Part, ReadAt};
 use crate::validate::{covers, is_path};
 use crate::xfs::Xfs;
+use described::Described;
 
 pub use beside::ContentBeside;
 pub use digest::digest_file;
@@ -127,6 +128,7 @@ fn list<S: ReadAt, F: FileSystem>(
         entries: Vec::new(),
         directories: BTreeSet::new(),
         content_bytes: 0,
+        described: Described::default(),
         beside,
         progress,
     };
@@ -196,6 +198,7 @@ struct Walk<'a, 'b, S, F> {
     /// Directories seen; one that is seen twice would make the walk endless.
     directories: BTreeSet<u64>,
     content_bytes: u64,
+    described: Described,
     beside: &'a mut ContentBeside<'b>,
     progress: &'a mut dyn FnMut(u64),
 }
@@ -235,6 +238,7 @@ impl<S: ReadAt, F: FileSystem> Walk<'_, '_, S, F> {
 
     /// Everything from `path`, which is not excluded, down.
     fn tree(&mut self, path: String, inode: u64) -> Result<(), RootError> {
+        self.described.add_path(&path)?;
         let mut waiting = vec![(path, inode)];
         while let Some((path, number)) = waiting.pop() {
             if self.entries.len() >= ENTRIES_MAX {
@@ -248,6 +252,7 @@ impl<S: ReadAt, F: FileSystem> Walk<'_, '_, S, F> {
             let attributes =
                 self.file_system.attributes_of(&inode).map_err(|source| self.fail(&path, source))?;
             let Facts { mode, uid, gid, .. } = F::facts(&inode);
+            self.described.add_rest(&attributes, &kind)?;
             self.entries.push(ImmutableEntry { path, mode, uid, gid, attributes, kind });
         }
         Ok(())
@@ -274,6 +279,7 @@ impl<S: ReadAt, F: FileSystem> Walk<'_, '_, S, F> {
             if !is_path(&child) || waiting.len() >= ENTRIES_MAX {
                 return Err(RootError::TooMuch);
             }
+            self.described.add_path(&child)?;
             waiting.push((child, entry.inode));
         }
         Ok(())
@@ -340,6 +346,7 @@ impl<S: ReadAt, F: FileSystem> Walk<'_, '_, S, F> {
 }
 
 mod beside;
+mod described;
 mod digest;
 mod error;
 

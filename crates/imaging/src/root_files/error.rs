@@ -2,6 +2,7 @@
 
 use super::ENTRIES_MAX;
 use crate::file_system::FileSystemError;
+use crate::manifest::MANIFEST_BYTES_MAX;
 
 /// Why the immutable files could not be listed.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +40,7 @@ pub enum RootError {
     },
     /// There is more than a manifest holds.
     #[error(
-        "there are more than {ENTRIES_MAX} files under the immutable paths, or their sizes add up to more than four times the partition; name fewer immutable paths"
+        "there are more than {ENTRIES_MAX} files under the immutable paths, their names and attributes fill more than the {MANIFEST_BYTES_MAX} bytes of a manifest, or their sizes add up to more than four times the partition; name fewer immutable paths"
     )]
     TooMuch,
     /// The content of a file could not be kept beside the image.
