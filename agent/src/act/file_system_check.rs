@@ -15,6 +15,9 @@ use imaging::xfs::Xfs;
 use super::mount::RootKind;
 use crate::probe::file_systems::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, parse};
 
+/// `s_journal_dev`, the number of the device that an ext4 has its journal on if that is another one.
+const JOURNAL_DEVICE_OFFSET: usize = 0xe4;
+
 /// When a file system is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
@@ -36,8 +39,8 @@ pub(super) fn ensure_fit(kind: &RootKind, device: &Path, moment: Moment) -> anyh
     }
 }
 
-/// What btrfs says of itself: that its superblock makes sense, and that nothing is left in its log
-/// after it was unmounted. It never writes over what is in use, and after an error it no longer writes;
+/// What btrfs says of itself: that its superblock makes sense, that it lies on this device alone, since
+/// mounting it would write to all of them, and that nothing is left in its log after it was unmounted. It never writes over what is in use, and after an error it no longer writes;
 /// then what was changed is not there when it is looked for.
 fn ensure_sound_btrfs(device: &Path, moment: Moment) -> anyhow::Result<()> {
     let what = || format!("the btrfs file system on {}", device.display());
@@ -45,6 +48,12 @@ fn ensure_sound_btrfs(device: &Path, moment: Moment) -> anyhow::Result<()> {
     let found = Superblock::read(&medium).with_context(|| {
         format!("could not make sense of {}, so nothing is put back on it; reimage", what())
     })?;
+    ensure!(
+        found.device_count == 1,
+        "{} spans {} devices, so nothing is put back on it; reimage",
+        what(),
+        found.device_count
+    );
     ensure!(
         !found.has_log || moment == Moment::Before,
         "{} was unmounted and its log is not empty: it stopped while it was changed; reimage",
@@ -77,14 +86,14 @@ fn ensure_sound_xfs(device: &Path, moment: Moment) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A block device, read through the kernel's cache.
-struct Medium {
+/// A block device, read through the kernel's cache, which is dropped when it is opened.
+pub(super) struct Medium {
     file: File,
     size_bytes: u64,
 }
 
 impl Medium {
-    fn open(device: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(device: &Path) -> anyhow::Result<Self> {
         let mut file = File::open(device)?;
         // XFS does not use this cache, so what stands in it may be old.
         super::disk::drop_caches_of(file.as_raw_fd()).context("could not drop the kernel's cache")?;
@@ -103,8 +112,9 @@ impl ReadAt for Medium {
     }
 }
 
-/// Makes sure that the ext4 file system on this device, which is not mounted, has no errors. A journal
-/// that is not replayed is none: mounting replays it.
+/// Makes sure that the ext4 file system on this device, which is not mounted, has no errors and lies on
+/// this device alone, because mounting writes to its journal too. A journal that is not replayed is no
+/// error: mounting replays it.
 ///
 /// # Errors
 /// When it has, is no ext4, or cannot be read.
@@ -114,6 +124,11 @@ pub(super) fn ensure_sound(device: &Path) -> anyhow::Result<()> {
         .and_then(|file| file.read_exact_at(&mut superblock, SUPERBLOCK_OFFSET as u64))
         .with_context(|| format!("could not read the superblock of {}", device.display()))?;
     let Some(found) = parse(&superblock) else { bail!("there is no ext4 on {}; reimage", device.display()) };
+    ensure!(
+        superblock[JOURNAL_DEVICE_OFFSET..][..4] == [0; 4],
+        "the file system on {} has its journal on another device, so nothing is put back on it; reimage",
+        device.display()
+    );
     ensure!(
         found.errors == 0,
         "the file system on {} has recorded {} errors, so nothing is put back on it; reimage",
@@ -126,4 +141,33 @@ pub(super) fn ensure_sound(device: &Path) -> anyhow::Result<()> {
         device.display()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JOURNAL_DEVICE_OFFSET, Moment, RootKind, SUPERBLOCK_OFFSET, ensure_fit};
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::FileExt;
+
+    use imaging::btrfs::SUPERBLOCK_OFFSET as BTRFS_OFFSET;
+
+    use crate::act::loop_fixture::{Loop, image_with_root_of, root_file};
+
+    #[test]
+    fn what_lies_on_another_device_too_is_not_changed() {
+        for (kind, place, words) in [
+            (RootKind::Btrfs(None), BTRFS_OFFSET + 136, "spans 2 devices"),
+            (RootKind::Ext4, (SUPERBLOCK_OFFSET + JOURNAL_DEVICE_OFFSET) as u64, "journal on another device"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = root_file(&image_with_root_of(&kind), folder.path());
+            let root = Loop::attach(&file);
+            ensure_fit(&kind, &root.device, Moment::Before).unwrap();
+            drop(root);
+            OpenOptions::new().write(true).open(&file).unwrap().write_all_at(&[2], place).unwrap();
+            let root = Loop::attach(&file);
+            let refused = ensure_fit(&kind, &root.device, Moment::Before).unwrap_err().to_string();
+            assert!(refused.contains(words) && refused.contains("reimage"), "{refused}");
+        }
+    }
 }

@@ -94,14 +94,6 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Mounts an ext4 file system.
-    ///
-    /// # Errors
-    /// As [`Mount::root`].
-    pub fn ext4(device: &Path, access: Access) -> anyhow::Result<Self> {
-        Self::root(&RootKind::Ext4, device, access)
-    }
-
     /// Mounts a root file system; nothing on it can be run, raise privileges or be a device.
     ///
     /// # Errors
@@ -117,16 +109,19 @@ impl Mount {
             Access::ReadOnly => common | MsFlags::MS_RDONLY,
             Access::ReadWrite => common,
         };
+        let failed = || format!("could not mount {} as {}", device.display(), kind.name());
         make_known(kind);
-        forget_other_devices(kind);
-        nix::mount::mount(
-            Some(device),
-            &mount.point,
-            Some(kind.name()),
-            flags,
-            Some(kind.options(access).as_str()),
-        )
-        .with_context(|| format!("could not mount {} as {}; reimage", device.display(), kind.name()))?;
+        match (forget_other_devices(kind), access) {
+            (Ok(()), _) => {}
+            // Another of the same UUID may be taken in its place or beside it, and would be written to.
+            (Err(error), Access::ReadWrite) => return Err(error).with_context(failed),
+            // Another of the same UUID that is newer makes the mount fail, which is safe.
+            (Err(error), Access::ReadOnly) => tracing::warn!("{error:#}"),
+        }
+        let options = kind.options(access);
+        nix::mount::mount(Some(device), &mount.point, Some(kind.name()), flags, Some(options.as_str()))
+            .map_err(|errno| why_not(kind, errno))
+            .with_context(failed)?;
         mount.mounted = true;
         Ok(mount)
     }
@@ -165,17 +160,36 @@ impl Mount {
 }
 
 /// Loads the driver if the kernel does not have it yet. The ramdisk loads only ext4 at its start,
-/// because each driver costs every boot its time. If it does not load, mounting says so.
+/// because each driver costs every boot its time. Nothing here fails: a kernel whose list cannot be read
+/// may have the driver, and loading one that it has does nothing. Without it the mount fails, which says
+/// so ([`why_not`]).
 fn make_known(kind: &RootKind) {
-    let is_known = fs::read_to_string("/proc/filesystems")
-        .is_ok_and(|list| list.lines().any(|line| line.trim() == kind.name()));
-    if !is_known && let Ok(modules) = Modules::of_running_kernel() {
-        modules.load_for(&format!("fs-{}", kind.name()));
+    match fs::read_to_string("/proc/filesystems") {
+        Ok(list) if list.lines().any(|line| line.trim() == kind.name()) => return,
+        Ok(_) => {}
+        Err(error) => tracing::warn!("could not read which file systems the kernel has: {error}"),
+    }
+    match Modules::of_running_kernel() {
+        Ok(modules) => modules.load_for(&format!("fs-{}", kind.name())),
+        Err(error) => {
+            tracing::warn!("could not read the list of kernel modules to load {}: {error}", kind.name());
+        }
     }
 }
 
-mod ioctl {
-    //! A request of `linux/btrfs.h`.
+/// What the kernel's answer to a mount means.
+fn why_not(kind: &RootKind, errno: Errno) -> anyhow::Error {
+    let error = anyhow::Error::new(errno);
+    match errno {
+        Errno::ENODEV => {
+            error.context(format!("the ramdisk has no driver for {}; use a newer ramdisk", kind.name()))
+        }
+        _ => error,
+    }
+}
+
+pub(super) mod ioctl {
+    //! A request of `linux/btrfs.h`, and what its others take too.
     #![allow(missing_docs)] // the macros make functions that carry no documentation
 
     /// `struct btrfs_ioctl_vol_args`.
@@ -190,22 +204,22 @@ mod ioctl {
 
 /// The kernel remembers by its UUID each btrfs that it has seen, and every disk with one image has the
 /// same. What is mounted must be the device that was named, so nothing unmounted is remembered.
-fn forget_other_devices(kind: &RootKind) {
+fn forget_other_devices(kind: &RootKind) -> anyhow::Result<()> {
     if !matches!(kind, RootKind::Btrfs(_)) {
-        return;
+        return Ok(());
     }
-    let forgotten =
-        fs::OpenOptions::new().read(true).write(true).open("/dev/btrfs-control").and_then(|control| {
-            let all = ioctl::Volume { descriptor: 0, name: [0; 4088] };
-            // SAFETY: the descriptor is open for the length of the call, which reads one `Volume`; an empty
-            // name stands for all devices.
-            unsafe { ioctl::forget_devices(control.as_raw_fd(), &raw const all) }
-                .map_err(std::io::Error::from)
-        });
-    if let Err(error) = forgotten {
-        // Another of the same UUID that is newer makes the mount fail, which is safe.
-        tracing::warn!(%error, "could not make the kernel forget devices with btrfs");
-    }
+    // The driver makes this device.
+    let control = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/btrfs-control")
+        .context("could not open /dev/btrfs-control of the btrfs driver; use a newer ramdisk")?;
+    let all = ioctl::Volume { descriptor: 0, name: [0; 4088] };
+    // SAFETY: the descriptor is open for the length of the call, which reads one `Volume`; an empty name
+    // stands for all devices.
+    unsafe { ioctl::forget_devices(control.as_raw_fd(), &raw const all) }
+        .context("could not make the kernel forget other devices with btrfs")?;
+    Ok(())
 }
 
 impl Drop for Mount {
@@ -213,5 +227,18 @@ impl Drop for Mount {
         if let Err(error) = self.unmount() {
             tracing::warn!(%error, point = %self.point.display(), "could not unmount");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Errno, RootKind, why_not};
+
+    #[test]
+    fn a_driver_that_is_missing_is_the_ramdisks_fault() {
+        let missing = format!("{:#}", why_not(&RootKind::Xfs, Errno::ENODEV));
+        assert!(missing.contains("no driver for xfs; use a newer ramdisk"), "{missing}");
+        let damaged = format!("{:#}", why_not(&RootKind::Xfs, Errno::EUCLEAN));
+        assert!(damaged.contains("EUCLEAN") && !damaged.contains("ramdisk"), "{damaged}");
     }
 }

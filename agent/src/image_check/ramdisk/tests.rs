@@ -13,7 +13,7 @@ use crate::act::disk::partition_device;
 use crate::act::fake_device::{FakeDevice, Faults};
 use crate::act::fixture::{FakeService, Image, disk_id, run, write_step};
 use crate::act::loop_fixture::{Loop, image_with_root};
-use crate::act::mount::{Access, Mount};
+use crate::act::mount::{Access, Mount, RootKind};
 use crate::image_check::{Measured, root_place};
 
 const DISK_BYTES: usize = 60 << 20;
@@ -73,7 +73,8 @@ fn an_installed_disk_is_whole_and_each_change_of_it_is_found() {
     partition_changed[CHUNK_BYTES + 77] ^= 1;
     let found = check(&partition_changed, &image, |disk| {
         let place = root_place(&image.manifest, image.manifest.root.as_ref().unwrap()).unwrap();
-        let mount = Mount::ext4(&partition_device(disk, place).unwrap(), Access::ReadWrite).unwrap();
+        let mount =
+            Mount::root(&RootKind::Ext4, &partition_device(disk, place).unwrap(), Access::ReadWrite).unwrap();
         fs::remove_file(mount.path().join("usr/bin/tool")).unwrap();
         fs::write(mount.path().join("usr/bin/sudo"), "x").unwrap();
         mount.close().unwrap();
