@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::id::{DiskId, MacAddress};
+use crate::plan::EraseMethod;
 use crate::reading::Outcome;
 
 /// How the machine started.
@@ -142,6 +143,10 @@ pub struct SanitizeCapabilities {
     pub state: SanitizeState,
     /// What would make the device refuse a sanitize now.
     pub obstacles: Vec<SanitizeObstacle>,
+    /// Which sanitize the state is about (NVMe: dword 10 in log page 81h); none where the device does not
+    /// say, or says what nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sanitized_by: Option<EraseMethod>,
 }
 
 /// Where a device's sanitize is.

@@ -58,6 +58,9 @@ pub enum EraseMethod {
     ScsiSanitizeOverwrite,
     /// Every addressable byte written once by the agent.
     Overwrite,
+    /// Nothing is erased now. The NVMe controller says that a sanitize of everything ended well and that
+    /// nothing was written since (Global Data Erased); that is asked again, and the disk is read back.
+    NvmeFoundClean,
 }
 
 /// How much of a disk is read back after an erase, besides markers, samples and both ends.
@@ -82,7 +85,8 @@ impl VerifyDepth {
     }
 }
 
-/// One step. Steps run in order; each is proven before the next begins.
+/// One step. Steps run in order; each is proven before the next begins, but that erases which follow each
+/// other run side by side, and so do images for different disks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "step")]
 pub enum Step {
@@ -123,6 +127,19 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         keep: Vec<KeptPartition>,
     },
+    /// Make a data disk, which holds nobody's data, identical to an image without a root. It gets no
+    /// partition of ours.
+    WriteDataImage {
+        /// Which.
+        disk: DiskTarget,
+        /// The image.
+        image: ImageId,
+        /// GUID of the disk in its new partition table.
+        disk_guid: Uuid,
+        /// How large the last partition becomes.
+        #[serde(default, skip_serializing_if = "RootSize::is_grow")]
+        last_partition: RootSize,
+    },
     /// Put whole immutable partitions back.
     RepairPartitions {
         /// On which disk.
@@ -131,6 +148,15 @@ pub enum Step {
         image: ImageId,
         /// Partition numbers, ordered.
         partitions: Vec<u32>,
+    },
+    /// Put the node's data into the seed partition, and nothing else.
+    WriteSeed {
+        /// On which disk.
+        disk: DiskTarget,
+        /// Digest of the volume with the node's data (`imaging::seed`); without one the partition is
+        /// made blank.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node_data: Option<Digest>,
     },
     /// Put altered and missing immutable files back, and take foreign ones away.
     RepairFiles {
@@ -154,7 +180,9 @@ impl Step {
         match self {
             Self::Erase { disk, .. }
             | Self::WriteImage { disk, .. }
+            | Self::WriteDataImage { disk, .. }
             | Self::RepairPartitions { disk, .. }
+            | Self::WriteSeed { disk, .. }
             | Self::RepairFiles { disk, .. } => disk,
         }
     }

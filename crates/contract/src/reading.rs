@@ -161,6 +161,10 @@ pub enum ReadingKey {
     ImageFilesForeign,
     /// How many immutable files were compared. Count.
     ImageFilesChecked,
+    /// The volumes with the node's data that stand in the seed partition of the disk of the operating
+    /// system, by digest (`imaging::seed`). List; empty = the partition is blank; absent = the disk has no
+    /// such partition. What is no volume of ours has a digest too.
+    NodeDataInstalled,
     /// The kernel command line. Text, secrets removed.
     KernelCommandLine,
 }
