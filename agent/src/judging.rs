@@ -32,7 +32,9 @@ pub fn judge(
     let policy = Policy::parse(&context.policy)
         .context("cannot read the service's policy; the agent may be older than the service")?;
     let decision = verdict::judge::judge(evidence, &context.node, &policy, now);
-    let methods = erasure::method::choose_for(&decision, evidence, policy.tenant_change_level());
+    let may_be_clean = verdict::already_clean::disks(evidence, &context.node, &policy);
+    let level = policy.tenant_change_level();
+    let methods = erasure::method::choose_for(&decision, evidence, level, &may_be_clean);
     let planned = verdict::plan::plan(&decision, evidence, &context.node, &policy, &methods, seed);
     let (plan, plan_refusal) = match planned {
         Ok(plan) => (plan, None),

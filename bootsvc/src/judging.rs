@@ -45,7 +45,9 @@ pub fn plan(
     policy: &Policy,
     seed: Digest,
 ) -> Result<Option<Plan>, String> {
-    let methods = erasure::method::choose_for(decision, evidence, policy.tenant_change_level());
+    let may_be_clean = verdict::already_clean::disks(evidence, context, policy);
+    let level = policy.tenant_change_level();
+    let methods = erasure::method::choose_for(decision, evidence, level, &may_be_clean);
     verdict::plan::plan(decision, evidence, context, policy, &methods, seed)
         .map_err(|refusal| refusal.to_string())
 }

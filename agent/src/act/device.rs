@@ -11,6 +11,7 @@ use contract::plan::DiskTarget;
 use contract::reading::Outcome;
 use erasure::command::{CommandProgress, DeviceCommand};
 use erasure::record::HealthReading;
+use erasure::run::SaidClean;
 use nix::libc;
 
 /// The alignment of memory and lengths that every direct read and write can rely on, in bytes.
@@ -105,6 +106,15 @@ pub trait BlockDevice: Send + Sync {
     /// # Errors
     /// When the device does not answer, or has no such command.
     fn erase_progress(&self, command: DeviceCommand) -> io::Result<CommandProgress>;
+
+    /// The device's word that a sanitize of everything ended well and that nothing was written since.
+    /// The default is for devices that have no such word.
+    ///
+    /// # Errors
+    /// When the device says anything else, or does not answer.
+    fn said_clean(&self) -> io::Result<SaidClean> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the device has no log that says so"))
+    }
 
     /// The device's own health log (SMART), by name and value, for the record; absent where it has
     /// none. Nothing is decided by it.

@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use contract::reading::{Outcome, ReadingKey, ReadingValue};
 use erasure::command::{CommandProgress, DeviceCommand};
 use erasure::record::HealthReading;
+use erasure::run::SaidClean;
 
 use crate::probe::ata_port::AtaPort;
 use crate::probe::{ata_smart, nvme_smart};
@@ -96,6 +97,19 @@ impl DeviceCommands {
         match self.set {
             CommandSet::Ata => crate::probe::ata_security::open(&AtaPort::new(file)).map(drop),
             CommandSet::Nvme | CommandSet::Scsi | CommandSet::Other => Ok(()),
+        }
+    }
+
+    /// What the disk says of being clean already; see [`super::device::BlockDevice::said_clean`].
+    ///
+    /// # Errors
+    /// When it is no NVMe disk, does not answer, or says that it is not.
+    pub fn said_clean(&self, file: &File) -> io::Result<SaidClean> {
+        match self.set {
+            CommandSet::Nvme => nvme::said_clean(file),
+            CommandSet::Ata | CommandSet::Scsi | CommandSet::Other => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "only NVMe disks have a log that says so"))
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use contract::plan::DiskTarget;
 use contract::reading::Outcome;
 use erasure::command::{CommandProgress, DeviceCommand};
 use erasure::record::HealthReading;
+use erasure::run::SaidClean;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 
@@ -189,6 +190,10 @@ impl BlockDevice for DirectDisk {
 
     fn erase_progress(&self, command: DeviceCommand) -> io::Result<CommandProgress> {
         self.commands.progress(&self.file, command)
+    }
+
+    fn said_clean(&self) -> io::Result<SaidClean> {
+        self.commands.said_clean(&self.file)
     }
 
     fn health(&self) -> Outcome<Vec<HealthReading>> {

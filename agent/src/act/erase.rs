@@ -103,6 +103,10 @@ impl Erase {
                     let done = self.overwrite(&*open.device).map_err(|error| format!("{error:#}"));
                     run.overwritten(done);
                 }
+                Next::AskClean => {
+                    let said = open.device.said_clean().map_err(|error| error.to_string());
+                    run.said_clean(said);
+                }
                 Next::LookAgain => {
                     open = self.look_again(run, open, target)?;
                     self.meter.begin("verifying", run.bytes_to_read());
@@ -193,6 +197,12 @@ fn prepare(device: &dyn BlockDevice, method: EraseMethod) -> Result<Prepared, St
 /// The proof in words.
 #[must_use]
 pub fn proof(record: &EraseRecord) -> String {
+    if record.method == EraseMethod::NvmeFoundClean {
+        return format!(
+            "not erased now: the device reports that it was sanitized before and not written since ({}); {} blocks and both ends, {} bytes in all, were read back and hold no data",
+            record.device_status, record.samples, record.bytes_read_back
+        );
+    }
     format!(
         "the device completed the erase ({}); {} markers written before are gone; {} blocks and both ends, {} bytes in all, were read back as the method must leave them",
         record.device_status, record.markers_gone, record.samples, record.bytes_read_back

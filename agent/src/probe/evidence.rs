@@ -196,6 +196,7 @@ mod tests {
             overwrite_estimate_seconds: None,
             state,
             obstacles: vec![],
+            sanitized_by: None,
         };
         let facts = DiskFacts {
             id: "nvme-one".parse().unwrap(),

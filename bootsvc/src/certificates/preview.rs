@@ -10,11 +10,11 @@ use contract::reading::Outcome;
 use erasure::certificate::wording;
 use erasure::command::{DeviceCommand, SanitizeAction, commands};
 use erasure::coverage::not_covered;
-use erasure::method::choose;
+use erasure::method::choose_or_clean;
 use erasure::record::exclusions;
 
 use crate::refusal::Refusal;
-use crate::service::Service;
+use crate::service::{Service, node_by_id};
 use crate::store;
 
 impl Service {
@@ -32,6 +32,10 @@ impl Service {
         let evidence = last.map(|view| view.evidence).ok_or_else(|| {
             Refusal::not_found(format!("node {node} was never looked at"), "boot it from the network first")
         })?;
+        let record = node_by_id(&mut reading, node).await?;
+        let job = store::jobs::open_of(&mut reading, node).await?;
+        let context = self.context_of(&mut reading, &record, job.as_ref()).await?;
+        let may_be_clean = verdict::already_clean::disks(&evidence, &context, &self.policy);
         let demanded = self.policy.tenant_change_level();
         let level = asked.map_or(demanded, |asked| demanded.max(asked));
         let disks = match &evidence.inventory.disks {
@@ -54,13 +58,13 @@ impl Service {
             level,
             seen_at: evidence.taken_at,
             trust: evidence.trust,
-            disks: disks.iter().map(|disk| preview(disk, level)).collect(),
+            disks: disks.iter().map(|disk| preview(disk, level, may_be_clean.contains(&disk.id))).collect(),
         })
     }
 }
 
-fn preview(disk: &DiskFacts, level: SanitizeLevel) -> DiskPreview {
-    let chosen = choose(disk, level);
+fn preview(disk: &DiskFacts, level: SanitizeLevel, may_be_clean: bool) -> DiskPreview {
+    let chosen = choose_or_clean(disk, level, may_be_clean);
     let method = chosen.as_ref().ok().copied();
     DiskPreview {
         disk: disk.id.clone(),

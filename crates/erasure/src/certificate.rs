@@ -9,6 +9,8 @@
 //! Fields: NIST SP 800-88r2 section 4.6 and appendix C, and what the device and the service say beside
 //! them.
 
+#[cfg(test)]
+mod clean_tests;
 pub mod fields;
 pub mod html;
 pub mod issue;
@@ -163,7 +165,7 @@ pub struct Sanitization {
     /// What the device answered.
     pub device_status: Option<String>,
     /// Whether the device said beforehand that it had been sanitized and that nothing was written since
-    /// (NVMe: Global Data Erased). Recorded only: that was not done by us, and nothing was skipped for it.
+    /// (NVMe: Global Data Erased). Recorded only, unless the technique says that the disk was found clean.
     /// Absent where the device does not say.
     #[serde(default = "absent", skip_serializing_if = "is_absent")]
     pub said_clean_before: Outcome<bool>,

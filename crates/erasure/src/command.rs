@@ -77,7 +77,8 @@ pub enum CommandProgress {
     },
 }
 
-/// The commands that a method consists of, in order; none for an overwrite by the agent.
+/// The commands that a method consists of, in order; none for an overwrite by the agent, and none where
+/// nothing is erased now.
 #[must_use]
 pub fn commands(method: EraseMethod) -> &'static [DeviceCommand] {
     use DeviceCommand as C;
@@ -99,6 +100,6 @@ pub fn commands(method: EraseMethod) -> &'static [DeviceCommand] {
         EraseMethod::ScsiSanitizeCrypto => &[C::ScsiSanitize(Crypto)],
         EraseMethod::ScsiSanitizeCryptoBlock => &[C::ScsiSanitize(Crypto), C::ScsiSanitize(Block)],
         EraseMethod::ScsiSanitizeOverwrite => &[C::ScsiSanitize(Overwrite)],
-        EraseMethod::Overwrite => &[],
+        EraseMethod::Overwrite | EraseMethod::NvmeFoundClean => &[],
     }
 }

@@ -26,12 +26,16 @@ pub enum Content {
 /// | block erase, ATA SECURITY ERASE UNIT normal (ACS: zeros; flash: also FFh) | zeros or ones |
 /// | cryptographic erase, alone or before a block erase | zeros, ones or noise |
 /// | NVMe Format user data erase (the controller may do it by a cryptographic erase) | zeros, ones or noise |
+/// | found clean: nothing is erased now, and nobody saw how it was | zeros or ones |
 /// | ATA SECURITY ERASE UNIT enhanced (ACS: patterns of the vendor) | zeros, ones or noise |
 #[must_use]
 pub fn may_leave(method: EraseMethod, content: Content) -> bool {
     match (method, content) {
         (_, Content::Zeros) => true,
         (_, Content::Other) => false,
+        // Nobody saw this erase, and noise may be the last tenant's, encrypted.
+        (EraseMethod::NvmeFoundClean, Content::Ones) => true,
+        (EraseMethod::NvmeFoundClean, Content::Noise) => false,
         (
             EraseMethod::Overwrite
             | EraseMethod::NvmeSanitizeOverwrite

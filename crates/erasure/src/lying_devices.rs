@@ -2,6 +2,8 @@
 //! still holds data be called erased.
 
 mod device;
+mod fills;
+mod found_clean;
 mod lie;
 mod lies;
 mod order;
@@ -82,6 +84,7 @@ fn drive(device: &mut Device, task: EraseTask) -> Result<Erased, NotErased> {
                 let progress = device.progress(command);
                 run.polled(device.now_millis, progress);
             }
+            Next::AskClean => run.said_clean(device.said_clean()),
             Next::Overwrite => run.overwritten(device.overwrite()),
             Next::LookAgain => run.looked_again(device.look_again()),
         }
@@ -98,7 +101,10 @@ fn size_in_blocks(device: &Device) -> usize {
 
 /// What a run records of an honest device, and the task that it had, for tests of what is made of it.
 pub(crate) fn honest(method: EraseMethod, depth: VerifyDepth) -> (EraseTask, crate::EraseRecord) {
-    let mut device = Device::dirty(BLOCKS, lie::Lie::None);
+    let mut device = match method {
+        EraseMethod::NvmeFoundClean => Device::sanitized_before(BLOCKS, lie::Lie::None),
+        _ => Device::dirty(BLOCKS, lie::Lie::None),
+    };
     let task = EraseTask { depth, ..task(&device, method, Digest::of(b"seed"), 200) };
     let erased = drive(&mut device, task.clone()).unwrap();
     (task, erased.record().clone())

@@ -10,14 +10,19 @@
 //! | virtio | overwrite | – |
 //! | USB, removable, read-only, RAID volume, one of several paths, unknown | – | – |
 //!
+//! An NVMe disk that says that it is clean already needs no new erase where the policy believes it; it is
+//! read back then all the same ([`EraseMethod::NvmeFoundClean`], given by [`choose_for`] alone).
+//!
 //! The rows with their sources are [`TABLE`]. A disk that does not say that it rotates counts as flash.
 
+#[cfg(test)]
+mod clean_tests;
 mod obstacle;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contract::decision::{Confidentiality, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
@@ -60,23 +65,63 @@ pub fn choose(disk: &DiskFacts, level: SanitizeLevel) -> Result<EraseMethod, Can
     })
 }
 
+/// As [`choose`], or that the disk is proven clean instead, where it says that it is and `may_be_clean`.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_or_clean(
+    disk: &DiskFacts,
+    level: SanitizeLevel,
+    may_be_clean: bool,
+) -> Result<EraseMethod, CannotErase> {
+    if may_be_clean && says_clean(disk, level) {
+        return Ok(EraseMethod::NvmeFoundClean);
+    }
+    choose(disk, level)
+}
+
 /// How each disk of a machine can be sanitized as a decision demands, or why it cannot, in words.
 ///
 /// Agent and service both ask this with the same evidence: plans are compared byte for byte, so there
-/// is one way to come to it. `otherwise` is the level where the decision itself demands none.
+/// is one way to come to it. `otherwise` is the level where the decision itself demands none, and
+/// `may_be_clean` are the disks whose word that they are clean may be taken and proven, if they give it:
+/// `verdict::already_clean::disks`.
 #[must_use]
 pub fn choose_for(
     decision: &Decision,
     evidence: &Evidence,
     otherwise: SanitizeLevel,
+    may_be_clean: &BTreeSet<DiskId>,
 ) -> BTreeMap<DiskId, Result<EraseMethod, String>> {
     let level = match &decision.confidentiality {
         Confidentiality::Sanitize { level, .. } => *level,
         Confidentiality::KeepData | Confidentiality::Undetermined { .. } => otherwise,
     };
     let disks: &[DiskFacts] = evidence.inventory.disks.value().map(Vec::as_slice).unwrap_or_default();
-    let method = |disk: &DiskFacts| choose(disk, level).map_err(|refusal| refusal.to_string());
+    let method = |disk: &DiskFacts| {
+        let chosen = choose_or_clean(disk, level, may_be_clean.contains(&disk.id));
+        chosen.map_err(|refusal| refusal.to_string())
+    };
     disks.iter().map(|disk| (disk.id.clone(), method(disk))).collect()
+}
+
+/// Whether an NVMe disk says that it was sanitized at least to this level, and that nothing was written
+/// since, and nothing stands against erasing it. Other command sets have no such word: never theirs.
+fn says_clean(disk: &DiskFacts, level: SanitizeLevel) -> bool {
+    let Some(sanitize) = disk.sanitize.value() else { return false };
+    let delivers = sanitize.sanitized_by.is_some_and(|by| is_one_sanitize(by) && may_deliver(by, level));
+    Medium::of(disk) == Some(Medium::Nvme)
+        && sanitize.state == SanitizeState::Done { erased_since: true }
+        && delivers
+        && against_the_disk(disk).is_ok()
+}
+
+/// Whether this is one of the sanitizes that an NVMe log can be about.
+pub(crate) fn is_one_sanitize(method: EraseMethod) -> bool {
+    matches!(
+        method,
+        EraseMethod::NvmeSanitizeBlock | EraseMethod::NvmeSanitizeCrypto | EraseMethod::NvmeSanitizeOverwrite
+    )
 }
 
 /// How long the device says that a method takes, in seconds, all its commands together; none where it
@@ -130,7 +175,8 @@ fn method_for(disk: &DiskFacts, level: SanitizeLevel) -> Result<EraseMethod, Obs
 /// sanitize, so a clear is done by what purges it.
 fn rows(disk: &DiskFacts, medium: Medium, level: SanitizeLevel) -> impl Iterator<Item = &'static Row> {
     let of_level = move |wanted: SanitizeLevel| {
-        TABLE.iter().filter(move |row| row.medium == medium && row.level == wanted)
+        let chosen = |row: &&Row| row.method != EraseMethod::NvmeFoundClean;
+        TABLE.iter().filter(chosen).filter(move |row| row.medium == medium && row.level == wanted)
     };
     let stuck = sanitize_state(disk)
         .is_some_and(|state| matches!(state, SanitizeState::Running { .. } | SanitizeState::Failed));

@@ -27,6 +27,11 @@ pub enum NotErased {
     /// The disk could not be made ready; nothing was written.
     #[error("the disk could not be made ready for the erase: {0}")]
     NotPrepared(String),
+    /// The device does not say that it is clean already.
+    #[error(
+        "the device does not say, or no longer says, that it was sanitized and not written since: {0}; the next try erases it"
+    )]
+    NotClean(String),
     /// The device did not say that it was done.
     #[error("the device did not complete the erase: {0}")]
     Device(String),

@@ -150,6 +150,10 @@ pub fn exclusions(method: EraseMethod) -> Vec<String> {
             "areas that a device hides (host-protected area, device configuration overlay) were looked for on ATA disks only",
             "a device may store zeros without programming them",
         ]),
+        EraseMethod::NvmeFoundClean => texts.extend([
+            "the disk was not erased now: that it was sanitized before, and that nothing was written since, is the device's word",
+            "when, by whom and for what it was sanitized is not known; no markers were written, so only what it holds now was seen",
+        ]),
         _ => {
             texts.push("that a key was destroyed, or every copy erased, is the device's word; reading back does not show it");
         }

@@ -1,6 +1,8 @@
 //! One erase, from the first look to the last block read back.
 //!
 //! ```text
+//!  Prepare ─► AskClean ─► LookAgain ─► ReadBack ─► AskClean again ─► Done      (found clean; no write)
+//!
 //!  Prepare ─► Settle ──────────► WriteMarkers ─► ReadBefore ─► Start ─► Poll ─┐
 //!               │                     ▲                          ▲            │ more commands
 //!               └─► Start, Poll ──────┘                          └────────────┤
@@ -23,10 +25,13 @@
 //! - `Poll` ends in "not erased" where the device stands still, answers nothing, or goes on without
 //!   end. What it says of its progress is never believed: a device that is "done" at once is judged by
 //!   what is read back.
+//! - A disk that is to be found clean gets no command and no marker. Its word is asked before and after
+//!   it is read back; what it holds must be zeros or ones, for noise may be data that are encrypted.
 //! - After an overwrite every byte that is read back must be zero; what other methods may leave is
 //!   [`crate::content::may_leave`]. No block may be as it was before, unless it was already zeros or
 //!   ones.
 
+mod clean;
 mod proof;
 mod reading;
 mod task;
@@ -39,7 +44,7 @@ use contract::plan::EraseMethod;
 use contract::reading::Outcome;
 
 use self::reading::Reading;
-pub use self::task::{DiskSeen, EraseTask, Next, Overwritten, Prepared};
+pub use self::task::{DiskSeen, EraseTask, Next, Overwritten, Prepared, SaidClean};
 use self::watch::Watch;
 use crate::command::{CommandProgress, DeviceCommand, commands};
 use crate::markers::{marker, marker_positions};
@@ -81,6 +86,8 @@ impl Erased {
 #[derive(Debug)]
 enum State {
     Prepare,
+    /// The device is to say that it is clean already.
+    AskClean,
     /// The command under watch is the first of the method; it may be none of ours.
     Settle(Watch),
     WriteMarkers,
@@ -91,6 +98,8 @@ enum State {
     Overwrite,
     LookAgain,
     ReadBack(Reading),
+    /// It is to say so still, after it was read.
+    AskCleanAgain,
     Done,
     Failed(NotErased),
 }
@@ -131,7 +140,11 @@ impl EraseRun {
         if !may_deliver(task.method, task.level) {
             return Err(refuse("the method does not deliver the level"));
         }
-        let markers = marker_positions(task.seed, task.disk.size_bytes);
+        let markers = match task.method {
+            // A marker would be the write after which a clean disk is clean no more.
+            EraseMethod::NvmeFoundClean => Vec::new(),
+            _ => marker_positions(task.seed, task.disk.size_bytes),
+        };
         let samples = positions(task.seed, task.disk.size_bytes, task.samples);
         Ok(Self {
             task,
@@ -167,6 +180,7 @@ impl EraseRun {
             }
             State::WriteMarkers => Next::WriteMarkers { offsets: self.markers.clone() },
             State::Start(index, _) => self.command(*index).map_or(Next::Finished, Next::Command),
+            State::AskClean | State::AskCleanAgain => Next::AskClean,
             State::Overwrite => Next::Overwrite,
             State::LookAgain => Next::LookAgain,
             State::ReadBefore(reading) | State::ReadBack(reading) => {
@@ -207,6 +221,7 @@ impl EraseRun {
                 run.estimates_seconds = prepared.estimates_seconds;
                 run.health_before = bounded_health(prepared.health);
                 Ok(match run.command(0) {
+                    _ if run.task.method == EraseMethod::NvmeFoundClean => State::AskClean,
                     Some(first) if first.outlives_a_reset() => {
                         let estimate = run.estimate_seconds(0);
                         State::Settle(Watch::new(first, CommandPurpose::FoundRunning, estimate, now_millis))
@@ -363,24 +378,6 @@ impl EraseRun {
             }
             Ok(run.after_reading(state))
         });
-    }
-
-    fn after_reading(&self, state: State) -> State {
-        match state {
-            State::ReadBefore(mut reading) => {
-                reading.advance();
-                match reading.front() {
-                    Some(_) => State::ReadBefore(reading),
-                    None if commands(self.task.method).is_empty() => State::Overwrite,
-                    None => State::Start(0, CommandPurpose::Erase),
-                }
-            }
-            State::ReadBack(mut reading) => {
-                reading.advance();
-                if reading.front().is_some() { State::ReadBack(reading) } else { State::Done }
-            }
-            other => other,
-        }
     }
 
     /// Goes on to another state. A run that failed stays failed, whatever is handed in later.

@@ -5,7 +5,7 @@
 //! a method, so that a slip in one of them erases nothing too little.
 
 use contract::decision::SanitizeLevel;
-use contract::inventory::{Composition, DiskFacts, Transport};
+use contract::inventory::{Composition, DiskFacts, SanitizeState, Transport};
 use contract::plan::EraseMethod;
 use contract::reading::Outcome;
 
@@ -49,6 +49,7 @@ fn nature(method: EraseMethod) -> (Family, Reach) {
         | EraseMethod::ScsiSanitizeCryptoBlock => (Family::Scsi, Reach::Media),
         EraseMethod::ScsiSanitizeOverwrite => (Family::Scsi, Reach::MediaIfMagnetic),
         EraseMethod::Overwrite => (Family::Any, Reach::Addressable),
+        EraseMethod::NvmeFoundClean => (Family::Nvme, Reach::Media),
     }
 }
 
@@ -72,6 +73,9 @@ pub(crate) fn delivers(disk: &DiskFacts, method: EraseMethod, level: SanitizeLev
     if disk.transport == Transport::Nvme && !one_namespace {
         return Err(format!("{method:?} may erase more or less than this one namespace"));
     }
+    if method == EraseMethod::NvmeFoundClean && !says_clean(disk) {
+        return Err("it does not say that it was sanitized and not written since".to_owned());
+    }
     let magnetic = disk.rotational == Outcome::Value(true);
     let reached = match reach {
         Reach::Media => SanitizeLevel::Purge,
@@ -82,6 +86,21 @@ pub(crate) fn delivers(disk: &DiskFacts, method: EraseMethod, level: SanitizeLev
         return Err(format!("the chosen method {method:?} does not deliver it on this disk"));
     }
     Ok(())
+}
+
+/// Whether the controller's own log says so, and by which sanitize.
+fn says_clean(disk: &DiskFacts) -> bool {
+    disk.sanitize.value().is_some_and(|sanitize| {
+        let by_itself = matches!(
+            sanitize.sanitized_by,
+            Some(
+                EraseMethod::NvmeSanitizeBlock
+                    | EraseMethod::NvmeSanitizeCrypto
+                    | EraseMethod::NvmeSanitizeOverwrite
+            )
+        );
+        by_itself && sanitize.state == SanitizeState::Done { erased_since: true }
+    })
 }
 
 #[cfg(test)]

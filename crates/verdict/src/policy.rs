@@ -94,7 +94,7 @@ section!(FitnessPolicy, FitnessFragment {
     remediations_watch_from: u64,
     remediations_window_hours: u64,
 });
-section!(ErasePolicy, EraseFragment { verify: VerifyDepth, verify_samples: u32 });
+section!(ErasePolicy, EraseFragment { verify: VerifyDepth, verify_samples: u32, skip_already_clean: bool });
 section!(BootPolicy, BootFragment { method: BootMethod });
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,6 +262,8 @@ mod tests {
             ("[erase]\nverify_samples = \"many\"\n", 2, "verify_samples", "invalid type"),
             ("[erase]\n# few\nverify_samples = 3\n", 3, "verify_samples", "between 1000 and 100000"),
             ("[erase]\nverify = \"some\"\n", 2, "verify", "some"),
+            ("[erase]\nskip_already_clean = \"yes\"\n", 2, "skip_already_clean", "invalid type"),
+            ("[erase]\nskip_if_clean = true\n", 2, "skip_if_clean", "unknown field"),
             ("[fitness]\ndisk_read_errors = { above = 3 }\n", 2, "disk_read_errors", "unknown field"),
             (
                 "[fitness]\nkernel_hardware_errors_fatal = [\"\"]\n",
@@ -276,6 +278,14 @@ mod tests {
             assert_eq!((error.line, error.key.as_str()), (line, key), "{text}: {error}");
             assert!(error.to_string().contains(problem), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn nothing_is_skipped_unless_the_site_says_so() {
+        assert!(!Policy::parse("").unwrap().sections.erase.skip_already_clean);
+        let on = Policy::parse("[erase]\nskip_already_clean = true\n").unwrap();
+        assert!(on.sections.erase.skip_already_clean);
+        assert_ne!(on.digest(), Policy::parse("").unwrap().digest());
     }
 
     proptest::proptest! {

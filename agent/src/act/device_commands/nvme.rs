@@ -4,6 +4,7 @@ use std::io;
 
 use erasure::command::{CommandProgress, SanitizeAction};
 use erasure::nvme::admin;
+use erasure::run::SaidClean;
 
 use crate::probe::nvme_admin::NvmePort;
 use crate::probe::nvme_facts::{namespace, sanitize_log};
@@ -42,6 +43,14 @@ pub fn start_sanitize(port: &dyn NvmePort, action: SanitizeAction) -> io::Result
 /// When it cannot be read.
 pub fn sanitize_progress(port: &dyn NvmePort, action: SanitizeAction) -> io::Result<CommandProgress> {
     sanitize_log(port).map(|log| log.progress_of(action)).map_err(io::Error::other)
+}
+
+/// The controller's word that it is clean, from its sanitize log.
+///
+/// # Errors
+/// When the log cannot be read or says anything else.
+pub fn said_clean(port: &dyn NvmePort) -> io::Result<SaidClean> {
+    sanitize_log(port).and_then(|log| log.said_clean()).map_err(io::Error::other)
 }
 
 /// The controller's own estimate, in seconds.

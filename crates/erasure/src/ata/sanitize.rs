@@ -130,6 +130,7 @@ impl SanitizeStatus {
             overwrite_estimate_seconds: None,
             state: self.state(),
             obstacles: obstacles.into_iter().filter(|(there, _)| *there).map(|(_, one)| one).collect(),
+            sanitized_by: None,
         }
     }
 }

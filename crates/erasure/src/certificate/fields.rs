@@ -2,6 +2,7 @@
 
 use contract::certificate_api::UncoveredArea;
 use contract::id::{Digest, UnixMillis};
+use contract::plan::EraseMethod;
 use contract::reading::Outcome;
 
 use super::{Certificate, Person, wording};
@@ -122,15 +123,24 @@ fn sanitization(certificate: &Certificate) -> Vec<(String, String)> {
         row("technique source", &done.technique_source),
         row("tool", format!("{} {}", done.tool, done.tool_version)),
         known("device status", done.device_status.as_ref()),
-        seen("said to be clean before", &done.said_clean_before.clone().map(clean_in_words)),
+        seen(
+            "said to be clean before",
+            &done.said_clean_before.clone().map(|clean| clean_in_words(clean, done.technique)),
+        ),
         row("started at", utc(done.started_at)),
         row("ended at", utc(done.ended_at)),
         row("begun before and not finished", before),
     ]
 }
 
-fn clean_in_words(clean: bool) -> &'static str {
-    if clean { "yes, by the device; recorded only, nothing was skipped for it" } else { "no" }
+fn clean_in_words(clean: bool, technique: EraseMethod) -> &'static str {
+    match (clean, technique) {
+        (true, EraseMethod::NvmeFoundClean) => {
+            "yes, by the device; the disk was not erased now for that reason, and was read back"
+        }
+        (true, _) => "yes, by the device; recorded only, nothing was skipped for it",
+        (false, _) => "no",
+    }
 }
 
 fn verification(certificate: &Certificate) -> Vec<(String, String)> {

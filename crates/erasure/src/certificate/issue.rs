@@ -105,6 +105,9 @@ pub enum NotCertified {
         /// The level in a word.
         level: &'static str,
     },
+    /// The disk counts as found clean, and never said that it is.
+    #[error("the disk was not erased now, and the evidence does not know that it said that it is clean")]
+    NotSaidClean,
     /// The record's times contradict each other.
     #[error("the erase record ends before it starts")]
     Times,
@@ -178,7 +181,7 @@ pub fn certify(facts: Facts<'_>) -> Result<Certificate, NotCertified> {
             seed: record.seed,
             positions: record.positions,
             samples: record.samples,
-            markers_gone: record.markers_gone,
+            markers_gone: record.markers_gone.filter(|_| record.method != EraseMethod::NvmeFoundClean),
             bytes_read_back: record.bytes_read_back,
             found_with_95_percent_ppm: record.found_with_95_percent_ppm,
         },
@@ -303,10 +306,14 @@ fn technique_source(disk: &DiskFacts, record: &Record) -> Result<&'static str, N
     let row = TABLE
         .iter()
         .find(|row| medium == Some(row.medium) && row.method == record.method && row.level >= record.level);
-    row.map(|row| row.source).ok_or(NotCertified::DoesNotDeliver {
+    let row = row.ok_or(NotCertified::DoesNotDeliver {
         technique: wording::technique(record.method),
         level: wording::level(record.level),
-    })
+    })?;
+    if record.method == EraseMethod::NvmeFoundClean && said_clean(disk) != Outcome::Value(true) {
+        return Err(NotCertified::NotSaidClean);
+    }
+    Ok(row.source)
 }
 
 fn disk_of<'a>(evidence: &'a Evidence, ordered: &DiskTarget) -> Result<&'a DiskFacts, NotCertified> {

@@ -11,6 +11,7 @@ use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
 use serde_json::json;
 
 use super::Certificate;
+use super::clean_tests::said_clean;
 use super::fields::{ABSENT, sections, utc};
 use super::html::page;
 use super::issue::NotCertified;
@@ -70,6 +71,7 @@ fn what_a_run_proves_is_certified() {
             let Outcome::Value(disks) = &mut known.evidence.inventory.disks else { panic!() };
             disks[0].id = task.disk.id;
             disks[0].size_bytes = task.disk.size_bytes;
+            disks[0].sanitize = said_clean(true);
             (disks[0].transport, disks[0].rotational) = match row.medium {
                 Medium::Nvme => (Transport::Nvme, Outcome::Value(false)),
                 Medium::AtaFlash => (Transport::Ata, Outcome::Absent),
@@ -181,6 +183,7 @@ fn already_clean_is_recorded_and_counts_for_nothing() {
             overwrite_estimate_seconds: None,
             state,
             obstacles: vec![],
+            sanitized_by: None,
         })
     };
     let (said, row) = with(state(SanitizeState::Done { erased_since: true }));

@@ -14,11 +14,16 @@ const DEVICE_STANDARD: &str = "vendor sanitize command per IEEE 2883 as delegate
 const OVERWRITE_STANDARD: &str = "overwrite by the host, one pass, after the tables of SP 800-88r1 \
                                   appendix A (clear); conformance not independently assessed";
 
+/// Nothing was erased now.
+const FOUND_CLEAN_STANDARD: &str = "none applied now; the controller reports a vendor sanitize command of \
+                                    earlier, which nobody here saw; conformance not independently assessed";
+
 /// The standard that a technique follows, and what is not claimed.
 #[must_use]
 pub fn technique_standard(method: EraseMethod) -> &'static str {
     match method {
         EraseMethod::Overwrite => OVERWRITE_STANDARD,
+        EraseMethod::NvmeFoundClean => FOUND_CLEAN_STANDARD,
         _ => DEVICE_STANDARD,
     }
 }
@@ -53,6 +58,9 @@ pub fn technique(method: EraseMethod) -> &'static str {
         EraseMethod::ScsiSanitizeCrypto => "SCSI SANITIZE, cryptographic erase",
         EraseMethod::ScsiSanitizeCryptoBlock => "SCSI SANITIZE, cryptographic erase and then block erase",
         EraseMethod::ScsiSanitizeOverwrite => "SCSI SANITIZE, overwrite, one pass",
+        EraseMethod::NvmeFoundClean => {
+            "none now: found clean after an earlier NVMe Sanitize, as the controller's log says"
+        }
         EraseMethod::Overwrite => "overwrite of every addressable byte by the host, one pass of zeros",
     }
 }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use contract::id::Digest;
 use contract::reading::Outcome;
 
-use super::lie::Lie;
+use super::fills::{leaves, tenant_text};
+use super::lie::{Lie, says_clean};
 use crate::command::{CommandProgress, DeviceCommand, SanitizeAction};
 use crate::markers::marker;
 use crate::record::HealthReading;
-use crate::run::{DiskSeen, Overwritten};
+use crate::run::{DiskSeen, Overwritten, SaidClean};
 
 pub(super) const BLOCK: usize = 4096;
 
@@ -50,6 +51,7 @@ pub(super) struct Device {
     password: bool,
     completed: Option<DeviceCommand>,
     commands_done: u32,
+    asked_if_clean: u32,
     erasing: bool,
     /// How many operations the power lasts.
     fuse: u64,
@@ -77,11 +79,32 @@ impl Device {
             password: false,
             completed: None,
             commands_done: 0,
+            asked_if_clean: 0,
             erasing: false,
             fuse: u64::MAX,
             operations: 0,
             now_millis: 5,
         }
+    }
+
+    /// A disk that was sanitized before and is blank, or says so.
+    pub fn sanitized_before(blocks: usize, lie: Lie) -> Self {
+        let mut device = Self::dirty(blocks, lie);
+        device.blocks.fill(Block::Filled(0xff));
+        (device.sanitize, device.erasing) = (Sanitize::Done, true);
+        device.cached.clone_from(&device.blocks);
+        device
+    }
+
+    /// Whether it was given anything to store, or told to erase itself.
+    pub fn was_touched(&self) -> bool {
+        !self.markers.is_empty() || self.commands_done > 0
+    }
+
+    pub fn said_clean(&mut self) -> Answer<SaidClean> {
+        self.operate()?;
+        self.asked_if_clean += 1;
+        says_clean(self.lie, self.asked_if_clean)
     }
 
     pub fn with_content(mut self, content: impl Fn(usize) -> Vec<u8>) -> Self {
@@ -371,30 +394,4 @@ impl Device {
             _ => seen,
         })
     }
-}
-
-/// With which byte an honest device fills; none for a new key.
-fn leaves(command: DeviceCommand) -> Option<u8> {
-    match command {
-        DeviceCommand::NvmeFormat { crypto: true }
-        | DeviceCommand::AtaSecurityErase { enhanced: true }
-        | DeviceCommand::NvmeSanitize(SanitizeAction::Crypto)
-        | DeviceCommand::AtaSanitize(SanitizeAction::Crypto)
-        | DeviceCommand::ScsiSanitize(SanitizeAction::Crypto) => None,
-        DeviceCommand::NvmeFormat { crypto: false }
-        | DeviceCommand::NvmeSanitize(SanitizeAction::Block)
-        | DeviceCommand::AtaSanitize(SanitizeAction::Block)
-        | DeviceCommand::ScsiSanitize(SanitizeAction::Block) => Some(0xff),
-        DeviceCommand::AtaSecurityErase { enhanced: false }
-        | DeviceCommand::NvmeSanitize(SanitizeAction::Overwrite)
-        | DeviceCommand::AtaSanitize(SanitizeAction::Overwrite)
-        | DeviceCommand::ScsiSanitize(SanitizeAction::Overwrite) => Some(0),
-    }
-}
-
-fn tenant_text(number: usize) -> Vec<u8> {
-    let line = format!("secret of tenant a, block {number:07}. ").into_bytes();
-    let mut text = line.repeat(BLOCK / line.len() + 1);
-    text.truncate(BLOCK);
-    text
 }

@@ -2,6 +2,8 @@
 
 use contract::plan::EraseMethod;
 
+use crate::run::SaidClean;
+
 /// What a device does otherwise than it says. Block numbers are of 4 KiB.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Lie {
@@ -79,6 +81,14 @@ pub(super) enum Lie {
     ExitsFailure,
     /// Says that all is erased (Global Data Erased) when it is asked first, and does nothing.
     ClaimsErased,
+    /// Does not say that it is clean.
+    SaysNotClean,
+    /// Says that it is clean, and once it was read says that it is not.
+    TakesItsWordBack,
+    /// Says that it is clean, by something that is no sanitize.
+    CleanByLess,
+    /// Says that it is clean because it is.
+    CleanByItself,
     /// Does only the first of several commands.
     OnlyFirstCommand,
     /// A sanitize from before is running and never ends.
@@ -87,6 +97,18 @@ pub(super) enum Lie {
     FailsAgain,
     /// Estimates the longest time that there is, and stands still.
     EstimatesForever,
+}
+
+/// What a device says when it is asked, for this time, whether it is clean.
+pub(super) fn says_clean(lie: Lie, time: u32) -> Result<SaidClean, String> {
+    let said = |sanitized_by| Ok(SaidClean { sanitized_by, status: "SSTAT 0x0101".to_owned() });
+    match lie {
+        Lie::SaysNotClean => Err("SSTAT 0x0001".to_owned()),
+        Lie::TakesItsWordBack if time > 1 => Err("SSTAT 0x0001".to_owned()),
+        Lie::CleanByLess => said(EraseMethod::NvmeFormatUserData),
+        Lie::CleanByItself => said(EraseMethod::NvmeFoundClean),
+        _ => said(EraseMethod::NvmeSanitizeBlock),
+    }
 }
 
 /// The methods whose commands the lie is about.

@@ -61,6 +61,8 @@ const fn row(medium: Medium, level: SanitizeLevel, method: EraseMethod, source: 
 
 const NVME_ANNEX_A: &str =
     "NVM Express Base Specification 2.x, annex A: sanitize is purge as IEEE 2883 defines it";
+const NVME_GDE: &str = "NVM Express Base Specification 2.x, Sanitize Status log, Global Data Erased: a sanitize \
+                        (annex A: purge as IEEE 2883 defines it) ended well and nothing was written since";
 const R1_A8_NVME: &str = "NIST SP 800-88r1 table A-8, NVM Express SSDs";
 const R1_A8_ATA: &str = "NIST SP 800-88r1 table A-8, ATA solid state drives";
 const R1_A8_SCSI: &str = "NIST SP 800-88r1 table A-8, SCSI solid state drives";
@@ -74,13 +76,15 @@ const BOTH: &str = "NIST SP 800-88r1 table A-8, both in turn: survives an encryp
 /// Flash is never overwritten to purge it while the device has a block or cryptographic erase: that
 /// wears it and does not reach what is not addressable. ATA SECURITY ERASE UNIT, even enhanced, is
 /// only clear on flash. Cryptographic erase alone comes last where the device can do more, because
-/// whether its encryption is sound cannot be seen from outside.
+/// whether its encryption is sound cannot be seen from outside. A disk that is found clean is never
+/// chosen by its row alone: only [`super::choose_for`] does, where the policy says so.
 pub const TABLE: &[Row] = &[
     row(Medium::Nvme, Purge, EraseMethod::NvmeSanitizeCryptoBlock, BOTH),
     row(Medium::Nvme, Purge, EraseMethod::NvmeSanitizeBlock, NVME_ANNEX_A),
     row(Medium::Nvme, Purge, EraseMethod::NvmeSanitizeCrypto, NVME_ANNEX_A),
     row(Medium::Nvme, Purge, EraseMethod::NvmeFormatCrypto, R1_A8_NVME),
     row(Medium::Nvme, Purge, EraseMethod::NvmeSanitizeOverwrite, NVME_ANNEX_A),
+    row(Medium::Nvme, Purge, EraseMethod::NvmeFoundClean, NVME_GDE),
     row(Medium::Nvme, Clear, EraseMethod::NvmeFormatUserData, R1_A8_NVME),
     row(Medium::Nvme, Clear, EraseMethod::NvmeSanitizeBlock, NVME_ANNEX_A),
     row(Medium::Nvme, Clear, EraseMethod::NvmeSanitizeCrypto, NVME_ANNEX_A),

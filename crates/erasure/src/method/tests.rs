@@ -32,7 +32,7 @@ fn disk(transport: Transport) -> DiskFacts {
     }
 }
 
-fn nvme_disk(format: bool, crypto_erase: bool, namespaces: Outcome<u32>) -> DiskFacts {
+pub(super) fn nvme_disk(format: bool, crypto_erase: bool, namespaces: Outcome<u32>) -> DiskFacts {
     let capabilities = NvmeCapabilities {
         format,
         format_covers_all_namespaces: false,
@@ -76,10 +76,11 @@ fn sanitize(which: &str) -> SanitizeCapabilities {
         overwrite_estimate_seconds: None,
         state: SanitizeState::Never,
         obstacles: Vec::new(),
+        sanitized_by: None,
     }
 }
 
-fn with(disk: DiskFacts, which: &str) -> DiskFacts {
+pub(super) fn with(disk: DiskFacts, which: &str) -> DiskFacts {
     DiskFacts { sanitize: Outcome::Value(sanitize(which)), ..disk }
 }
 

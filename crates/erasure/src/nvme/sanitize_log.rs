@@ -1,9 +1,11 @@
 //! Log page 81h, Sanitize Status.
 
 use contract::inventory::SanitizeState;
+use contract::plan::EraseMethod;
 
 use super::identify::Controller;
 use crate::command::{CommandProgress, SanitizeAction};
+use crate::run::SaidClean;
 
 /// Length of the log page in bytes.
 pub const LOG_BYTES: u16 = 512;
@@ -75,10 +77,7 @@ impl SanitizeLog {
     /// takes nothing but another sanitize until one succeeds.
     #[must_use]
     pub fn progress_of(&self, action: SanitizeAction) -> CommandProgress {
-        let status = format!(
-            "NVMe sanitize log: SSTAT {:#06x}, SPROG {:#06x}, CDW10 {:#x}",
-            self.status, self.progress_65536, self.command_dword_10
-        );
+        let status = self.in_words();
         let ours = self.command_dword_10 & 0b111 == super::admin::sanitize_action(action);
         match self.state {
             SanitizeState::Running { progress_65536 } => {
@@ -89,6 +88,44 @@ impl SanitizeLog {
             SanitizeState::Done { .. } => CommandProgress::Done { status },
             SanitizeState::Failed => CommandProgress::Failed { status },
         }
+    }
+
+    /// Which sanitize the log is about; none where it is none that erases.
+    #[must_use]
+    pub fn sanitized_by(&self) -> Option<EraseMethod> {
+        let action = self.command_dword_10 & 0b111;
+        let is = |one| super::admin::sanitize_action(one) == action;
+        [
+            (SanitizeAction::Block, EraseMethod::NvmeSanitizeBlock),
+            (SanitizeAction::Crypto, EraseMethod::NvmeSanitizeCrypto),
+            (SanitizeAction::Overwrite, EraseMethod::NvmeSanitizeOverwrite),
+        ]
+        .into_iter()
+        .find_map(|(one, method)| is(one).then_some(method))
+    }
+
+    /// The controller's word that a sanitize ended well and that nothing was written since.
+    ///
+    /// # Errors
+    /// In words, when the log says anything else.
+    pub fn said_clean(&self) -> Result<SaidClean, String> {
+        let status = self.in_words();
+        match (self.state, self.sanitized_by()) {
+            (SanitizeState::Done { erased_since: true }, Some(sanitized_by)) => {
+                Ok(SaidClean { sanitized_by, status })
+            }
+            (SanitizeState::Done { erased_since: false }, _) => {
+                Err(format!("something was written since the last sanitize ({status})"))
+            }
+            _ => Err(format!("no sanitize that erases ended well ({status})")),
+        }
+    }
+
+    fn in_words(&self) -> String {
+        format!(
+            "NVMe sanitize log: SSTAT {:#06x}, SPROG {:#06x}, CDW10 {:#x}",
+            self.status, self.progress_65536, self.command_dword_10
+        )
     }
 
     /// The device's own estimate for an action, in seconds; none where it does not say.
@@ -131,6 +168,7 @@ impl SanitizeLog {
             overwrite_estimate_seconds: self.overwrite_estimate_seconds,
             state: self.state,
             obstacles: obstacles.into_iter().filter(|(there, _)| *there).map(|(_, one)| one).collect(),
+            sanitized_by: self.sanitized_by(),
         }
     }
 }

@@ -4,6 +4,8 @@ use contract::inventory::{SanitizeObstacle, SanitizeState};
 use contract::reading::Outcome;
 use proptest::prelude::{any, prop_assert, proptest};
 
+use contract::plan::EraseMethod;
+
 use super::admin::{self, AdminCommand};
 use super::identify::{Controller, IDENTIFY_BYTES, Namespace, count_namespaces, is_write_protected};
 use super::sanitize_log::SanitizeLog;
@@ -120,6 +122,33 @@ fn every_status_of_the_sanitize_log() {
     }
 }
 
+/// Clean is only what a sanitize that erases has left, in the device's own words, and nothing else.
+#[test]
+fn which_words_of_the_sanitize_log_say_clean() {
+    let cases = [
+        (0x101, 2, Some(EraseMethod::NvmeSanitizeBlock)),
+        (0x104, 2, Some(EraseMethod::NvmeSanitizeBlock)),
+        (0x101, 3 | 1 << 4, Some(EraseMethod::NvmeSanitizeOverwrite)),
+        (0x101, 4, Some(EraseMethod::NvmeSanitizeCrypto)),
+        // Leaving a failure is no erase; an action that nobody knows is none.
+        (0x101, 1, None),
+        (0x101, 0, None),
+        (0x101, 7, None),
+        // Factory-new, written since, running, failed.
+        (0x100, 2, None),
+        (0x001, 2, None),
+        (0x102, 2, None),
+        (0x103, 2, None),
+    ];
+    for (status, action, expected) in cases {
+        let read = SanitizeLog::parse(&log(0xffff, status, action, [0; 3])).unwrap();
+        let said = read.said_clean();
+        assert_eq!(said.as_ref().ok().map(|said| said.sanitized_by), expected, "{status:#x} {action}");
+        let words = said.map_or_else(|why| why, |said| said.status);
+        assert!(words.contains(&format!("SSTAT {status:#06x}")), "{words}");
+    }
+}
+
 #[test]
 fn estimates_are_seconds_or_nothing_and_an_overwrite_is_one_pass() {
     let read = SanitizeLog::parse(&log(0xffff, 1, 4, [1601, 30, 2])).unwrap();
@@ -230,6 +259,7 @@ proptest! {
         let _ = count_namespaces(&data);
         let _ = firmware_log::activation_pending(&data);
         if let Ok(log) = SanitizeLog::parse(&data) {
+            prop_assert!(log.said_clean().is_err() || (data[3] & 1 == 1 && matches!(data[2] & 7, 1 | 4)));
             for action in [SanitizeAction::Block, SanitizeAction::Crypto, SanitizeAction::Overwrite] {
                 let done = matches!(log.progress_of(action), CommandProgress::Done { .. });
                 prop_assert!(!done || matches!(data[2] & 7, 1 | 4));

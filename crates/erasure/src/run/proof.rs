@@ -7,7 +7,7 @@ use super::task::DiskSeen;
 use super::{EraseRun, Erased, State};
 use crate::content::{Content, look, may_leave};
 use crate::not_erased::NotErased;
-use crate::record::{EraseRecord, exclusions};
+use crate::record::{CommandPurpose, EraseRecord, exclusions};
 use crate::sample::{BLOCK_BYTES, Span, found_with_95_percent_ppm};
 
 impl EraseRun {
@@ -21,6 +21,9 @@ impl EraseRun {
             State::Failed(why) => return Err(why),
             State::Prepare => return Err(NotErased::Stopped("the device was to be made ready")),
             State::Settle(_) => return Err(NotErased::Stopped("an earlier command was waited for")),
+            State::AskClean | State::AskCleanAgain => {
+                return Err(NotErased::Stopped("the device was to say whether it is clean"));
+            }
             State::WriteMarkers => return Err(NotErased::Stopped("markers were to be written")),
             State::ReadBefore(_) => return Err(NotErased::Stopped("markers were being confirmed")),
             State::Start(..) | State::Poll(..) | State::Overwrite | State::LookAgain => {
@@ -66,6 +69,28 @@ impl EraseRun {
         same("size", disk.size_bytes.to_string(), seen.size_bytes.to_string())?;
         let sectors = (disk.logical_sector_bytes.to_string(), seen.logical_sector_bytes.to_string());
         same("sector size", sectors.0, sectors.1)
+    }
+
+    pub(super) fn after_reading(&self, state: State) -> State {
+        match state {
+            State::ReadBefore(mut reading) => {
+                reading.advance();
+                match reading.front() {
+                    Some(_) => State::ReadBefore(reading),
+                    None if self.task.method == EraseMethod::Overwrite => State::Overwrite,
+                    None => State::Start(0, CommandPurpose::Erase),
+                }
+            }
+            State::ReadBack(mut reading) => {
+                reading.advance();
+                match reading.front() {
+                    Some(_) => State::ReadBack(reading),
+                    None if self.task.method == EraseMethod::NvmeFoundClean => State::AskCleanAgain,
+                    None => State::Done,
+                }
+            }
+            other => other,
+        }
     }
 
     fn is_marker(&self, offset: u64) -> bool {

@@ -51,6 +51,8 @@ pub enum Next {
     },
     /// Write zeros to every byte, flush, then call [`super::EraseRun::overwritten`].
     Overwrite,
+    /// Ask the device whether it is clean already, then call [`super::EraseRun::said_clean`].
+    AskClean,
     /// Find and open the disk again, drop all caches, then call [`super::EraseRun::looked_again`].
     LookAgain,
     /// Nothing; call [`super::EraseRun::finish`].
@@ -64,6 +66,15 @@ pub struct Prepared {
     pub estimates_seconds: Vec<Option<u32>>,
     /// Its health log; absent where it has none.
     pub health: Outcome<Vec<HealthReading>>,
+}
+
+/// A device's word that a sanitize of everything ended well and that nothing was written since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaidClean {
+    /// Which sanitize it was.
+    pub sanitized_by: EraseMethod,
+    /// Its status in words and numbers, for the record.
+    pub status: String,
 }
 
 /// An overwrite that the device took.

@@ -103,5 +103,6 @@ pub fn capabilities(
         overwrite_estimate_seconds: None,
         state,
         obstacles: running.then_some(SanitizeObstacle::SanitizeRunning).into_iter().collect(),
+        sanitized_by: None,
     }
 }

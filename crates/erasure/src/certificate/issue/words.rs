@@ -7,6 +7,18 @@ use crate::certificate::wording;
 use crate::record::exclusions;
 
 pub(super) fn statement(record: &Record) -> String {
+    if record.method == EraseMethod::NvmeFoundClean {
+        return format!(
+            "The disk {} was not erased now. The device reports that it was sanitized before and that \
+             nothing was written since; it was asked before and after it was read back, and what was read \
+             back holds no data. Method: {}. Technique: {}. What this does not cover stands under \
+             exclusions. Technique standard: {}.",
+            record.disk.id,
+            wording::level(record.level),
+            wording::technique(record.method),
+            wording::technique_standard(record.method),
+        );
+    }
     let said = match record.method {
         EraseMethod::Overwrite => "acknowledged every write",
         _ => "reported success",
@@ -33,7 +45,11 @@ pub(super) fn verification_in_words(record: &Record, depth: VerifyDepth) -> Stri
     if let Some(bytes) = record.bytes_read_back {
         words.push_str(&format!(", {bytes} bytes in all, were read back from the medium"));
     }
-    if let Some(markers) = record.markers_gone {
+    if record.method == EraseMethod::NvmeFoundClean {
+        words.push_str(
+            "; every one held zeros or ones alone. No markers were written, for nothing was erased",
+        );
+    } else if let Some(markers) = record.markers_gone {
         words.push_str(&format!(
             "; {markers} markers were written before the erase, read back, and found gone afterwards"
         ));
