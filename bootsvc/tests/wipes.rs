@@ -109,7 +109,10 @@ async fn a_disk_that_was_proven_before_the_order_failed_is_certified() {
         machine.finish(&bench, &order, result, steps).await.unwrap();
         assert_eq!(certified(&bench).await, expected, "{what}, again");
         let node = bench.node(SERIAL).await;
-        assert!(matches!(job(&bench, node.job.unwrap()).await.state, JobState::Held { .. }), "{what}");
+        let view = job(&bench, node.job.unwrap()).await;
+        assert!(matches!(view.state, JobState::Held { .. }), "{what}");
+        let said = view.events.iter().any(|event| event.text.contains("no disk is certified"));
+        assert_eq!(said, expected.is_empty(), "{what}: {:?}", view.events);
         assert_eq!(node.data_owner, DataOwner::Unknown, "{what}: the node is nobody's only as a whole");
     }
 }
@@ -168,6 +171,14 @@ async fn a_node_is_left_empty_and_is_held() {
     let script = bench.script(&machine.mac.to_string()).await;
     assert!(script.contains("is not booted") && !script.contains("exit"), "{script}");
     assert!(machine.boot(&bench).await.is_none(), "no ramdisk either");
+    // What is assigned to it is not on its disks.
+    let assign = json!({"image": "debian", "tenant": "a"});
+    let path = format!("/v1/nodes/{}/assign", machine.node);
+    bench.operator::<NodeView>(Method::POST, &path, &assign).await.unwrap();
+    let script = bench.script(&machine.mac.to_string()).await;
+    assert!(script.contains("is not booted") && !script.contains("exit"), "{script}");
+    let again = machine.finish(&bench, &order, FinishResult::Done, results(&plan)).await.unwrap();
+    assert!(matches!(again, Instruction::Wait { .. }), "{again:?}");
 
     // Released and asked for an image, it gets one like any node that is nobody's.
     let release = format!("/v1/nodes/{}/release-hold", machine.node);
@@ -179,6 +190,35 @@ async fn a_node_is_left_empty_and_is_held() {
     assert!(plan.steps.iter().any(|step| matches!(step, Step::WriteImage { .. })));
     let (identity, instruction) = machine.carry_out(&bench, &order_in(&bench, &instruction), &plan).await;
     assert!(identity.is_some() && matches!(instruction, Instruction::BootLocal { .. }), "{instruction:?}");
+}
+
+/// What fails goes back to who made it, erased if it can be; nothing is installed on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_disk_is_erased_for_its_return_and_gets_no_image() {
+    let bench = Bench::start().await;
+    let mut machine = approved(&bench).await;
+    machine.failing = true;
+    let again = async |machine: &mut Machine, changes: Value| {
+        let id = job_of(&bench, machine, changes).await;
+        machine.come(&bench).await;
+        let (report, instruction) = machine.report(&bench).await;
+        (id, report, instruction)
+    };
+    let (id, report, instruction) = again(&mut machine, wipe()).await;
+    assert!(report.plan.is_none() && matches!(instruction, Instruction::Wait { .. }), "{instruction:?}");
+    let JobState::Held { reason } = job(&bench, id).await.state else { panic!("not held") };
+    assert!(reason.contains("quarantine"), "{reason}");
+    let cancel = format!("/v1/jobs/{id}/cancel");
+    bench.operator::<contract::operator_api::JobView>(Method::POST, &cancel, &()).await.unwrap();
+    let release = format!("/v1/nodes/{}/release-hold", machine.node);
+    bench.operator::<NodeView>(Method::POST, &release, &()).await.unwrap();
+
+    let (_, report, instruction) = again(&mut machine, leave_empty()).await;
+    let plan = report.plan.unwrap();
+    assert!(matches!(&plan.steps[..], [Step::Erase { .. }, Step::Erase { .. }]), "{plan:?}");
+    machine.carry_out(&bench, &order_in(&bench, &instruction), &plan).await;
+    assert_eq!(certified(&bench).await, [DISK, OTHER]);
+    assert_eq!(bench.node(SERIAL).await.state, NodeState::Held);
 }
 
 /// A node in use keeps its assignment until its disks are proven empty.

@@ -99,11 +99,15 @@ fn rejected(judged: &Judged) -> Vec<Rejected> {
         judged.ruled.iter().rev().max_by_key(|ruled| combine::weight(judged.action, ruled.demand));
     let deciding = strongest.map_or("", |ruled| ruled.finding.statement.as_str());
     let others = all.into_iter().filter(|action| *action != judged.action);
-    others.map(|action| Rejected { action, because: because(action, judged.action, deciding) }).collect()
+    others.map(|action| Rejected { action, because: because(action, judged, deciding) }).collect()
 }
 
-fn because(other: Action, taken: Action, deciding: &str) -> String {
+fn because(other: Action, judged: &Judged, deciding: &str) -> String {
+    let taken = judged.action;
     match (other, taken) {
+        (Action::Quarantine, Action::Wipe) if judged.fitness == Fitness::Quarantine => {
+            "the order to erase and install nothing goes before what is wrong with the hardware".to_owned()
+        }
         (Action::LookDeeper, Action::Keep) => "what was seen is enough to keep the node".to_owned(),
         (Action::LookDeeper, _) => format!("what was seen is enough to decide: {deciding}"),
         (_, Action::LookDeeper) if other > taken => "nothing is written before a deeper look".to_owned(),

@@ -120,7 +120,20 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Fitness, Vec<Ruled>) {
         Demand::Quarantine => Fitness::Quarantine,
         _ => Fitness::Watch,
     };
+    if facts.leaves_empty() {
+        ruled.iter_mut().for_each(goes_before_fitness);
+    }
     (verdict, ruled)
+}
+
+/// A person who orders that disks are erased and left empty means failing ones above all: they go back
+/// to who made them. Nothing is installed on them, and what cannot be read back does not count as erased.
+/// What is missing cannot be erased, so that keeps its say.
+fn goes_before_fitness(ruled: &mut Ruled) {
+    if ruled.demand == Demand::Quarantine && !hardware::says_missing_disk(&ruled.finding.rule) {
+        ruled.demand = Demand::Watch;
+        ruled.finding.statement.push_str(" The order to erase and install nothing goes before that.");
+    }
 }
 
 /// What follows if a reading that could have demanded quarantine could not be had.

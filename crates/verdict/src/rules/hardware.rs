@@ -51,6 +51,11 @@ pub(super) fn judge(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
     ruled.extend(repeated(facts));
 }
 
+/// Whether a rule says that a disk is not there, or that nobody knows which are.
+pub(super) fn says_missing_disk(rule: &str) -> bool {
+    [DISKS.id, DISK_MISSING.id].contains(&rule)
+}
+
 fn node(observed: impl ToString, threshold: impl ToString) -> Seen {
     Seen::fact(Subject::Node, observed, threshold)
 }
