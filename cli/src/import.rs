@@ -28,7 +28,7 @@ use crate::image::print_image;
 use content::WithContent;
 use describe::{Description, describe_image};
 use options::Options;
-use source::Source;
+use source::{Source, folder_of};
 use upload::Upload;
 
 /// `reprieve image import FILE --name NAME`.
@@ -84,7 +84,9 @@ async fn read_image(
         let source = Source::open(&place.file, &mut |count| bar.inc(count))?;
         bar.finish_and_clear();
         let bar = progress_bar(json, "reading", source.size_bytes(), BYTES);
-        let description = describe_image(&source, &place.name, &options, &stop, &|count| bar.inc(count))
+        let folder = folder_of(&place.file).to_owned();
+        let count = |count| bar.inc(count);
+        let description = describe_image(&source, &place.name, folder, &options, &stop, &count)
             .with_context(|| format!("could not import {}", place.file.display()))?;
         bar.finish_and_clear();
         // Everything that could be wrong with it is said before anything is sent.

@@ -1,6 +1,7 @@
 //! Working out what an image is: the digests of its chunks, its partitions, its immutable files.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -31,14 +32,15 @@ pub struct Description {
     pub warnings: Vec<String>,
 }
 
-/// Reads the image and describes it. `progress` is told how many bytes of the image were hashed;
-/// `stop` ends the work early.
+/// Reads the image and describes it; what is to be stored beside it is kept in `folder` meanwhile.
+/// `progress` is told how many bytes of the image were hashed; `stop` ends the work early.
 ///
 /// # Errors
 /// If the image cannot be read, has no partition table, is cut off, or its root cannot be described.
 pub fn describe_image<S: ReadAt + Sync>(
     source: &S,
     name: &str,
+    folder: PathBuf,
     options: &Options,
     stop: &AtomicBool,
     progress: &(dyn Fn(u64) + Sync),
@@ -61,7 +63,7 @@ pub fn describe_image<S: ReadAt + Sync>(
         }
     }
     let mut warnings = Vec::new();
-    let mut content = Content::default();
+    let mut content = Content::in_folder(folder);
     let root = match partitions.iter().find(|partition| partition.role == PartitionRole::Root) {
         Some(partition) => {
             let start = chunks.len() as u64 * CHUNK_BYTES as u64;
@@ -109,7 +111,7 @@ fn list_root<S: ReadAt>(
         Err(source) => Err(RootError::Keep { path: "the last files".to_owned(), source }),
     });
     if closed.is_err() {
-        *content = Content::default();
+        content.clear();
     }
     closed
 }

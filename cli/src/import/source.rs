@@ -37,8 +37,7 @@ impl Source {
         anyhow::ensure!(file.metadata().with_context(open)?.is_file(), "{} is not a file", path.display());
         let mut start = first_bytes(&mut file).with_context(open)?;
         if let Some(compression) = Compression::of(&start) {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            file = decompress(BufReader::new(file), compression, folder.unwrap_or(Path::new(".")), progress)
+            file = decompress(BufReader::new(file), compression, folder_of(path), progress)
                 .with_context(|| format!("could not decompress the image {}", path.display()))?;
             start = first_bytes(&mut file).with_context(open)?;
             let again = Compression::of(&start).is_some();
@@ -62,6 +61,11 @@ impl Source {
         check_size(size_bytes)?;
         Ok(Self::Raw { file, size_bytes })
     }
+}
+
+/// The folder that a file is in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn check_size(size_bytes: u64) -> anyhow::Result<()> {
