@@ -3,11 +3,12 @@
 
 mod support;
 
-use contract::agent_api::Instruction;
+use contract::agent_api::{FinishResult, Instruction};
 use contract::id::UnixMillis;
 use contract::node_data::{NodeDataView, SeedFiles};
 use contract::operator_api::{ErrorBody, ErrorKind};
-use contract::plan::Step;
+use contract::order::Order;
+use contract::plan::{Plan, Step};
 use contract::reading::Trust;
 use reprieve_bootsvc::store::{self, leases::LeaseRow};
 use reqwest::Method;
@@ -85,6 +86,78 @@ async fn the_data_reach_the_ramdisk_that_has_them_in_its_order_and_nobody_else()
     let credential = identity.unwrap().credential;
     let refused = bench.raw(Method::GET, "/v1/agent/node-data", credential.reveal(), vec![]).await;
     assert_eq!(refused.status(), 409);
+}
+
+/// What was changed since the image was written is written alone, by the next look from the ramdisk.
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_data_are_written_alone() {
+    let bench = Bench::start().await;
+    let mut machine = discovered(&bench).await;
+    assign(&bench, &machine, "debian", "a").await;
+    set(&bench, &machine, &data("node-1")).await.unwrap();
+    job_of(&bench, &machine, json!({"at_least": "reimage", "confirm_serial": SERIAL})).await;
+    assert!(matches!(machine.next(&bench).await, Instruction::LookAgain { .. }));
+    let (report, instruction) = machine.report(&bench).await;
+    let (identity, _) =
+        machine.carry_out(&bench, &order_in(&bench, &instruction), &report.plan.unwrap()).await;
+    machine.come_up_and_settle(&bench, &identity.unwrap()).await;
+
+    let changed = set(&bench, &machine, &data("node-2")).await.unwrap();
+    assert!(changed.written.is_some() && changed.written != changed.wanted);
+    job_of(&bench, &machine, json!({"at_least": "repair", "confirm_serial": SERIAL})).await;
+    machine.come(&bench).await;
+    let (report, instruction) = machine.report(&bench).await;
+    let (order, plan) = (order_in(&bench, &instruction), report.plan.unwrap());
+    let [Step::WriteSeed { node_data, .. }] = &plan.steps[..] else { panic!("{plan:?}") };
+    assert_eq!(*node_data, changed.wanted);
+    let volume = imaging::seed::volume(&files(&bench, &machine).await.unwrap()).unwrap();
+    assert_eq!(Some(imaging::seed::digest(&volume)), changed.wanted);
+    let (_, instruction) = machine.carry_out(&bench, &order, &plan).await;
+    assert!(matches!(instruction, Instruction::BootLocal { .. }), "{instruction:?}");
+    let view = shown(&bench, &machine).await.unwrap();
+    assert_eq!(view.written, view.wanted);
+}
+
+/// A node whose data are on its disk, and which is told to wipe it.
+async fn to_be_wiped(bench: &Bench, at_least: &str) -> (Machine, Order, Plan) {
+    let mut machine = discovered(bench).await;
+    assign(bench, &machine, "debian", "a").await;
+    set(bench, &machine, &data("node-1")).await.unwrap();
+    job_of(bench, &machine, json!({"at_least": "reimage", "confirm_serial": SERIAL})).await;
+    assert!(matches!(machine.next(bench).await, Instruction::LookAgain { .. }));
+    let (report, instruction) = machine.report(bench).await;
+    let order = order_in(bench, &instruction);
+    let (identity, _) = machine.carry_out(bench, &order, &report.plan.unwrap()).await;
+    let view = shown(bench, &machine).await.unwrap();
+    assert!(view.wanted.is_some() && view.written == view.wanted, "{view:?}");
+    machine.come_up_and_settle(bench, &identity.unwrap()).await;
+    let wipe = json!({"at_least": at_least, "sanitize_level": "clear", "why": "RMA", "confirm_serial": SERIAL});
+    job_of(bench, &machine, wipe).await;
+    machine.come(bench).await;
+    let (report, instruction) = machine.report(bench).await;
+    let order = order_in(bench, &instruction);
+    (machine, order, report.plan.unwrap())
+}
+
+/// From the beginning of a step that may change them until the order is proven, nobody says that they are
+/// on the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_on_the_disk_is_not_claimed_after_work_that_failed() {
+    let bench = Bench::start().await;
+    let (machine, order, _) = to_be_wiped(&bench, "wipe").await;
+    machine.begin(&bench, &order, 0).await.unwrap();
+    assert_eq!(shown(&bench, &machine).await.unwrap().written, None, "while it is erased");
+    let failed = FinishResult::Failed { step: 0, error: "the disk is gone".to_owned() };
+    machine.finish(&bench, &order, failed, Vec::new()).await.unwrap();
+    assert_eq!(shown(&bench, &machine).await.unwrap().written, None, "after it failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_left_empty_has_no_data_of_its_own() {
+    let bench = Bench::start().await;
+    let (mut machine, order, plan) = to_be_wiped(&bench, "empty").await;
+    machine.carry_out(&bench, &order, &plan).await;
+    assert_eq!(kind_of(shown(&bench, &machine).await), ErrorKind::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]

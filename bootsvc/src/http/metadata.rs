@@ -58,7 +58,7 @@ async fn file(
         .into_response())
 }
 
-/// To whom this service's DHCP has lent an address, or keeps it for.
+/// To whom this service's DHCP has lent an address.
 async fn lent_to(service: &Service, peer: IpAddr) -> Result<Option<MacAddress>, Refusal> {
     let IpAddr::V4(address) = peer.to_canonical() else { return Ok(None) };
     let now = crate::clock::now();

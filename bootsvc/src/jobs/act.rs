@@ -74,6 +74,9 @@ impl Service {
                 Some(UnfinishedWork { job: order.job, begun_at: now, plan: order.plan.clone() });
         }
         let step = usize::try_from(begin.step).ok().and_then(|step| order.plan.steps.get(step));
+        if step.is_some_and(crate::node_data::touches_seed) {
+            store::node_data::set_written(&mut change.transaction, order.node, None).await?;
+        }
         if let Some(Step::WriteImage { image, .. }) = step {
             let tenant = change.node.assignment.tenant.clone();
             history::writing(&mut change.node.images, *image, tenant, order.job, now);
@@ -149,7 +152,7 @@ impl Service {
         let now = change.now;
         change.node.unfinished = None;
         if let Some(written) = crate::node_data::written_by(&order.plan) {
-            store::node_data::set_written(&mut change.transaction, order.node, written).await?;
+            store::node_data::set_written(&mut change.transaction, order.node, Some(written)).await?;
         }
         history::proven(&mut change.node.images, order.job, now);
         change.node.data_owner =

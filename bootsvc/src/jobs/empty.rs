@@ -45,6 +45,8 @@ pub(super) async fn end(change: &mut Change<'_>, order: &OrderRow) -> Result<Ins
     );
     node.hold_reason = Some(reason.clone());
     store::sessions::revoke_older_credentials(&mut change.transaction, order.node, order.job, now).await?;
+    // A machine that goes away takes nothing along, and what comes back is given its data anew.
+    store::node_data::remove(&mut change.transaction, order.node).await?;
     change.note("all steps are proven; the disks are left empty and the node is held");
     Ok(wait(format!("held: {reason}")))
 }

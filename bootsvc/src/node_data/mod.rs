@@ -1,8 +1,9 @@
 //! What belongs to one node and not to its image: kept, rendered for the image that the node has, and
 //! handed to the ramdisk that has an order to write it.
 //!
-//! Data belong to the tenant that the node had when they were set. A node with another tenant has none,
-//! whoever asks.
+//! Data belong to the tenant that the node had when they were set. A node with another tenant is given
+//! none; to an operator they are shown, without their secrets, until somebody takes them away or the node
+//! is left empty.
 
 use contract::assignment::DataOwner;
 use contract::id::{Digest, ImageId, MacAddress, NodeId};
@@ -12,6 +13,7 @@ use contract::plan::{Plan, Step};
 use netboot::directive::{BootDirective, boot_decision};
 use sqlx::AnyConnection;
 
+use crate::bearer;
 use crate::jobs::change::Change;
 use crate::refusal::Refusal;
 use crate::service::{Service, node_by_id};
@@ -44,7 +46,7 @@ fn seed_of(row: &NodeDataRow, node: &NodeRecord) -> Result<Option<Seed>, Refusal
     else {
         return Ok(None);
     };
-    let files = imaging::seed::render(&row.data, node.id, image).map_err(Refusal::internal)?;
+    let files = imaging::seed::render(&row.data, node.id, image, row.instance).map_err(Refusal::internal)?;
     let volume = imaging::seed::volume(&files).map_err(too_large)?;
     Ok(Some(Seed { files, digest: imaging::seed::digest(&volume) }))
 }
@@ -77,16 +79,20 @@ fn not_while_writing(change: &Change<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// What a plan leaves in the seed partition: the outer option is whether it touches it at all. A wipe
-/// that installs nothing leaves nothing.
+/// Whether this step may change what stands in the seed partition. From its beginning until the order is
+/// proven nothing is known of it.
 #[must_use]
-pub fn written_by(plan: &Plan) -> Option<Option<Digest>> {
-    let written = plan.steps.iter().find_map(|step| match step {
-        Step::WriteImage { node_data, .. } => Some(*node_data),
+pub fn touches_seed(step: &Step) -> bool {
+    matches!(step, Step::Erase { .. } | Step::WriteImage { .. } | Step::WriteSeed { .. })
+}
+
+/// The volume that a plan puts into the seed partition.
+#[must_use]
+pub fn written_by(plan: &Plan) -> Option<Digest> {
+    plan.steps.iter().find_map(|step| match step {
+        Step::WriteImage { node_data, .. } | Step::WriteSeed { node_data, .. } => *node_data,
         _ => None,
-    });
-    let erases = plan.steps.iter().any(|step| matches!(step, Step::Erase { .. }));
-    written.or(erases.then_some(None))
+    })
 }
 
 impl Service {
@@ -99,7 +105,8 @@ impl Service {
             Refusal::bad_request(format!("the node's data: {error}"), "correct the field and send it again")
         })?;
         // Nothing is kept that could not be written; every image's id has the same length.
-        let files = imaging::seed::render(data, node, ImageId(Digest([0; 32]))).map_err(Refusal::internal)?;
+        let any = Digest([0; 32]);
+        let files = imaging::seed::render(data, node, ImageId(any), any).map_err(Refusal::internal)?;
         imaging::seed::volume(&files).map_err(too_large)?;
         let mut change = self.change(node).await?;
         not_while_writing(&change)?;
@@ -110,9 +117,15 @@ impl Service {
                 "assign one first (`reprieve assign NODE --tenant TENANT`)",
             )
         })?;
-        store::node_data::put(&mut change.transaction, node, &tenant, now, data).await?;
-        let row = store::node_data::of(&mut change.transaction, node).await?;
-        let row = row.ok_or_else(|| Refusal::internal("what was just written is not there"))?;
+        let earlier = store::node_data::of(&mut change.transaction, node).await?;
+        let same = earlier.as_ref().filter(|row| row.data == *data && row.tenant == tenant);
+        let instance = match same {
+            Some(row) => row.instance,
+            None => Digest(bearer::random_bytes().map_err(Refusal::internal)?),
+        };
+        let written = earlier.and_then(|row| row.written);
+        let row = NodeDataRow { tenant, changed_at: now, instance, written, data: data.clone() };
+        store::node_data::put(&mut change.transaction, node, &row).await?;
         let shown = view(row, &change.node)?;
         if change.job.is_some() {
             change.note("the node's data were changed");
@@ -164,15 +177,11 @@ impl Service {
         let mut reading = self.store.read().await?;
         let Some(node) = store::nodes::by_mac(&mut reading, mac).await? else { return Ok(None) };
         let Some(row) = store::node_data::of(&mut reading, node.id).await? else { return Ok(None) };
-        let Some(seed) = seed_of(&row, &node)? else { return Ok(None) };
-        if node.data_owner != DataOwner::Tenant(row.tenant) {
+        if node.data_owner != DataOwner::Tenant(row.tenant.clone()) {
             return Ok(None);
         }
-        let image = node.assignment.image.unwrap_or(ImageId(Digest([0; 32])));
-        let shown = imaging::seed::render(&row.data.without_secrets(), node.id, image);
-        let shown = shown.map_err(Refusal::internal)?;
-        // The instance is the same, wherever its data come from.
-        Ok(Some(SeedFiles { meta_data: seed.files.meta_data, ..shown }))
+        let shown = NodeDataRow { data: row.data.without_secrets(), ..row };
+        Ok(seed_of(&shown, &node)?.map(|seed| seed.files))
     }
 
     /// The files that a ramdisk has an order to write, secrets and all.
@@ -190,7 +199,6 @@ impl Service {
             .filter(|order| job.is_some_and(|job| job.order == Some(order.id)))
             .ok_or_else(|| refuse("this session has no order that writes the node's data"))?;
         let ordered = written_by(&order.plan)
-            .flatten()
             .ok_or_else(|| refuse("this session's order does not write the node's data"))?;
         let seed = seed(&mut reading, &node).await?.filter(|seed| seed.digest == ordered);
         Ok(seed.ok_or_else(|| refuse("the node's data are not those that were ordered any more"))?.files)
@@ -199,40 +207,4 @@ impl Service {
 
 fn no_data(node: NodeId) -> Refusal {
     Refusal::not_found(format!("node {node} has no data of its own"), "set them (`reprieve node data set`)")
-}
-
-#[cfg(test)]
-mod tests {
-    use contract::decision::{Action, SanitizeLevel};
-    use contract::id::EvidenceId;
-    use contract::plan::{BootMethod, DiskTarget, EraseMethod, VerifyDepth};
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn disk() -> DiskTarget {
-        DiskTarget { id: "nvme-eui.1".parse().unwrap(), size_bytes: 1 << 30, logical_sector_bytes: 512 }
-    }
-
-    fn plan(steps: Vec<Step>) -> Plan {
-        let evidence = EvidenceId(Uuid::nil());
-        let node = NodeId(Uuid::nil());
-        Plan { node, evidence, action: Action::Wipe, steps, boot: BootMethod::Reboot }
-    }
-
-    #[test]
-    fn an_erased_disk_holds_no_data_until_an_image_is_written() {
-        let erase = Step::Erase {
-            disk: disk(),
-            method: EraseMethod::Overwrite,
-            level: SanitizeLevel::Clear,
-            verify_seed: Digest::of(b"seed"),
-            verify_samples: 1,
-            verify_depth: VerifyDepth::Sampling,
-        };
-        let image = ImageId(Digest::of(b"image"));
-        let repair = Step::RepairPartitions { disk: disk(), image, partitions: vec![1] };
-        assert_eq!(written_by(&plan(vec![erase])), Some(None));
-        assert_eq!(written_by(&plan(vec![repair])), None);
-    }
 }

@@ -13,32 +13,33 @@ pub struct NodeDataRow {
     pub tenant: TenantId,
     /// When they were set.
     pub changed_at: UnixMillis,
+    /// Drawn at random whenever the data become others.
+    pub instance: Digest,
     /// Digest of the volume that was written and read back last.
     pub written: Option<Digest>,
     /// The data, secrets and all.
     pub data: NodeData,
 }
 
-/// Sets a node's data. What was written last stays known.
+/// Sets a node's data. What was written last stays known, so `written` of the row is not looked at.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn put(
     connection: &mut AnyConnection,
     node: NodeId,
-    tenant: &TenantId,
-    changed_at: UnixMillis,
-    data: &NodeData,
+    row: &NodeDataRow,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO node_data (node, tenant, changed_at, body) VALUES ($1, $2, $3, $4) \
+        "INSERT INTO node_data (node, tenant, changed_at, instance, body) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (node) DO UPDATE SET tenant = excluded.tenant, changed_at = excluded.changed_at, \
-         body = excluded.body",
+         instance = excluded.instance, body = excluded.body",
     )
     .bind(node.to_string())
-    .bind(tenant.to_string())
-    .bind(to_db(changed_at.0))
-    .bind(to_json("node data", data)?)
+    .bind(row.tenant.to_string())
+    .bind(to_db(row.changed_at.0))
+    .bind(row.instance.to_string())
+    .bind(to_json("node data", &row.data)?)
     .execute(connection)
     .await
     .doing("write a node's data")?;
@@ -51,7 +52,7 @@ pub async fn put(
 /// If the database fails.
 pub async fn of(connection: &mut AnyConnection, node: NodeId) -> Result<Option<NodeDataRow>, StoreError> {
     let doing = "read a node's data";
-    let row = sqlx::query("SELECT tenant, changed_at, written, body FROM node_data WHERE node = $1")
+    let row = sqlx::query("SELECT tenant, changed_at, instance, written, body FROM node_data WHERE node = $1")
         .bind(node.to_string())
         .fetch_optional(connection)
         .await
@@ -59,10 +60,12 @@ pub async fn of(connection: &mut AnyConnection, node: NodeId) -> Result<Option<N
     let Some(row) = row else { return Ok(None) };
     let tenant: String = row.try_get("tenant").doing(doing)?;
     let written: Option<String> = row.try_get("written").doing(doing)?;
+    let instance: String = row.try_get("instance").doing(doing)?;
     let body: String = row.try_get("body").doing(doing)?;
     Ok(Some(NodeDataRow {
         tenant: from_text("tenant", &tenant)?,
         changed_at: UnixMillis(from_db(row.try_get("changed_at").doing(doing)?)),
+        instance: from_text("digest", &instance)?,
         written: written.map(|text| from_text("digest", &text)).transpose()?,
         data: from_json("node data", &body)?,
     }))
@@ -81,7 +84,7 @@ pub async fn remove(connection: &mut AnyConnection, node: NodeId) -> Result<bool
     Ok(done.rows_affected() > 0)
 }
 
-/// Records which volume was written and read back; none if the seed partition was left blank.
+/// Records which volume was written and read back; none if nothing is known to stand there.
 ///
 /// # Errors
 /// If the database fails.

@@ -124,7 +124,8 @@ pub struct NodeDataView {
     /// Digest of the volume that the node should have now; none while it has no image, or another
     /// tenant than the data belong to.
     pub wanted: Option<Digest>,
-    /// Digest of the volume that was written and read back last; none if the partition was left blank.
+    /// Digest of the volume that was written and read back last; none if nothing is known to
+    /// stand there.
     pub written: Option<Digest>,
     /// The data. Secrets are left out.
     pub data: NodeData,

@@ -96,13 +96,19 @@ struct NameServers<'a> {
     search: &'a [String],
 }
 
-/// The files for one node and one image. The instance id is another one whenever data or image change,
-/// so that cloud-init configures the machine again.
+/// The files for one node and one image. The instance id is another one whenever `instance` or the image
+/// change, so that cloud-init configures the machine again. It is not made from the data, because some are
+/// shown it who may not guess at their secrets; so `instance` must be drawn anew when they change.
 ///
 /// # Errors
 /// Only if the JSON writer fails, which the types rule out; passed on rather than assumed.
-pub fn render(data: &NodeData, node: NodeId, image: ImageId) -> Result<SeedFiles, serde_json::Error> {
-    let identity = Digest::of(&serde_json::to_vec(&(node, image, data))?).to_string();
+pub fn render(
+    data: &NodeData,
+    node: NodeId,
+    image: ImageId,
+    instance: Digest,
+) -> Result<SeedFiles, serde_json::Error> {
+    let identity = Digest::of(&serde_json::to_vec(&(node, image, instance))?).to_string();
     let short = identity.get(..16).unwrap_or(&identity);
     let meta_data = MetaData {
         instance_id: format!("reprieve-{node}-{short}"),
