@@ -172,7 +172,9 @@ fn is_public_key(text: &str) -> bool {
     let body = words.next().is_some_and(|body| {
         body.len() >= 16 && body.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c))
     });
-    kind && body && text.len() <= KEY_BYTES_MAX && !text.chars().any(char::is_control)
+    // YAML takes neither of the last two, and would refuse everything else with them.
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    kind && body && text.len() <= KEY_BYTES_MAX && !text.chars().any(breaks)
 }
 
 /// crypt(5): `$id$parameters$salt$hash`.
