@@ -31,8 +31,9 @@ fn unreadable(site: &Site<'_>, bus: DiskBus, offset: u64) -> Result<Disk> {
     Ok(Disk::blank(path, bus, "NODE-DISK", DISK_BYTES)?.unreadable(offset))
 }
 
-/// Switches the machine on and waits until nothing more happens by itself: why it is held.
-fn held(cutting: &mut Cutting<'_, '_>, job: JobId) -> Result<String> {
+/// Switches the machine on and waits until nothing more happens by itself: why it is held, after this
+/// step had begun.
+fn held(cutting: &mut Cutting<'_, '_>, job: JobId, step: &str) -> Result<String> {
     ensure!(cutting.boot.power_on(&mut cutting.machine)? == Told::Ramdisk, "the ramdisk is not handed out");
     let ends = |state: &JobState| matches!(state, JobState::ComingUp | JobState::Held { .. });
     let view = cutting
@@ -43,6 +44,8 @@ fn held(cutting: &mut Cutting<'_, '_>, job: JobId) -> Result<String> {
     cutting.machine.cut_power();
     let JobState::Held { reason } = view.state else { bail!("{}", describe(&view)) };
     println!("{reason}");
+    let begun = view.events.iter().any(|event| event.text.contains("begins: ") && event.text.contains(step));
+    ensure!(begun, "no step with {step:?} was begun: {:?}", view.events);
     Ok(reason)
 }
 
@@ -54,7 +57,7 @@ fn an_nvme_disk_that_was_formatted_and_cannot_be_read_back_is_not_erased() -> Re
     let disk = unreadable(&site, DiskBus::Nvme, NEAR_THE_END)?;
     let mut cutting = Cutting::with_disks(&site, &artefacts, vec![disk])?;
     let job = site.operator.wipe(&cutting.reference(), "clear", "laboratory")?;
-    let reason = held(&mut cutting, job)?;
+    let reason = held(&mut cutting, job, "(NvmeFormatUserData)")?;
     ensure!(reason.contains("is not erased") && reason.contains("could not be read"), "{reason}");
     let certificates = site.operator.certificate_count(&cutting.reference())?;
     ensure!(certificates == 0, "a certificate for a disk that cannot be read");
@@ -70,8 +73,8 @@ fn an_image_that_cannot_be_read_back_is_not_written_and_never_booted() -> Result
     let disk = unreadable(&site, DiskBus::Scsi, IN_THE_IMAGE)?;
     let mut cutting = Cutting::with_disks(&site, &artefacts, vec![disk])?;
     let job = site.operator.reimage(&cutting.reference(), &[])?;
-    let reason = held(&mut cutting, job)?;
-    ensure!(reason.contains("read"), "{reason}");
+    let reason = held(&mut cutting, job, "write image")?;
+    ensure!(reason.contains("could not read back chunk"), "{reason}");
     ensure!(!can_boot(cutting.disk())?, "a disk with half an image can boot");
     let told = cutting.boot.ask(&cutting.machine)?;
     ensure!(told != Told::Disk && told != Told::HeldWithDisk, "a disk with half an image is booted");
@@ -140,7 +143,7 @@ fn a_scsi_disk_with_a_medium_error_is_overwritten_and_not_erased() -> Result<()>
     let site = fake_disk_site(&lab, &mut artefacts)?;
     let mut cutting = Cutting::with_disks(&site, &artefacts, Vec::new())?;
     let job = site.operator.wipe(&cutting.reference(), "clear", "laboratory")?;
-    let reason = held(&mut cutting, job)?;
+    let reason = held(&mut cutting, job, "(Overwrite)")?;
     ensure!(reason.contains("is not erased") && reason.contains("could not be read"), "{reason}");
     let certificates = site.operator.certificate_count(&cutting.reference())?;
     ensure!(certificates == 0, "a certificate for a disk that cannot be read");
@@ -154,8 +157,8 @@ fn an_image_on_a_scsi_disk_with_a_medium_error_is_not_written_and_never_booted()
     let site = fake_disk_site(&lab, &mut artefacts)?;
     let mut cutting = Cutting::with_disks(&site, &artefacts, Vec::new())?;
     let job = site.operator.reimage(&cutting.reference(), &[])?;
-    let reason = held(&mut cutting, job)?;
-    ensure!(reason.contains("read"), "{reason}");
+    let reason = held(&mut cutting, job, "write image")?;
+    ensure!(reason.contains("could not read back chunk"), "{reason}");
     let told = cutting.boot.ask(&cutting.machine)?;
     ensure!(told != Told::Disk && told != Told::HeldWithDisk, "a disk with half an image is booted");
     Ok(())
