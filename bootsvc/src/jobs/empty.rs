@@ -15,7 +15,8 @@ use crate::store::orders::OrderRow;
 
 /// Whether a plan erases and installs nothing.
 pub(super) fn leaves_empty(plan: &Plan) -> bool {
-    plan.action == Action::Wipe && plan.steps.iter().all(|step| matches!(step, Step::Erase { .. }))
+    let erases = |step| matches!(step, &Step::Erase { .. });
+    plan.action == Action::Wipe && !plan.steps.is_empty() && plan.steps.iter().all(erases)
 }
 
 /// Whether there is nothing on a node's disks that anybody wants booted: its data are nobody's and it has
@@ -49,4 +50,20 @@ pub(super) async fn end(change: &mut Change<'_>, order: &OrderRow) -> Result<Ins
     store::node_data::remove(&mut change.transaction, order.node).await?;
     change.note("all steps are proven; the disks are left empty and the node is held");
     Ok(wait(format!("held: {reason}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::id::{EvidenceId, NodeId};
+    use contract::plan::BootMethod;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_that_erases_nothing_leaves_nothing_empty() {
+        let (node, evidence) = (NodeId(Uuid::nil()), EvidenceId(Uuid::nil()));
+        let plan = Plan { node, evidence, action: Action::Wipe, steps: Vec::new(), boot: BootMethod::Reboot };
+        assert!(!leaves_empty(&plan));
+    }
 }
