@@ -102,6 +102,7 @@ async fn repair_on(
     let mount = blocking(move || {
         ensure_fit(&on_it, &device, Moment::Before)?;
         Mount::root(&on_it, &device, Access::ReadWrite)
+            .context("could not open the installed root to change it; reimage")
     })
     .await?;
     let root = Arc::new(Root::open(mount.path()).context("could not open the installed root")?);
@@ -193,7 +194,8 @@ fn prove(
     drop_caches(partition)?;
     let files = root_of(&repair.manifest)?;
     repair.meter.begin("verifying", content_bytes(files, restored));
-    let mount = Mount::root(&RootKind::of(files)?, partition, Access::ReadOnly)?;
+    let mount = Mount::root(&RootKind::of(files)?, partition, Access::ReadOnly)
+        .context("could not open the repaired root to look at it; reimage")?;
     let root = Root::open(mount.path()).context("could not open the installed root")?;
     for path in restored {
         let entry = files.entry(path).with_context(|| format!("the image has no immutable {path}"))?;
