@@ -287,7 +287,10 @@ async fn a_cancelled_job_ends_its_order_and_begun_work_cannot_be_cancelled() {
     let view: JobView = bench.operator(Method::POST, &format!("/v1/jobs/{id}/cancel"), &()).await.unwrap();
     assert_eq!(view.state, JobState::Cancelled);
     assert_eq!(kind_of(machine.begin(&bench, &order, 0).await), ErrorKind::Conflict);
-    assert!(matches!(machine.next(&bench).await, Instruction::BootLocal { kexec: false, .. }));
+    // Nothing was written to its disks and they are nobody's, so there is nothing to boot.
+    let refused = FinishResult::Refused { error: "cancelled".to_owned() };
+    let told = machine.finish(&bench, &order, refused, Vec::new()).await.unwrap();
+    assert!(matches!(&told, Instruction::Wait { reason, .. } if reason.contains("nobody's")), "{told:?}");
 
     let id = job_of(&bench, &machine, json!({"confirmed": true})).await;
     let mut machine = machine;

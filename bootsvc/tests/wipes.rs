@@ -179,6 +179,14 @@ async fn a_node_is_left_empty_and_is_held() {
     assert!(script.contains("is not booted") && !script.contains("exit"), "{script}");
     let again = machine.finish(&bench, &order, FinishResult::Done, results(&plan)).await.unwrap();
     assert!(matches!(again, Instruction::Wait { .. }), "{again:?}");
+    // What is assigned to it is not on its disks.
+    let assign = json!({"image": "debian", "tenant": "a"});
+    let path = format!("/v1/nodes/{}/assign", machine.node);
+    bench.operator::<NodeView>(Method::POST, &path, &assign).await.unwrap();
+    let script = bench.script(&machine.mac.to_string()).await;
+    assert!(script.contains("is not booted") && !script.contains("exit"), "{script}");
+    let again = machine.finish(&bench, &order, FinishResult::Done, results(&plan)).await.unwrap();
+    assert!(matches!(again, Instruction::Wait { .. }), "{again:?}");
 
     // Released and asked for an image, it gets one like any node that is nobody's.
     let release = format!("/v1/nodes/{}/release-hold", machine.node);
@@ -225,12 +233,14 @@ async fn a_failing_disk_is_erased_for_its_return_and_gets_no_image() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_assigned_stays_until_the_disks_are_empty() {
     let bench = Bench::start().await;
-    let machine = support::flow::installed(&bench).await;
+    let mut machine = support::flow::installed(&bench).await;
     let before = bench.node(SERIAL).await.assignment;
     let id = job_of(&bench, &machine, leave_empty()).await;
+    machine.come(&bench).await;
     let cancel = format!("/v1/jobs/{id}/cancel");
     bench.operator::<contract::operator_api::JobView>(Method::POST, &cancel, &()).await.unwrap();
     assert_eq!(bench.node(SERIAL).await.assignment, before);
+    assert!(matches!(machine.next(&bench).await, Instruction::BootLocal { .. }), "it boots what it has");
 }
 
 /// An erase that fails leaves the node held with its old assignment, and it must not boot.

@@ -19,10 +19,10 @@ pub(super) fn leaves_empty(plan: &Plan) -> bool {
     plan.action == Action::Wipe && !plan.steps.is_empty() && plan.steps.iter().all(erases)
 }
 
-/// Whether there is nothing on a node's disks that anybody wants booted: its data are nobody's and it has
-/// no image.
+/// Whether there is nothing on a node's disks that anybody wants booted: they are nobody's. What is assigned
+/// to it says what it shall have, not what it has.
 pub(super) fn is_empty(node: &NodeRecord) -> bool {
-    node.data_owner == DataOwner::Nobody && node.assignment.image.is_none()
+    node.data_owner == DataOwner::Nobody
 }
 
 /// The disks are proven erased and certified, and nothing was installed: the node is nobody's, has nothing

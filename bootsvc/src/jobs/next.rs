@@ -96,7 +96,7 @@ impl Service {
         let Some(job) = open else {
             if own.is_some() && empty::is_empty(&node) {
                 let held = node.hold_reason.map_or(String::new(), |reason| format!("held: {reason}; "));
-                return Ok(wait(format!("{held}its disks are empty; waits for something to do")));
+                return Ok(wait(format!("{held}its disks are nobody's; waits for something to do")));
             }
             return Ok(match own {
                 Some(job) => boot_local(format!("job {} is {}", job.id, state::name(&job.state))),

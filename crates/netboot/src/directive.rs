@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | R1 | irreversible work has begun, attempts remain | ramdisk for the job |
 //! | R2 | irreversible work has begun, attempts used up | hold, never boot local |
-//! | R3 | held; its disks were erased and nothing is assigned | hold, never boot local |
+//! | R3 | held; its disks are nobody's: erased, or declared new | hold, never boot local |
 //! | R3 | held otherwise | hold, boots what it has |
 //! | R4 | unknown or never inventoried, attempts remain | ramdisk to discover |
 //! | R5 | unknown or never inventoried, attempts used up | hold, boots what it has |
@@ -29,7 +29,7 @@ pub struct NodeBootFacts {
     pub approved: bool,
     /// Why it is held, if it is.
     pub hold: Option<String>,
-    /// Its disks are nobody's and nothing is assigned to it: there is nothing on them to boot.
+    /// Its disks are nobody's, whatever is assigned to it: there is nothing on them to boot.
     pub empty: bool,
     /// How far its discovery is.
     pub discovery: DiscoveryFacts,
@@ -194,10 +194,12 @@ mod tests {
 
     #[test]
     fn r1_begun_work_goes_on_even_if_held_or_unapproved() {
-        for hold in [None, Some("operator".to_owned())] {
+        for (hold, empty) in
+            [(None, false), (Some("operator".to_owned()), false), (Some("nobody's".into()), true)]
+        {
             for (approved, wants) in [(true, true), (false, true), (true, false)] {
-                let facts =
-                    NodeBootFacts { approved, hold: hold.clone(), job: job(wants, 2, true), ..ready() };
+                let job = job(wants, 2, true);
+                let facts = NodeBootFacts { approved, hold: hold.clone(), empty, job, ..ready() };
                 assert_eq!(boot_decision(&facts), FOR_JOB());
             }
         }
