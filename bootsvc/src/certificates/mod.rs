@@ -79,6 +79,7 @@ impl Service {
     ) -> Result<(), Refusal> {
         // A failure that the plan does not have is no report to take anything from.
         if usize::try_from(failed).map_or(true, |failed| failed >= order.plan.steps.len()) {
+            change.note("no disk is certified: the failure names a step that the plan does not have");
             return Ok(());
         }
         let erased = |(number, step): &(u32, &Step)| {
