@@ -174,34 +174,115 @@ fn import(stage: &Stage, service: &Service) -> Result<(Imported, Imported)> {
     Ok((imported, again))
 }
 
+/// Everybody who does the same thing, in turn.
+struct Contest<'a> {
+    what: &'static str,
+    contenders: Vec<Contender<'a>>,
+}
+
+struct Contender<'a> {
+    by: &'static str,
+    bytes: u64,
+    prepare: Box<dyn Fn() -> Result<()> + 'a>,
+    measure: Box<dyn Fn() -> Result<Sample> + 'a>,
+}
+
+/// One run.
+struct Sample {
+    seconds: f64,
+    ours: Option<tools::Ours>,
+}
+
+impl From<f64> for Sample {
+    fn from(seconds: f64) -> Self {
+        Self { seconds, ours: None }
+    }
+}
+
+impl From<tools::Ours> for Sample {
+    fn from(ours: tools::Ours) -> Self {
+        Self { seconds: ours.seconds, ours: Some(ours) }
+    }
+}
+
+impl<'a> Contest<'a> {
+    fn new(what: &'static str) -> Self {
+        Self { what, contenders: Vec::new() }
+    }
+
+    /// One more; `prepare` is not measured.
+    fn add<S: Into<Sample>>(
+        &mut self,
+        by: &'static str,
+        bytes: u64,
+        prepare: impl Fn() -> Result<()> + 'a,
+        measure: impl Fn() -> Result<S> + 'a,
+    ) {
+        let measure = Box::new(move || measure().map(Into::into));
+        self.contenders.push(Contender { by, bytes, prepare: Box::new(prepare), measure });
+    }
+
+    /// Round after round, so that a machine that becomes slower does so for all; the median run of each.
+    fn hold(self, runs: u8) -> Result<Vec<Row>> {
+        let mut samples: Vec<Vec<Sample>> = self.contenders.iter().map(|_| Vec::new()).collect();
+        for _ in 0..runs {
+            for (contender, samples) in self.contenders.iter().zip(&mut samples) {
+                (contender.prepare)()?;
+                samples.push((contender.measure)()?);
+            }
+        }
+        let rows = self.contenders.iter().zip(samples);
+        Ok(rows.map(|(contender, samples)| middle(self.what, contender, samples)).collect())
+    }
+}
+
+/// The run with the median time, and the most memory of all.
+fn middle(what: &'static str, contender: &Contender<'_>, mut samples: Vec<Sample>) -> Row {
+    let memory = samples.iter().filter_map(|run| run.ours.as_ref()).map(|ours| ours.peak_memory_kibibytes);
+    let memory = memory.max().unwrap_or(0);
+    samples.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let Sample { seconds, ours } = samples.swap_remove(samples.len().saturating_sub(1) / 2);
+    let ours = ours.map(|ours| tools::Ours { peak_memory_kibibytes: memory, ..ours });
+    Row { what, by: contender.by.to_owned(), seconds, bytes: contender.bytes, ours }
+}
+
+#[allow(clippy::cast_precision_loss)] // for people
+fn fio_seconds(device: &Device, direction: &str, bytes: u64) -> Result<f64> {
+    Ok(bytes as f64 / tools::fio(device, direction, bytes)?)
+}
+
 fn written(stage: &Stage, service: &Service, image: &Imported, runs: u8) -> Result<Vec<Row>> {
     let (device, whole) = (&stage.device, stage.size_bytes);
-    let row = |by: &str, seconds| Row { what: "write", by: by.to_owned(), seconds, bytes: whole, ours: None };
     let fill = || device.fill_with_old_content();
-    let fio = repeat(runs, || fill().and_then(|()| tools::fio(device, "write", whole)))?;
-    let mut rows = vec![row("fio, sequential writes", mebibytes(whole) / (fio / 1_048_576.0))];
     // So that the service has it in memory, as it has chunks.
     tools::shell("warming up", &format!("curl --silent --fail {} > /dev/null", service.ramdisk_url()))?;
-    let dd = repeat(runs, || fill().and_then(|()| tools::dd_pipe(&service.ramdisk_url(), device)))?;
-    rows.push(row("curl, zstd -dc, dd oflag=direct", dd));
-    let qemu = repeat(runs, || fill().and_then(|()| tools::qemu_img(&stage.image, device)))?;
-    rows.push(row("qemu-img convert -n -t none (local file)", qemu));
     let map = stage.folder.file("image.bmap");
     tools::make_map(&stage.image, &map)?;
-    let bmap = repeat(runs, || fill().and_then(|()| tools::bmaptool(&stage.image, &map, device)))?;
-    rows.push(row("bmaptool copy (local file, leaves old bytes where zeros belong)", bmap));
-    rows.push(ours("write", "reprieve, read back, zeros made sure of", runs, whole, || {
-        fill()?;
-        tools::agent(&stage.programs, service, device, &image.id)
-    })?);
-    // The tables are in the first and last mebibyte and are our own.
-    let same = device.holds(&stage.image, MEBIBYTE, whole - MEBIBYTE)?;
-    ensure!(same, "the device does not hold the image after our agent said so");
-    rows.push(ours("write", "reprieve, on a blank device", runs, whole, || {
-        device.make_blank()?;
-        tools::agent(&stage.programs, service, device, &image.id)
-    })?);
-    Ok(rows)
+    let mut contest = Contest::new("write");
+    contest.add("fio, sequential writes", whole, fill, || fio_seconds(device, "write", whole));
+    contest.add("curl, zstd -dc, dd oflag=direct", whole, fill, || {
+        tools::dd_pipe(&service.ramdisk_url(), device)
+    });
+    contest.add("qemu-img convert -n -t none (local file)", whole, fill, || {
+        tools::qemu_img(&stage.image, device)
+    });
+    contest.add("bmaptool copy (local file, leaves old bytes where zeros belong)", whole, fill, || {
+        tools::bmaptool(&stage.image, &map, device)
+    });
+    contest.add("reprieve, read back, zeros made sure of", whole, fill, || {
+        let ours = tools::agent(&stage.programs, service, device, &image.id)?;
+        // The tables are in the first and last mebibyte and are our own.
+        let same = device.holds(&stage.image, MEBIBYTE, whole - MEBIBYTE)?;
+        ensure!(same, "the device does not hold the image after our agent said so");
+        Ok(ours)
+    });
+    contest.add(
+        "reprieve, on a blank device",
+        whole,
+        || device.make_blank(),
+        || tools::agent(&stage.programs, service, device, &image.id),
+    );
+    contest.hold(runs)
 }
 
 fn verified(stage: &Stage, service: &Service, image: &Imported, runs: u8) -> Result<Vec<Row>> {
@@ -209,34 +290,13 @@ fn verified(stage: &Stage, service: &Service, image: &Imported, runs: u8) -> Res
     device.fill_with_old_content()?;
     tools::agent(&stage.programs, service, device, &image.id)?;
     let device_bytes = whole + ROOM_MEBIBYTES * MEBIBYTE;
-    let row =
-        |by: &str, seconds, bytes| Row { what: "verify", by: by.to_owned(), seconds, bytes, ours: None };
-    let fio = repeat(runs, || tools::fio(device, "read", whole))?;
-    let mut rows = vec![row("fio, sequential reads", mebibytes(whole) / (fio / 1_048_576.0), whole)];
-    for program in ["b3sum", "sha256sum"] {
-        rows.push(row(program, repeat(runs, || tools::digest(program, device))?, device_bytes));
-    }
-    rows.push(ours("verify", "reprieve", runs, whole, || {
-        device.forget_cached()?;
-        tools::agent(&stage.programs, service, device, &image.id)
-    })?);
-    Ok(rows)
-}
-
-/// A row of ours: the run with the median time.
-fn ours(
-    what: &'static str,
-    by: &str,
-    runs: u8,
-    bytes: u64,
-    mut measure: impl FnMut() -> Result<tools::Ours>,
-) -> Result<Row> {
-    let mut all: Vec<tools::Ours> = (0..runs).map(|_| measure()).collect::<Result<_>>()?;
-    let memory = all.iter().map(|ours| ours.peak_memory_kibibytes).max().unwrap_or(0);
-    all.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    let mut middle = all.swap_remove(all.len().saturating_sub(1) / 2);
-    middle.peak_memory_kibibytes = memory;
-    Ok(Row { what, by: by.to_owned(), seconds: middle.seconds, bytes, ours: Some(middle) })
+    let forget = || device.forget_cached();
+    let mut contest = Contest::new("verify");
+    contest.add("fio, sequential reads", whole, forget, || fio_seconds(device, "read", whole));
+    contest.add("b3sum", device_bytes, forget, || tools::digest("b3sum", device));
+    contest.add("sha256sum", device_bytes, forget, || tools::digest("sha256sum", device));
+    contest.add("reprieve", whole, forget, || tools::agent(&stage.programs, service, device, &image.id));
+    contest.hold(runs)
 }
 
 fn rate(rows: &[Row], what: &str, by: &str) -> f64 {
