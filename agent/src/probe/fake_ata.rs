@@ -176,7 +176,7 @@ impl FakeAta {
 impl ScsiPort for FakeAta {
     fn send(&self, block: &[u8], data: Data<'_>, _timeout_millis: u32) -> io::Result<Answer> {
         if block[0] == erasure::opal::SECURITY_PROTOCOL_IN {
-            return Ok(discovery_answer(self.discovery.as_deref(), data));
+            return Ok(discovery_answer(self.discovery.as_deref(), (5, 0x20, 0), data));
         }
         let command = block[14];
         if self.power_fails_at.get() == Some(command) {

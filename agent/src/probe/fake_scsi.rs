@@ -3,10 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
+use erasure::scsi::inquiry;
+
 use super::scsi_generic::{Answer, Data, ScsiPort};
 
 /// Sense key, additional sense code and qualifier.
-type SenseCodes = (u8, u8, u8);
+pub type SenseCodes = (u8, u8, u8);
 
 /// The disk.
 pub struct FakeScsi {
@@ -14,6 +16,10 @@ pub struct FakeScsi {
     sanitizes: Vec<u8>,
     /// The answer to Level 0 Discovery, if it knows the question.
     pub discovery: Option<Vec<u8>>,
+    /// How Level 0 Discovery is refused, if it does not know the question.
+    pub discovery_refused: Cell<SenseCodes>,
+    /// What INQUIRY says of the vendor; none is a disk that does not answer it.
+    pub vendor: Cell<Option<[u8; 8]>>,
     /// What REQUEST SENSE says.
     pub sense: Cell<SenseCodes>,
     /// How TEST UNIT READY is refused.
@@ -39,6 +45,8 @@ impl FakeScsi {
         Self {
             opcodes: true,
             discovery: None,
+            discovery_refused: Cell::new((5, 0x20, 0)),
+            vendor: Cell::new(Some(*b"QEMU    ")),
             sanitizes: service_actions.to_vec(),
             sense: Cell::new((0, 0, 0)),
             unready: Cell::new(None),
@@ -58,9 +66,16 @@ fn check_condition(codes: SenseCodes) -> Answer {
     Answer { status: 2, sense: sense_data(codes), moved_bytes: 0 }
 }
 
-/// The answer to SECURITY PROTOCOL IN, or that it is an invalid command.
-pub fn discovery_answer(discovery: Option<&[u8]>, data: Data<'_>) -> Answer {
-    discovery.map_or_else(|| check_condition((5, 0x20, 0)), |content| good(data, content))
+/// The answer to SECURITY PROTOCOL IN, or how it is refused.
+pub fn discovery_answer(discovery: Option<&[u8]>, refused: SenseCodes, data: Data<'_>) -> Answer {
+    discovery.map_or_else(|| check_condition(refused), |content| good(data, content))
+}
+
+fn inquiry_answer(vendor: Option<[u8; 8]>, data: Data<'_>) -> Answer {
+    let Some(vendor) = vendor else { return check_condition((2, 4, 0)) };
+    let mut content = [0; inquiry::DATA_BYTES as usize];
+    content[8..16].copy_from_slice(&vendor);
+    good(data, &content)
 }
 
 fn good(data: Data<'_>, content: &[u8]) -> Answer {
@@ -75,13 +90,14 @@ fn good(data: Data<'_>, content: &[u8]) -> Answer {
 impl ScsiPort for FakeScsi {
     fn send(&self, command: &[u8], data: Data<'_>, _timeout_millis: u32) -> io::Result<Answer> {
         self.commands.borrow_mut().push(command[0]);
-        if self.attentions.get() > 0 && command[0] != 0x03 {
+        if self.attentions.get() > 0 && !matches!(command[0], 0x03 | inquiry::OPERATION_CODE) {
             self.attentions.set(self.attentions.get() - 1);
             return Ok(check_condition((6, 0x29, 0)));
         }
         Ok(match command[0] {
             0x00 => self.unready.get().map_or_else(|| good(data, &[]), check_condition),
-            0xa2 => discovery_answer(self.discovery.as_deref(), data),
+            inquiry::OPERATION_CODE => inquiry_answer(self.vendor.get(), data),
+            0xa2 => discovery_answer(self.discovery.as_deref(), self.discovery_refused.get(), data),
             0x03 => good(data, &sense_data(self.sense.get())),
             0xa3 if self.opcodes => {
                 let support = if self.sanitizes.contains(&command[5]) { 3 } else { 1 };

@@ -13,6 +13,10 @@ pub const KEY_ILLEGAL_REQUEST: u8 = 0x5;
 /// Unit attention.
 pub const KEY_UNIT_ATTENTION: u8 = 0x6;
 
+/// Additional sense: there is no such command.
+pub const INVALID_OPERATION_CODE: (u8, u8) = (0x20, 0x00);
+/// Additional sense: a field of the command is not known.
+pub const INVALID_FIELD: (u8, u8) = (0x24, 0x00);
 /// Additional sense: a sanitize is in progress.
 pub const SANITIZE_IN_PROGRESS: (u8, u8) = (0x04, 0x1b);
 /// Additional sense: a sanitize failed.
@@ -66,8 +70,8 @@ impl Sense {
         let known = match (self.key, self.additional) {
             (_, SANITIZE_IN_PROGRESS) => "a sanitize is in progress",
             (_, SANITIZE_FAILED) => "a sanitize failed; only another sanitize is accepted now",
-            (KEY_ILLEGAL_REQUEST, (0x20, 0)) => "the disk has no such command",
-            (KEY_ILLEGAL_REQUEST, (0x24, 0)) => "the disk refuses a field of the command",
+            (KEY_ILLEGAL_REQUEST, INVALID_OPERATION_CODE) => "the disk has no such command",
+            (KEY_ILLEGAL_REQUEST, INVALID_FIELD) => "the disk refuses a field of the command",
             (KEY_ILLEGAL_REQUEST, (0x26, 0)) => "the disk refuses a parameter of the command",
             (_, (0x27, _)) => "the disk is write-protected",
             (KEY_NOT_READY, _) => "the disk is not ready",
