@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use nix::libc;
 
-use super::mount::{Access, Mount};
+use super::mount::{Access, Mount, RootKind};
 use super::rooted::Root;
 
 /// Where Debian's grub keeps its configuration.
@@ -77,20 +77,51 @@ fn plain_path(path: &str) -> Result<String, BootEntryError> {
     Err(BootEntryError::Unsupported(path.to_owned()))
 }
 
-/// Loads the kernel that the installed system on this partition would boot. Nothing happens to the
+/// Loads the kernel that the installed system on this partition, whose root is of this kind, would boot. Nothing happens to the
 /// running kernel until [`jump`].
 ///
 /// # Errors
 /// When the file system cannot be read, its grub configuration cannot be used, or the kernel does not
 /// take the new one. The machine can still be rebooted.
-pub fn load(root_partition: &Path) -> anyhow::Result<BootEntry> {
-    let mount = Mount::ext4(root_partition, Access::ReadOnly)?;
+pub fn load(root_partition: &Path, kind: &RootKind) -> anyhow::Result<BootEntry> {
+    on_root(root_partition, kind, |root| {
+        let entry = entry_on(root, kind)?;
+        load_entry(root, &entry)?;
+        Ok(entry)
+    })
+}
+
+/// Mounts a root for as long as something is done with it.
+fn on_root<T>(
+    partition: &Path,
+    kind: &RootKind,
+    work: impl FnOnce(&Root) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mount = Mount::root(kind, partition, Access::ReadOnly)?;
     let root = Root::open(mount.path()).context("could not open the installed root")?;
-    let entry = first_entry(&read_configuration(&root)?)?;
-    load_entry(&root, &entry)?;
+    let done = work(&root);
     drop(root);
-    mount.close()?;
-    Ok(entry)
+    let closed = mount.close();
+    let done = done?;
+    closed?;
+    Ok(done)
+}
+
+/// What the installed system's boot loader would boot, with paths as they are under a mount of its root.
+fn entry_on(root: &Root, kind: &RootKind) -> anyhow::Result<BootEntry> {
+    let BootEntry { kernel, initial_ramdisk, command_line } = first_entry(&read_configuration(root)?)?;
+    let below = |path| below_root(path, kind);
+    Ok(BootEntry { kernel: below(kernel), initial_ramdisk: initial_ramdisk.map(below), command_line })
+}
+
+/// Grub sees a btrfs from its top level, where the root is a folder with the name of its subvolume.
+fn below_root(path: String, kind: &RootKind) -> String {
+    let RootKind::Btrfs(Some(subvolume)) = kind else { return path };
+    let below = path.strip_prefix('/').and_then(|path| path.strip_prefix(subvolume.as_str()));
+    match below {
+        Some(below) if below.starts_with('/') => below.to_owned(),
+        _ => path,
+    }
 }
 
 fn read_configuration(root: &Root) -> anyhow::Result<String> {
@@ -160,7 +191,10 @@ pub fn jump() -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::act::loop_fixture::{KINDS, Loop, image_with_root_of, root_file};
     use proptest::prelude::proptest;
 
     const DEBIAN: &str = "set default=0\nmenuentry 'Debian GNU/Linux' --class debian {\n\tinsmod ext2\n\
@@ -185,6 +219,36 @@ mod tests {
         assert!(matches!(first_entry("linux /boot/vmlinuz $extra"), Err(BootEntryError::Unsupported(_))));
         let no_ramdisk = first_entry("linux /boot/vmlinuz ro\n}\ninitrd /boot/of-another-entry").unwrap();
         assert_eq!(no_ramdisk.initial_ramdisk, None);
+    }
+
+    #[test]
+    fn the_entry_is_read_from_every_kind_of_root() {
+        for kind in KINDS {
+            let folder = tempfile::tempdir().unwrap();
+            let device = Loop::attach(&root_file(&image_with_root_of(&kind), folder.path()));
+            let mount = Mount::root(&kind, &device.device, Access::ReadWrite).unwrap();
+            fs::write(mount.path().join("boot/grub/grub.cfg"), "linux /boot/vmlinuz quiet\n").unwrap();
+            mount.close().unwrap();
+            let (kernel, command_line) = on_root(&device.device, &kind, |root| {
+                let entry = entry_on(root, &kind)?;
+                let mut kernel = String::new();
+                root.open_file_through_links(Path::new(&entry.kernel))?.read_to_string(&mut kernel)?;
+                Ok((kernel, entry.command_line))
+            })
+            .unwrap();
+            assert_eq!((kernel.as_str(), command_line.as_str()), ("kernel", "quiet"), "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn grub_names_the_subvolume_that_is_the_root() {
+        let subvolume = RootKind::Btrfs(Some("root".to_owned()));
+        let below = |kind: &RootKind, path: &str| below_root(path.to_owned(), kind);
+        assert_eq!(below(&subvolume, "/root/boot/vmlinuz"), "/boot/vmlinuz");
+        assert_eq!(below(&subvolume, "/rootless/vmlinuz"), "/rootless/vmlinuz");
+        assert_eq!(below(&subvolume, "/boot/vmlinuz"), "/boot/vmlinuz");
+        assert_eq!(below(&RootKind::Btrfs(None), "/root/boot/vmlinuz"), "/root/boot/vmlinuz");
+        assert_eq!(below(&RootKind::Ext4, "/root/boot/vmlinuz"), "/root/boot/vmlinuz");
     }
 
     proptest! {

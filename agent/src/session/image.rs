@@ -16,6 +16,7 @@ use crate::act::disk::partition_device;
 use crate::act::service::Service;
 use crate::image_check::{ImageCheckRequest, check_from_ramdisk, root_place};
 use crate::probe::data_partitions;
+use crate::act::mount::RootKind;
 use crate::probe::disks::{self, FoundDisk};
 use crate::probe::evidence::{Found, Look};
 use crate::probe::raw_read::RawDisk;
@@ -150,7 +151,7 @@ fn os_disk(context: &ContextReply, disks: &Outcome<Vec<FoundDisk>>) -> anyhow::R
     disks.iter().find(|disk| disk.facts.id == target.id).cloned().context("the disk of the system is gone")
 }
 
-/// The device of the installed root file system.
+/// The device of the installed root file system, and of what kind that is.
 ///
 /// # Errors
 /// If there is none to boot from.
@@ -158,13 +159,13 @@ pub async fn root_device(
     client: &Arc<Client>,
     context: &ContextReply,
     source: &Source,
-) -> anyhow::Result<PathBuf> {
+) -> anyhow::Result<(PathBuf, RootKind)> {
     let image = context.node.assignment.image.context("no image is assigned")?;
     let manifest = client.manifest(image).await?;
     let root = manifest.root.as_ref().context("the image has no root file system that is known")?;
     let place = root_place(&manifest, root)?;
     let disk = os_disk(context, &disks::list(source))?;
-    partition_device(&disk.device, place)
+    Ok((partition_device(&disk.device, place)?, RootKind::of(root)?))
 }
 
 #[cfg(test)]

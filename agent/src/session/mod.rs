@@ -263,9 +263,9 @@ impl Driver {
 
     /// Jumps into the installed kernel. Returns only if that did not work.
     async fn jump(&self) -> anyhow::Result<()> {
-        let root = image::root_device(&self.client, &self.context, &self.source).await?;
+        let (root, kind) = image::root_device(&self.client, &self.context, &self.source).await?;
         tokio::task::spawn_blocking(move || {
-            act::kexec::load(&root)?;
+            act::kexec::load(&root, &kind)?;
             act::kexec::jump()
         })
         .await?
