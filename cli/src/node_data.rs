@@ -20,9 +20,9 @@ pub enum NodeDataCommand {
         /// Node: id, start of an id, serial number or MAC address
         node: String,
     },
-    /// Set a node's data: host name, keys, users, network. They take effect with its next reimage
+    /// Set a node's data: host name, keys, users, network. They are written by its next repair or reimage
     Set(Set),
-    /// Forget a node's data. What is on its disk stays there until its next reimage
+    /// Forget a node's data. What is on its disk stays there until its next repair or reimage
     Clear {
         /// Node: id, start of an id, serial number or MAC address
         node: String,

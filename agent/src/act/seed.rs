@@ -2,11 +2,14 @@
 //! ordered, written, and read back. Without data the partition is made blank, so that nobody finds what
 //! was there before.
 
+mod alone;
+
 use anyhow::{Context, ensure};
 use contract::id::Digest;
 use imaging::layout::ByteRange;
 use imaging::seed::{VOLUME_BYTES, digest, volume};
 
+pub use self::alone::{place, write_alone};
 use super::service::Service;
 use super::work::Work;
 
@@ -91,12 +94,14 @@ impl Seed {
         Ok(())
     }
 
-    /// The pieces of the partition that are not as they should be.
+    /// The pieces of the partition that are not as they should be. One that cannot be read is none that is
+    /// right, and writing it may mend it; after that it has to be read.
     fn differing(&self, work: &Work, place: ByteRange) -> anyhow::Result<Vec<u64>> {
         let mut differing = Vec::new();
         for at in 0..place.length_bytes.div_ceil(PIECE_BYTES as u64) {
             let wanted = self.piece(place, at);
-            if work.read(place.offset + at * PIECE_BYTES as u64, wanted.len())? != wanted {
+            let found = work.read(place.offset + at * PIECE_BYTES as u64, wanted.len());
+            if found.map_or(true, |found| found != wanted) {
                 differing.push(at);
             }
         }

@@ -21,6 +21,7 @@ pub mod kernel;
 pub mod kernel_log;
 pub mod locking;
 pub mod nics;
+pub mod node_data;
 pub mod nvme_admin;
 pub mod nvme_facts;
 pub mod nvme_smart;

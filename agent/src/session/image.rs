@@ -1,5 +1,6 @@
 //! The image that a node should carry: is it there, and where does it boot from?
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,18 +10,21 @@ use contract::id::{DiskId, ImageId};
 use contract::inventory::DiskFacts;
 use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
 use imaging::chunk::decompress_verified;
+use imaging::layout::read_table;
 use imaging::manifest::{Chunk, Manifest};
+use imaging::source::ReadAt;
 
 use crate::act::device::DiskResolver;
 use crate::act::disk::partition_device;
+use crate::act::mount::RootKind;
 use crate::act::service::Service;
 use crate::image_check::{ImageCheckRequest, check_from_ramdisk, root_place};
-use crate::probe::data_partitions;
-use crate::act::mount::RootKind;
+use crate::node_partition::identity_at;
 use crate::probe::disks::{self, FoundDisk};
 use crate::probe::evidence::{Found, Look};
 use crate::probe::raw_read::RawDisk;
 use crate::probe::source::Source;
+use crate::probe::{data_partitions, node_data};
 use crate::service::client::Client;
 
 /// What the image check measures.
@@ -63,8 +67,9 @@ pub async fn check(client: &Arc<Client>, context: &ContextReply, seen: &Look) ->
     }
 }
 
-/// Which partitions on the disk of the operating system are data. The image that is installed now counts
-/// like the one that is to come; where its manifest cannot be had, its partitions are taken for data.
+/// Which partitions on the disk of the operating system are data. The image that is installed now, or that
+/// was being written when the power went, counts like the one that is to come; where its manifest cannot be
+/// had, its partitions are taken for data.
 pub async fn data_partitions(client: &Arc<Client>, context: &ContextReply, seen: &Look) -> Vec<Found> {
     // Without an image or a disk for it nothing is written, and the judge says why.
     let Some(assigned) = context.node.assignment.image else { return Vec::new() };
@@ -83,23 +88,52 @@ async fn read_data_partitions(
     disk: FoundDisk,
     seen: &Look,
 ) -> anyhow::Result<Outcome<ReadingValue>> {
-    let mut images = vec![client.manifest(assigned).await?];
+    let looked = tokio::task::spawn_blocking(move || {
+        let raw = RawDisk::open(&disk.device, disk.facts.size_bytes)
+            .with_context(|| format!("could not open disk {}", disk.facts.id))?;
+        let recorded = recorded_on(&raw);
+        anyhow::Ok((raw, recorded))
+    });
+    let (raw, recorded) = looked.await.context("looking at the node's record broke off")??;
     let installed = match &seen.node_partition {
         Outcome::Value(partition) => partition.identity.value().map(|identity| identity.image),
         Outcome::Absent | Outcome::Unreadable(_) => None,
     };
-    if let Some(installed) = installed.filter(|installed| *installed != assigned)
-        && let Ok(manifest) = client.manifest(installed).await
-    {
-        images.push(manifest);
+    let mut images = vec![client.manifest(assigned).await?];
+    let known: BTreeSet<ImageId> = [recorded, installed].into_iter().flatten().collect();
+    for image in known.into_iter().filter(|image| *image != assigned) {
+        if let Ok(manifest) = client.manifest(image).await {
+            images.push(manifest);
+        }
     }
     let looked = tokio::task::spawn_blocking(move || {
-        let raw = RawDisk::open(&disk.device, disk.facts.size_bytes)
-            .with_context(|| format!("could not open disk {}", disk.facts.id))?;
         let images: Vec<&Manifest> = images.iter().collect();
-        anyhow::Ok(data_partitions::read(&raw, &images))
+        data_partitions::read(&raw, &images)
     });
-    looked.await.context("looking at the partitions broke off")?
+    looked.await.context("looking at the partitions broke off")
+}
+
+/// The image that the node's record on this disk names, by the table that its partitions are read from.
+/// Without the primary table nothing is installed, and the image's partitions are there all the same.
+fn recorded_on(disk: &impl ReadAt) -> Option<ImageId> {
+    let table = read_table(disk).ok().flatten()?;
+    identity_at(disk, &table)?.value().map(|identity| identity.image)
+}
+
+/// What stands in the seed partition of the disk of the operating system. Nothing is said of a disk that
+/// nobody can name; the judge says why.
+pub async fn node_data(context: &ContextReply, seen: &Look) -> Vec<Found> {
+    if context.node.assignment.image.is_none() {
+        return Vec::new();
+    }
+    let Ok(disk) = os_disk(context, &seen.disks) else { return Vec::new() };
+    let looked =
+        tokio::task::spawn_blocking(move || match RawDisk::open(&disk.device, disk.facts.size_bytes) {
+            Ok(raw) => node_data::read(&raw),
+            Err(error) => Outcome::Unreadable(format!("could not open disk {}: {error}", disk.facts.id)),
+        });
+    let outcome = looked.await.unwrap_or_else(|error| Outcome::Unreadable(error.to_string()));
+    vec![(Subject::Image, ReadingKey::NodeDataInstalled, outcome)]
 }
 
 fn not_compared(why: &str) -> Vec<Found> {
@@ -171,7 +205,11 @@ pub async fn root_device(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::act::fixture;
     use contract::inventory::{Composition, Transport};
+    use imaging::chunk::CHUNK_BYTES;
+    use imaging::layout::DiskLayout;
+    use imaging::node_record::encode_initial;
 
     fn disk(id: &str, name: &str) -> FoundDisk {
         FoundDisk {
@@ -196,6 +234,33 @@ mod tests {
             device: PathBuf::from("/dev").join(name),
             slot: "here".to_owned(),
         }
+    }
+
+    /// Between the two copies of the table, whichever way the image was going.
+    #[test]
+    fn the_image_of_a_disk_with_one_copy_of_its_table_is_known() {
+        let image = fixture::image();
+        let bytes = 64 << 20;
+        let request = fixture::layout_request(bytes);
+        let layout = DiskLayout::compute(&image.manifest, &image.bytes[..CHUNK_BYTES], &request).unwrap();
+        let mut disk = vec![0; bytes as usize];
+        let mut put = |offset: u64, bytes: &[u8]| {
+            disk[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+        };
+        let id = image.manifest.id().unwrap();
+        let record = serde_json::to_vec(&fixture::identity(id)).unwrap();
+        put(layout.ours.unwrap().node.offset, &encode_initial(&record).unwrap());
+        put(layout.backup_table_offset, &layout.backup_table);
+        assert_eq!(recorded_on(&disk), Some(id), "the backup alone");
+        let partitions = |images: &[&Manifest]| match data_partitions::read(&disk, images) {
+            Outcome::Value(ReadingValue::List { total, .. }) => total,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((partitions(&[]), partitions(&[&image.manifest])), (2, 0));
+        disk[..CHUNK_BYTES].copy_from_slice(&layout.first_chunk);
+        assert_eq!(recorded_on(&disk), Some(id), "both");
+        disk.truncate(disk.len() - 512);
+        assert_eq!(recorded_on(&disk), None, "a table for a larger disk");
     }
 
     #[test]

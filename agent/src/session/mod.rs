@@ -138,6 +138,8 @@ impl Driver {
         seen.add(measured, &self.clock);
         let partitions = image::data_partitions(&self.client, &self.context, &seen).await;
         seen.add(partitions, &self.clock);
+        let node_data = image::node_data(&self.context, &seen).await;
+        seen.add(node_data, &self.clock);
         let Judged { decision, plan, plan_refusal } =
             judging::judge(&seen.evidence, &self.context, self.clock.now(), self.nonce)?;
         tracing::info!("{}", verdict::explain::explain(&decision));

@@ -9,7 +9,7 @@ pub mod files;
 pub mod volume;
 
 pub use self::files::render;
-pub use self::volume::{VOLUME_BYTES, VolumeError, digest, volume};
+pub use self::volume::{VOLUME_BYTES, VolumeError, digest, digest_of_partition, volume};
 
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,11 @@ impl<'a> Facts<'a> {
         self.of(subject, key).any(|reading| reading.outcome != Outcome::Absent)
     }
 
+    /// Whether anybody looked at all, whatever came of it.
+    pub fn was_tried(&self, subject: &Subject, key: ReadingKey) -> bool {
+        self.of(subject, key).next().is_some()
+    }
+
     fn of(&self, subject: &Subject, key: ReadingKey) -> impl Iterator<Item = &'a Reading> {
         let of_both = move |reading: &&Reading| reading.key == key && &reading.subject == subject;
         self.evidence.readings.iter().filter(of_both)

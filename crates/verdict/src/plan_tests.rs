@@ -23,6 +23,8 @@ fn words(step: &Step) -> String {
             format!("erase {} {method:?} {level:?} {verify_samples}", disk.id)
         }
         Step::WriteImage { disk, .. } => format!("write {}", disk.id),
+        Step::WriteDataImage { disk, .. } => format!("data {}", disk.id),
+        Step::WriteSeed { disk, .. } => format!("seed {}", disk.id),
         Step::RepairPartitions { disk, partitions, .. } => format!("partitions {} {partitions:?}", disk.id),
         Step::RepairFiles { disk, paths, remove, .. } => {
             let removed: Vec<String> = remove.iter().map(|path| format!("-{path}")).collect();
@@ -208,6 +210,7 @@ fn a_disk_that_sanitizes_since_a_power_cut_is_erased_again() {
                     overwrite_estimate_seconds: None,
                     state,
                     obstacles: Vec::new(),
+                    sanitized_by: None,
                 });
             })
     };

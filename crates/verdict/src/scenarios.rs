@@ -96,6 +96,14 @@ fn same_tenant() -> Vec<(&'static str, Case)> {
             "file altered, resident",
             healthy().resident().list(image(), Key::ImageFilesAltered, &["/usr/bin/ls"]),
         ),
+        (
+            "node's data taken away, and still there",
+            healthy().list(image(), Key::NodeDataInstalled, &["0123456789abcdef"]),
+        ),
+        (
+            "node's data not on the disk",
+            healthy().context(|context| context.node_data = Some(contract::id::Digest::of(b"volume"))),
+        ),
         ("file missing", healthy().list(image(), Key::ImageFilesMissing, &["/usr/bin/ls"])),
         ("partition altered", healthy().list(image(), Key::ImagePartitionsAltered, &["2"])),
         ("partition with a hostile name", healthy().list(image(), Key::ImagePartitionsAltered, &["../2"])),
@@ -353,6 +361,21 @@ fn requests() -> Vec<(&'static str, Case)> {
             }),
         ),
         (
+            "wipe and leave empty, failing disk",
+            floor(Floor::Empty).count(data(), Key::NvmeCriticalWarning, 4),
+        ),
+        (
+            "wipe and leave empty, failing memory",
+            floor(Floor::Empty).list(Subject::Node, Key::KernelHardwareErrors, &["severity: fatal"]),
+        ),
+        (
+            "wipe and leave empty, disk missing",
+            floor(Floor::Empty).context(|context| {
+                context.expected_hardware.as_mut().unwrap().disks.push("gone".parse().unwrap());
+            }),
+        ),
+        ("at least wipe, failing disk", floor(Floor::Wipe).count(data(), Key::NvmeCriticalWarning, 4)),
+        (
             "at least reimage, no image",
             floor(Floor::Reimage).context(|context| context.assignment.image = None),
         ),
@@ -414,6 +437,7 @@ fn every_rule_is_in_the_table() {
         include_str!("rules/integrity.rs"),
         include_str!("rules/fitness.rs"),
         include_str!("rules/hardware.rs"),
+        include_str!("rules/node_data.rs"),
         include_str!("rules/request.rs"),
     ];
     let ids = sources.iter().flat_map(|source| source.split("id: \"").skip(1));

@@ -3,6 +3,7 @@
 use contract::assignment::{
     Assignment, DataOwner, ExpectedHardware, NodeContext, OsDiskRule, RootSize, UnfinishedWork,
 };
+use contract::data_image::DataImage;
 use contract::decision::{Action, Decision, SanitizeLevel};
 use contract::evidence::Evidence;
 use contract::id::{BootId, Digest, DiskId, EvidenceId, ImageId, JobId, MacAddress, NodeId, UnixMillis};
@@ -123,6 +124,7 @@ fn good_readings() -> Vec<(Subject, ReadingKey, ReadingValue)> {
         (Subject::Image, Key::ImageFilesForeign, none()),
         (Subject::Image, Key::ImageFilesChecked, Count(5000)),
         (disk_subject(OS_DISK), Key::DiskDataPartitions, none()),
+        (Subject::Image, Key::NodeDataInstalled, none()),
     ];
     for id in [OS_DISK, DATA_DISK] {
         readings.push((disk_subject(id), Key::DiskReadErrors, Count(0)));
@@ -174,6 +176,7 @@ impl Case {
             tenant: Some("tenant-a".parse().unwrap()),
             os_disk: OsDiskRule::Smallest,
             root_size: RootSize::Grow,
+            data_images: Vec::new(),
         };
         let context = NodeContext {
             node,
@@ -314,6 +317,26 @@ pub(crate) fn erase_step() -> Step {
         verify_seed: Digest::of(b"old"),
         verify_samples: 2000,
         verify_depth: VerifyDepth::Sampling,
+    }
+}
+
+/// Of the data disk.
+pub(crate) fn data_step() -> Step {
+    Step::WriteDataImage {
+        disk: DiskTarget { id: DATA_DISK.parse().unwrap(), size_bytes: 64 << 30, logical_sector_bytes: 512 },
+        image: data_image(DATA_DISK).image,
+        disk_guid: Uuid::from_u128(7),
+        last_partition: RootSize::Grow,
+    }
+}
+
+/// An image for the disk that this rule names.
+pub(crate) fn data_image(rule: &str) -> DataImage {
+    DataImage {
+        disk: rule.parse().unwrap(),
+        image: ImageId(Digest([0x22; 32])),
+        image_disk_bytes: 1 << 30,
+        last_partition: RootSize::Grow,
     }
 }
 

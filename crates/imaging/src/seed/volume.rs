@@ -42,6 +42,20 @@ pub fn volume(files: &SeedFiles) -> Result<Vec<u8>, VolumeError> {
     fat::volume(LABEL, u32::from_be_bytes([a, b, c, d]), &list).ok_or(VolumeError::TooLarge { bytes })
 }
 
+/// What stands in a seed partition, of all its bytes: none if it is blank, else the digest by which an
+/// order names it. What follows a volume is zeros; where it is not, what stands there is no volume of ours
+/// and has the digest of all of it.
+#[must_use]
+pub fn digest_of_partition(bytes: &[u8]) -> Option<Digest> {
+    let (first, rest) = bytes.split_at(VOLUME_BYTES.min(bytes.len()));
+    let blank = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    match (blank(first), blank(rest)) {
+        (true, true) => None,
+        (false, true) => Some(digest(first)),
+        (_, false) => Some(digest(bytes)),
+    }
+}
+
 /// The digest by which an order names a volume.
 #[must_use]
 pub fn digest(volume: &[u8]) -> Digest {

@@ -5,7 +5,7 @@ use contract::id::ImageId;
 use contract::inventory::DiskFacts;
 use contract::reading::{Outcome, ReadingKey, Subject};
 
-use super::{Demand, Rule, Ruled, Seen, data_partitions, strongest};
+use super::{Demand, Rule, Ruled, Seen, data_partitions, node_data, strongest};
 use crate::facts::{Facts, Listed};
 use crate::plan;
 use crate::policy::ForeignFiles;
@@ -50,13 +50,14 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Integrity, Vec<Ruled>) {
                 partitions_and_files(facts, &mut ruled);
                 foreign(facts, &mut ruled);
                 file_systems(facts, &mut ruled);
+                ruled.extend(node_data::judge(facts));
             }
             ruled.extend(data_partitions::judge(facts));
         }
     }
     if let Some(work) = &facts.context.unfinished {
         ruled.push(UNFINISHED.found(
-            Demand::Reimage,
+            if node_data::alone_begun(facts) { Demand::Repair } else { Demand::Reimage },
             Seen::fact(
                 Subject::Image,
                 format!("job {} was begun and never reported done", work.job),
@@ -379,9 +380,9 @@ fn file_systems(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
 /// Whether the device is certainly a partition of a disk that does not carry the operating system.
 fn on_data_disk(facts: &Facts<'_>, device: &str) -> bool {
     let Some((os_disk, disks)) = data_partitions::system_disk(facts) else { return false };
+    // A file system may be on the whole disk.
     let holds = |disk: &DiskFacts| {
-        let rest = device.strip_prefix(disk.kernel_name.as_str());
-        rest.is_some_and(|rest| rest.chars().all(|c| c == 'p' || c.is_ascii_digit()))
+        disk.kernel_name == device || data_partitions::partition_on(disk, device).is_some()
     };
     let mut holders = disks.iter().filter(|disk| holds(disk));
     holders.next().is_some_and(|disk| disk.id != *os_disk) && holders.next().is_none()

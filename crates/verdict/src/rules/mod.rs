@@ -3,7 +3,7 @@
 //! | file | question |
 //! |---|---|
 //! | `confidentiality` | C1–C4: whose data the disks hold, and who gets the machine |
-//! | `integrity`, `data_partitions` | I1–I7: is the installed software what was assigned, and what stays beside it |
+//! | `integrity`, `data_partitions`, `node_data` | I1–I8: is the installed software what was assigned, what stays beside it, what is the node's own |
 //! | `fitness`, `hardware` | F1–F12: health of the disks; errors, hardware that should be there |
 //! | `request` | R1–R7: what was asked, how old the evidence is, what forbids acting |
 
@@ -15,6 +15,7 @@ mod data_partitions;
 pub(crate) mod fitness;
 pub(crate) mod hardware;
 pub(crate) mod integrity;
+pub(crate) mod node_data;
 pub(crate) mod request;
 
 /// What a finding demands, ordered by how much it asks. `Nothing` and `Watch` allow any action.
