@@ -118,7 +118,8 @@ struct Changes {
 
 /// Ours is known by its name. It goes before the first entry of the order that is neither of the
 /// network nor a program of the firmware itself: the first disk, behind the network entries that stood
-/// before it. What cannot be understood counts as a disk, and stays where it is.
+/// before it. What cannot be understood counts as a disk, and stays where it is. Firmware without an
+/// order goes by one of its own, which may begin with the network, and is left to it.
 fn changes(entries: &[NumberedEntry], order: &[u16], wanted: Option<&[u8]>) -> io::Result<Changes> {
     let is_ours =
         |entry: &&NumberedEntry| entry.entry.as_ref().is_some_and(|entry| entry.description == DESCRIPTION);
@@ -135,7 +136,9 @@ fn changes(entries: &[NumberedEntry], order: &[u16], wanted: Option<&[u8]>) -> i
         entry.is_some_and(|entry| is_network(entry) || entry.built_in)
     };
     let place = new_order.iter().position(|number| !goes_before(number)).unwrap_or(new_order.len());
-    new_order.splice(place..place, ours);
+    if !order.is_empty() {
+        new_order.splice(place..place, ours);
+    }
     let remove = earlier.into_iter().filter(|number| Some(*number) != ours).collect();
     Ok(Changes { ours, add, remove, order: new_order })
 }
@@ -159,12 +162,12 @@ fn in_words(changes: &Changes) -> String {
     let Some(number) = changes.ours else {
         return format!("the image has no EFI system partition, so the firmware has no entry for it{gone}");
     };
-    let place = changes.order.iter().position(|other| *other == number).map_or(0, |at| at + 1);
     let was = if changes.add { "written" } else { "there already" };
-    format!(
-        "the firmware's entry Boot{number:04X} for the image was {was} and read back, at place {place} of {} in its order{gone}",
-        changes.order.len()
-    )
+    let place = match changes.order.iter().position(|other| *other == number) {
+        Some(at) => format!("at place {} of {} in its order", at + 1, changes.order.len()),
+        None => "and its order was left to it, because it has none".to_owned(),
+    };
+    format!("the firmware's entry Boot{number:04X} for the image was {was} and read back, {place}{gone}")
 }
 
 #[cfg(test)]

@@ -84,11 +84,12 @@ pub fn parse_entry(variable: &[u8]) -> Option<BootEntry> {
     Some(entry)
 }
 
-/// The numbers in `BootOrder`, or the one in `BootCurrent` or `BootNext`.
+/// The numbers in `BootOrder`, or the one in `BootCurrent` or `BootNext`; none if the variable is not what
+/// efivarfs makes of a list of numbers.
 #[must_use]
-pub fn parse_numbers(variable: &[u8]) -> Vec<u16> {
-    let value = variable.get(EFIVARFS_HEAD_BYTES..).unwrap_or_default();
-    value.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+pub fn parse_numbers(variable: &[u8]) -> Option<Vec<u16>> {
+    let (numbers, rest) = variable.get(EFIVARFS_HEAD_BYTES..)?.as_chunks::<2>();
+    rest.is_empty().then(|| numbers.iter().map(|pair| u16::from_le_bytes(*pair)).collect())
 }
 
 /// The value of `BootOrder` or `BootNext`.
@@ -187,15 +188,19 @@ mod tests {
 
     #[test]
     fn numbers_are_read_and_written() {
-        assert_eq!(parse_numbers(&[7, 0, 0, 0, 1, 0, 2, 1]), [1, 0x102]);
+        assert_eq!(parse_numbers(&[7, 0, 0, 0, 1, 0, 2, 1]), Some(vec![1, 0x102]));
+        assert_eq!(parse_numbers(&[7, 0, 0, 0]), Some(Vec::new()));
         assert_eq!(encode_numbers(&[0x203, 1]), [3, 2, 1, 0]);
-        assert!(parse_numbers(&[1, 2]).is_empty());
+        for broken in [&[][..], &[7, 0, 0], &[7, 0, 0, 0, 1], &[7, 0, 0, 0, 1, 0, 2]] {
+            assert_eq!(parse_numbers(broken), None, "{broken:?}");
+        }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..120, value in any::<u8>()) {
             let _ = parse_entry(&bytes);
+            let _ = parse_numbers(&bytes);
             let mut whole = variable("UEFI PXEv4", Some(OURS), Some(SUBTYPE_IPV4));
             let at = at % whole.len();
             whole[at] = value;

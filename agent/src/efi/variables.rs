@@ -55,10 +55,12 @@ impl Variables {
     /// The numbers in `BootOrder`, `BootCurrent` or `BootNext`; none if there is no such variable.
     ///
     /// # Errors
-    /// If it is there and cannot be read.
+    /// If it is there and cannot be read, or is no list of numbers.
     pub fn numbers(&self, name: &str) -> io::Result<Vec<u16>> {
         match source::read_bytes(&self.path(name)) {
-            Ok(bytes) => Ok(parse_numbers(&bytes)),
+            Ok(bytes) => parse_numbers(&bytes).ok_or_else(|| {
+                io::Error::other(format!("the firmware's {name} is no list of entries ({} bytes)", bytes.len()))
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
