@@ -116,13 +116,12 @@ struct Changes {
     order: Vec<u16>,
 }
 
-/// Ours is known by its name. It goes before the first entry of the order that is neither of the
+/// Ours is known by its name and by starting from a disk. It goes before the first entry of the order that is neither of the
 /// network nor a program of the firmware itself: the first disk, behind the network entries that stood
 /// before it. What cannot be understood counts as a disk, and stays where it is. Firmware without an
 /// order goes by one of its own, which may begin with the network, and is left to it.
 fn changes(entries: &[NumberedEntry], order: &[u16], wanted: Option<&[u8]>) -> io::Result<Changes> {
-    let is_ours =
-        |entry: &&NumberedEntry| entry.entry.as_ref().is_some_and(|entry| entry.description == DESCRIPTION);
+    let is_ours = |entry: &&NumberedEntry| entry.entry.as_ref().is_some_and(is_of_our_making);
     let earlier: Vec<u16> = entries.iter().filter(is_ours).map(|entry| entry.number).collect();
     let same = entries.iter().filter(is_ours).find(|entry| entry.option.as_deref() == wanted);
     let (ours, add) = match (wanted, same) {
@@ -141,6 +140,11 @@ fn changes(entries: &[NumberedEntry], order: &[u16], wanted: Option<&[u8]>) -> i
     }
     let remove = earlier.into_iter().filter(|number| Some(*number) != ours).collect();
     Ok(Changes { ours, add, remove, order: new_order })
+}
+
+/// What a person calls by our name is a person's, unless it starts from a partition as ours do.
+fn is_of_our_making(entry: &BootEntry) -> bool {
+    entry.description == DESCRIPTION && entry.hard_drive.is_some() && !is_network(entry)
 }
 
 fn is_network(entry: &BootEntry) -> bool {

@@ -22,10 +22,14 @@ fn option(description: &str, path: &[u8]) -> Vec<u8> {
     option
 }
 
-fn network() -> Vec<u8> {
+fn mac() -> Vec<u8> {
     let mut mac = vec![0x03, 0x0b, 37, 0, 0x52, 0x54, 0, 0, 0, 1];
     mac.resize(37, 0);
-    option("UEFI PXEv4", &mac)
+    mac
+}
+
+fn network() -> Vec<u8> {
+    option("UEFI PXEv4", &mac())
 }
 
 fn menu() -> Vec<u8> {
@@ -134,12 +138,26 @@ fn a_firmware_that_cannot_be_read_is_not_written() {
     assert!(BootEntries { variables: missing, esp: Some(ESP) }.set().contains("were not set"));
 }
 
+#[test]
+fn what_a_person_calls_by_our_name_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let of_a_person = [(2, option(DESCRIPTION, &mac())), (3, option(DESCRIPTION, &[])), (4, ours(7))];
+    let variables = firmware(folder.path(), &of_a_person, &[2, 3, 4]);
+    let said = BootEntries { variables: variables.clone(), esp: Some(ESP) }.set();
+    assert!(said.contains("1 earlier"), "{said}");
+    let left = variables.entries().unwrap();
+    assert_eq!(left.iter().map(|entry| entry.number).collect::<Vec<_>>(), [0, 2, 3]);
+    assert_eq!(variables.numbers("BootOrder").unwrap(), [2, 0, 3]);
+}
+
 fn some_option() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         Just(network()),
         Just(menu()),
         (0..3_u128).prop_map(disk),
         (0..3_u128).prop_map(ours),
+        Just(option(DESCRIPTION, &mac())),
+        Just(option(DESCRIPTION, &[])),
         proptest::collection::vec(any::<u8>(), 0..40),
     ]
 }
@@ -156,10 +174,11 @@ proptest! {
             entry: parse_entry(&[&[7, 0, 0, 0], option.as_slice()].concat()),
         }).collect();
         let wanted = encode(DESCRIPTION, &ESP, LOADER);
+        let made_by_us: Vec<Vec<u8>> = (0..3).map(ours).chain([wanted.clone()]).collect();
         let changes = changes(&entries, &order, Some(&wanted)).unwrap();
         let ours = changes.ours.unwrap();
         let is_ours = |number: u16| entries.iter().any(|entry| {
-            entry.number == number && entry.entry.as_ref().is_some_and(|entry| entry.description == DESCRIPTION)
+            entry.number == number && entry.option.as_ref().is_some_and(|option| made_by_us.contains(option))
         });
         prop_assert!(changes.remove.iter().all(|number| is_ours(*number) && *number != ours));
         let times = changes.order.iter().filter(|number| **number == ours).count();
