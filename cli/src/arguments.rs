@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use contract::assignment::{Floor, OsDiskRule, RootSize};
+use contract::data_image::DataImageRequest;
 use contract::decision::SanitizeLevel;
 use contract::id::{CertificateId, DiskId, JobId, PoolName, TenantId};
 
@@ -159,6 +160,19 @@ pub struct Assign {
     /// tenant, which a reimage keeps
     #[arg(long, value_name = "SIZE")]
     pub root: Option<RootSize>,
+    /// Image for a data disk: what the disk is like as for --os-disk, an equals sign, and the image; repeat
+    /// for more disks. Replaces those that were assigned before. It is written when the disk is erased, or
+    /// blank and nobody's, together with an image for the operating system, and never over data.
+    /// Example: nvme,largest=scratch
+    #[arg(long = "data-image", value_name = "DISK=IMAGE")]
+    pub data_images: Vec<DataImageRequest>,
+    /// Size of the last partition of these images: grow (over the rest of the disk), image (as in the
+    /// image), or a size such as 20Gi
+    #[arg(long, value_name = "SIZE", requires = "data_images")]
+    pub data_size: Option<RootSize>,
+    /// Take the images for data disks off; what is on the disks stays
+    #[arg(long, conflicts_with = "data_images")]
+    pub no_data_images: bool,
 }
 
 /// The least that must be done.
@@ -391,6 +405,9 @@ pub struct Import {
     /// Number of the root partition, if it cannot be told from the types
     #[arg(long, value_name = "NUMBER")]
     pub root_partition: Option<u32>,
+    /// Call no partition the root and list no files: an image for a data disk, without a system
+    #[arg(long, conflicts_with_all = ["root_partition", "immutable_paths", "excluded_paths"])]
+    pub no_root: bool,
     /// Number of a boot partition that the running system may change; repeat for more
     #[arg(long = "mutable-partition", value_name = "NUMBER")]
     pub mutable_partitions: Vec<u32>,
@@ -428,6 +445,11 @@ mod tests {
             "reprieve assign n1 --os-disk /dev/sda",
             "reprieve assign n1 --os-disk nvme0n1",
             "reprieve assign n1 --os-disk nvme,smalest",
+            "reprieve assign n1 --data-image nvme,largest",
+            "reprieve assign n1 --data-image sdb=scratch",
+            "reprieve assign n1 --data-size grow",
+            "reprieve assign n1 --data-image nvme=scratch --no-data-images",
+            "reprieve image import x.raw --name x --no-root --root-partition 1",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

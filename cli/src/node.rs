@@ -1,6 +1,7 @@
 //! `reprieve node …`, `assign`, `protect` and `release-hold`.
 
 use contract::assignment::{Assignment, DataOwner};
+use contract::data_image::DataImageRequest;
 use contract::inventory::{DiskFacts, Inventory};
 use contract::operator_api::{
     ApproveRequest, AssignRequest, DecisionView, NodeState, NodeView, ProtectRequest,
@@ -88,14 +89,23 @@ pub async fn assign(client: &Client, assign: Assign, json: bool) -> anyhow::Resu
         && assign.tenant.is_none()
         && assign.pool.is_none()
         && assign.os_disk.is_none()
-        && assign.root.is_none();
-    anyhow::ensure!(!nothing, "nothing to assign; give --image, --tenant, --pool, --os-disk or --root");
+        && assign.root.is_none()
+        && assign.data_images.is_empty()
+        && !assign.no_data_images;
+    anyhow::ensure!(
+        !nothing,
+        "nothing to assign; give --image, --tenant, --pool, --os-disk, --root, --data-image or --no-data-images"
+    );
+    let last_partition = assign.data_size.unwrap_or_default();
+    let data_images: Vec<DataImageRequest> =
+        assign.data_images.into_iter().map(|data| DataImageRequest { last_partition, ..data }).collect();
     let request = AssignRequest {
         image: assign.image,
         tenant: assign.tenant,
         pool: assign.pool,
         os_disk: assign.os_disk,
         root_size: assign.root,
+        data_images: (assign.no_data_images || !data_images.is_empty()).then_some(data_images),
     };
     let path = format!("/v1/nodes/{}/assign", escape(&assign.node));
     print_node(&client.post(&path, &request).await?, json)
@@ -148,6 +158,7 @@ fn describe(node: &NodeView) -> String {
         ("images", history::in_short(&node.images)),
         ("OS disk", Some(os_disk(assigned, inventory))),
         ("root size", (!assigned.root_size.is_grow()).then(|| assigned.root_size.to_string())),
+        ("data images", data_images(assigned)),
         ("data of", Some(data_owner(&node.data_owner))),
         ("machine", inventory.map(|i| format!("{} {}", text(&i.vendor), text(&i.product)))),
         ("processor", inventory.map(|i| text(&i.cpu_model))),
@@ -179,6 +190,12 @@ fn os_disk(assigned: &Assignment, inventory: Option<&Inventory>) -> String {
         Ok(disk) => format!("{rule}: now {}", disk.id),
         Err(refusal) => format!("{rule}: {}", clean(&refusal.to_string())),
     }
+}
+
+/// Which disks get an image when they hold nobody's data.
+fn data_images(assigned: &Assignment) -> Option<String> {
+    let shown: Vec<String> = assigned.data_images.iter().map(|data| clean(&data.to_string())).collect();
+    (!shown.is_empty()).then(|| shown.join("; "))
 }
 
 fn data_owner(owner: &DataOwner) -> String {

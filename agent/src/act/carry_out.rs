@@ -1,6 +1,7 @@
 //! Carrying out a permitted plan, step by step, each proven before the next begins; only erases that
-//! follow each other directly run side by side.
+//! follow each other directly run side by side, and so do images for different disks.
 
+mod images;
 mod side_by_side;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,23 +12,23 @@ use anyhow::Context;
 use contract::agent_api::{Finish, FinishResult, StepResult};
 use contract::id::ImageId;
 use contract::plan::Step;
-use imaging::layout::DiskLayout;
+use imaging::layout::ByteRange;
 use imaging::manifest::Manifest;
 use verdict::permit::{Permit, StepPermit};
 
+use self::images::{Image, SIDE_BY_SIDE_MAX, Writing, write_side_by_side};
 use self::side_by_side::erase_side_by_side;
 use super::begun::Begun;
 use super::boot_entries::BootEntries;
 use super::device::Disks;
 use super::erase::Clock;
-use super::grow_root::grow_root;
 use super::meter::{Meter, Reporter};
 use super::repair_files::{FileChanges, FileRepair, check_changes, repair_files};
 use super::repair_partitions::repair_partitions;
-use super::seed::Seed;
+use super::seed::{self, Seed};
 use super::service::Service;
 use super::work::Work;
-use super::write_image::{Wanted, lay_out, write_image};
+use super::write_image::{Wanted, WantedData, lay_out, lay_out_data};
 use crate::efi::variables::Variables;
 
 /// Everything outside of this process that acting needs.
@@ -46,9 +47,10 @@ pub struct World {
 /// What a step needs besides its permit, got ready while nothing has been written yet.
 enum Prepared {
     Erase,
-    WriteImage { manifest: Arc<Manifest>, layout: Box<DiskLayout>, seed: Seed },
+    Image(Image),
     RepairPartitions { manifest: Arc<Manifest> },
     RepairFiles { manifest: Arc<Manifest> },
+    WriteSeed { seed: Seed, place: ByteRange },
 }
 
 /// What a finished step proved.
@@ -77,21 +79,34 @@ pub async fn carry_out(permit: Permit, world: &World) -> Finish {
     while let Some((permit, prepared, meter)) = waiting.pop_front() {
         let outcomes = match prepared {
             Prepared::Erase => erase_all(permit, meter, &mut waiting, world).await,
+            Prepared::Image(image) => write_all(Writing { permit, image, meter }, &mut waiting, world).await,
             prepared => vec![run_one(permit, prepared, meter, world).await],
         };
-        let mut failure = None;
+        let mut failures = Vec::new();
         for outcome in outcomes {
             let step = outcome.step;
             match outcome.into_result() {
                 Ok(result) => results.push(result),
-                Err(error) => failure = failure.or(Some((step, error))),
+                Err(error) => failures.push((step, error)),
             }
         }
-        if let Some((step, error)) = failure {
+        if let Some((step, error)) = all_told(failures) {
             return failed(order, step, &error, results);
         }
     }
     Finish { order, result: FinishResult::Done, steps: results }
+}
+
+/// The first failure, with what is to be said of those beside it.
+fn all_told(failures: Vec<(u32, anyhow::Error)>) -> Option<(u32, anyhow::Error)> {
+    let mut failures = failures.into_iter();
+    let (step, first) = failures.next()?;
+    let others: String =
+        failures.map(|(step, error)| format!("; and step {}: {error:#}", step.saturating_add(1))).collect();
+    match others.is_empty() {
+        true => Some((step, first)),
+        false => Some((step, anyhow::anyhow!("{first:#}{others}"))),
+    }
 }
 
 /// How one step ended.
@@ -134,6 +149,28 @@ async fn erase_all(
     erase_side_by_side(permits, world).await
 }
 
+/// This image and those that follow it directly, some at a time.
+async fn write_all(
+    first: Writing,
+    waiting: &mut VecDeque<(StepPermit, Prepared, Arc<Meter>)>,
+    world: &World,
+) -> Vec<Outcome> {
+    let mut writings = vec![first];
+    while writings.len() < SIDE_BY_SIDE_MAX {
+        match waiting.pop_front() {
+            Some((permit, Prepared::Image(image), meter)) => writings.push(Writing { permit, image, meter }),
+            Some(other) => {
+                waiting.push_front(other);
+                break;
+            }
+            None => break,
+        }
+    }
+    let meters = writings.iter().map(|writing| Arc::clone(&writing.meter)).collect();
+    let _reporter = Reporter::start(Arc::clone(&world.service), meters);
+    write_side_by_side(writings, world).await
+}
+
 async fn run_one(permit: StepPermit, prepared: Prepared, meter: Arc<Meter>, world: &World) -> Outcome {
     let (step, begun_at) = (permit.index(), Instant::now());
     let _reporter = Reporter::start(Arc::clone(&world.service), vec![Arc::clone(&meter)]);
@@ -155,7 +192,9 @@ async fn prepare(
     let mut prepared = Vec::new();
     for (permit, meter) in steps.iter().zip(meters) {
         nothing_erased_is_kept(steps, permit).map_err(|error| (permit.index(), error))?;
-        let ready = prepare_step(permit.step(), meter, world, &mut manifests).await;
+        one_image_a_disk(steps, permit).map_err(|error| (permit.index(), error))?;
+        let erased_before = is_erased_before(steps, permit);
+        let ready = prepare_step(permit.step(), erased_before, meter, world, &mut manifests).await;
         prepared.push(ready.map_err(|error| (permit.index(), error.context("nothing was written")))?);
     }
     Ok(prepared)
@@ -164,19 +203,37 @@ async fn prepare(
 /// A disk that is erased keeps nothing: a plan that says both is none.
 fn nothing_erased_is_kept(steps: &[StepPermit], permit: &StepPermit) -> anyhow::Result<()> {
     let Step::WriteImage { disk, keep, .. } = permit.step() else { return Ok(()) };
-    let erased = steps
-        .iter()
-        .any(|other| matches!(other.step(), Step::Erase { disk: erased, .. } if erased.id == disk.id));
     anyhow::ensure!(
-        keep.is_empty() || !erased,
+        keep.is_empty() || !is_erased_before(steps, permit),
         "the plan erases disk {} and keeps partitions of it; nothing was written, plan again",
         disk.id
     );
     Ok(())
 }
 
+/// Whether a step before this one erases its disk.
+fn is_erased_before(steps: &[StepPermit], permit: &StepPermit) -> bool {
+    let earlier = steps.iter().take_while(|other| other.index() < permit.index());
+    let disk = &permit.step().disk().id;
+    let mut erased = earlier.filter(|other| matches!(other.step(), Step::Erase { .. }));
+    erased.any(|other| &other.step().disk().id == disk)
+}
+
+/// Images are written side by side, so no disk gets two.
+fn one_image_a_disk(steps: &[StepPermit], permit: &StepPermit) -> anyhow::Result<()> {
+    let writes = |step: &Step| matches!(step, Step::WriteImage { .. } | Step::WriteDataImage { .. });
+    let disk = &permit.step().disk().id;
+    let mut beside = steps.iter().filter(|other| other.index() != permit.index() && writes(other.step()));
+    anyhow::ensure!(
+        !writes(permit.step()) || beside.all(|other| &other.step().disk().id != disk),
+        "the plan writes two images to disk {disk}; nothing was written, plan again"
+    );
+    Ok(())
+}
+
 async fn prepare_step(
     step: &Step,
+    erased_before: bool,
     meter: &Arc<Meter>,
     world: &World,
     manifests: &mut BTreeMap<ImageId, Arc<Manifest>>,
@@ -194,10 +251,20 @@ async fn prepare_step(
             };
             let layout = Box::new(lay_out(&work, &manifest, wanted).await?);
             let seed = Seed::fetch(*node_data, &*world.service).await?;
-            Ok(Prepared::WriteImage { manifest, layout, seed })
+            Ok(Prepared::Image(Image::System { manifest, layout, seed }))
+        }
+        Step::WriteDataImage { image, disk_guid, last_partition, .. } => {
+            let manifest = manifest_of(*image, world, manifests).await?;
+            let wanted = WantedData { disk_guid: *disk_guid, last_partition: *last_partition, erased_before };
+            let layout = lay_out_data(&work, &manifest, wanted).await?;
+            Ok(Prepared::Image(Image::Data { manifest, layout }))
         }
         Step::RepairPartitions { image, .. } => {
             Ok(Prepared::RepairPartitions { manifest: manifest_of(*image, world, manifests).await? })
+        }
+        Step::WriteSeed { node_data, .. } => {
+            let place = seed::place(&work).await?;
+            Ok(Prepared::WriteSeed { seed: Seed::fetch(*node_data, &*world.service).await?, place })
         }
         Step::RepairFiles { image, paths, remove, .. } => {
             let manifest = manifest_of(*image, world, manifests).await?;
@@ -238,6 +305,7 @@ async fn open(step: &Step, meter: &Arc<Meter>, world: &World) -> anyhow::Result<
         disk: step.disk().id.to_string(),
         service: Arc::clone(&world.service),
         meter: Arc::clone(meter),
+        disks_at_once: 1,
     })
 }
 
@@ -253,21 +321,20 @@ async fn run(
             let outcomes = erase_side_by_side(vec![(permit, Arc::clone(meter))], world).await;
             outcomes.into_iter().next().context("the erase ended without an outcome")?.result
         }
-        Prepared::WriteImage { manifest, layout, seed } => {
-            let work = open(permit.step(), meter, world).await?;
-            let begun = Begun::record(permit, &*world.service).await?;
-            let firmware = BootEntries::permitted_by(&begun, &manifest, world.firmware.as_ref());
-            let written = write_image(&begun, &work, Arc::clone(&manifest), (*layout).clone(), seed).await?;
-            let written = with_firmware(written, firmware).await?;
-            // The kernel mounts a partition only when nobody has the disk.
-            drop(work);
-            let grown = grow_root(&begun, &world.disks, &manifest, &layout).await;
-            Ok(proven(grown.map_or(written.clone(), |grown| format!("{written}; {grown}"))))
+        Prepared::Image(image) => {
+            let outcomes =
+                write_side_by_side(vec![Writing { permit, image, meter: Arc::clone(meter) }], world);
+            outcomes.await.into_iter().next().context("the writing ended without an outcome")?.result
         }
         Prepared::RepairPartitions { manifest } => {
             let work = open(permit.step(), meter, world).await?;
             let begun = Begun::record(permit, &*world.service).await?;
             repair_partitions(begun, &work, manifest).await.map(proven)
+        }
+        Prepared::WriteSeed { seed, place } => {
+            let work = open(permit.step(), meter, world).await?;
+            let begun = Begun::record(permit, &*world.service).await?;
+            seed::write_alone(begun, &work, seed, place).await.map(proven)
         }
         Prepared::RepairFiles { manifest } => {
             let begun = Begun::record(permit, &*world.service).await?;

@@ -62,6 +62,13 @@ pub fn image() -> Image {
     )
 }
 
+/// An image of 4 MiB for a data disk: one partition, and nothing that boots.
+pub fn data_image() -> Image {
+    let mut bytes = noise(77, 4 * CHUNK_BYTES);
+    bytes[2 * CHUNK_BYTES..3 * CHUNK_BYTES].fill(0);
+    of_bytes(bytes, vec![partition(1, 1 << 20, 4 << 20, PartitionRole::Other)])
+}
+
 /// A partition that starts and ends at these bytes.
 pub fn partition(number: u32, first_byte: u64, end: u64, role: PartitionRole) -> ManifestPartition {
     ManifestPartition {
@@ -110,9 +117,12 @@ pub fn of_bytes(bytes: Vec<u8>, mut partitions: Vec<ManifestPartition>) -> Image
 /// What the service was asked, and what it does wrong.
 pub struct FakeService {
     manifest: Option<Manifest>,
+    more: Vec<Manifest>,
     stored: Mutex<BTreeMap<ChunkDigest, Vec<u8>>>,
     /// Refuses every `begin`.
     pub refuses_begin: bool,
+    /// Refuses the `begin` of this step.
+    pub refuses_begin_of: Option<u32>,
     /// The node's data.
     pub seed_files: Option<SeedFiles>,
     calls: Mutex<Vec<String>>,
@@ -124,20 +134,31 @@ impl FakeService {
     pub fn with(image: &Image) -> Self {
         Self {
             manifest: Some(image.manifest.clone()),
+            more: Vec::new(),
             stored: Mutex::new(image.stored.clone()),
             refuses_begin: false,
+            refuses_begin_of: None,
             seed_files: None,
             calls: Mutex::default(),
             fetched: Mutex::default(),
         }
     }
 
+    /// This service with another image.
+    pub fn and(mut self, image: &Image) -> Self {
+        self.stored.get_mut().unwrap().extend(image.stored.clone());
+        self.more.push(image.manifest.clone());
+        self
+    }
+
     /// A service that has no image.
     pub fn without_images() -> Self {
         Self {
             manifest: None,
+            more: Vec::new(),
             stored: Mutex::default(),
             refuses_begin: false,
+            refuses_begin_of: None,
             seed_files: None,
             calls: Mutex::default(),
             fetched: Mutex::default(),
@@ -172,7 +193,8 @@ impl FakeService {
 impl Service for FakeService {
     fn begin(&self, _order: OrderId, step: u32) -> Answer<'_, ()> {
         self.call(&format!("begin {step}"));
-        Box::pin(async move { if self.refuses_begin { bail!("no answer") } else { Ok(()) } })
+        let refused = self.refuses_begin || self.refuses_begin_of == Some(step);
+        Box::pin(async move { if refused { bail!("no answer") } else { Ok(()) } })
     }
 
     fn progress(&self, _progress: Progress) -> Answer<'_, ()> {
@@ -190,9 +212,11 @@ impl Service for FakeService {
         Box::pin(async move { self.seed_files.clone().ok_or_else(|| anyhow::anyhow!("no data")) })
     }
 
-    fn manifest(&self, _image: ImageId) -> Answer<'_, Manifest> {
+    fn manifest(&self, image: ImageId) -> Answer<'_, Manifest> {
         self.call("manifest");
-        Box::pin(async move { self.manifest.clone().ok_or_else(|| anyhow::anyhow!("no such image")) })
+        let other = self.more.iter().find(|other| other.id().unwrap() == image);
+        let manifest = other.or(self.manifest.as_ref()).cloned();
+        Box::pin(async move { manifest.ok_or_else(|| anyhow::anyhow!("no such image")) })
     }
 
     fn chunk(&self, digest: ChunkDigest) -> Answer<'_, Vec<u8>> {

@@ -75,11 +75,15 @@ impl Meter {
     }
 }
 
-/// How far the phase is of several meters together: of those that erase, as long as one does.
+/// The phases of steps that run side by side, the earlier ones first.
+const PHASES: [&str; 4] = ["looking", "erasing", "writing", "verifying"];
+
+/// How far the phase is of several meters together: of those that are in the earliest, as long as one is.
 fn together(meters: &[Arc<Meter>]) -> Progress {
     let all: Vec<Progress> = meters.iter().map(|meter| meter.progress()).collect();
-    let shown = all.iter().find(|one| one.phase == "erasing").or_else(|| all.last());
-    let phase = shown.map(|one| one.phase.clone()).unwrap_or_default();
+    let place = |one: &Progress| PHASES.iter().position(|phase| *phase == one.phase);
+    let phase = all.iter().filter(|one| !one.phase.is_empty()).min_by_key(|one| place(one));
+    let phase = phase.map(|one| one.phase.clone()).unwrap_or_default();
     // A disk that is in a later phase is done with this one.
     let (mut done_bytes, mut total_bytes) = (0_u64, 0_u64);
     for one in all {
@@ -121,5 +125,31 @@ impl Reporter {
 impl Drop for Reporter {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_are_shown_as_one_in_the_earliest_phase() {
+        let meters: Vec<Arc<Meter>> = (0..3).map(|_| Arc::default()).collect();
+        let shown = || {
+            let Progress { phase, done_bytes, total_bytes } = together(&meters);
+            (phase, done_bytes, total_bytes)
+        };
+        assert_eq!(shown(), (String::new(), 0, 0));
+        meters[0].begin("looking", 10);
+        meters[1].begin("writing", 100);
+        meters[0].advance(4);
+        meters[1].advance(50);
+        assert_eq!(shown(), ("looking".to_owned(), 104, 110));
+        meters[0].begin("writing", 20);
+        assert_eq!(shown(), ("writing".to_owned(), 50, 120));
+        meters[1].begin("verifying", 100);
+        assert_eq!(shown(), ("writing".to_owned(), 100, 120));
+        meters[2].begin("erasing", 5);
+        assert_eq!(shown(), ("erasing".to_owned(), 120, 125));
     }
 }

@@ -22,20 +22,23 @@ pub fn scan<T: Send>(
     meter: &Meter,
     inspect: impl Fn(usize, &[u8]) -> T + Sync,
 ) -> Vec<io::Result<T>> {
-    scan_with(&Buffers::default(), device, ranges, meter, inspect)
+    scan_with(&Buffers::default(), 1, device, ranges, meter, inspect)
 }
 
 /// Reads these byte ranges, which need not be whole sectors, and gives what `inspect` makes of each,
-/// in their order. A range that cannot be read is an error of its own; the others are still read.
+/// in their order. A range that cannot be read is an error of its own; the others are still read. Where
+/// several disks are at work at once, each has only its share of readers.
 pub fn scan_with<T: Send>(
     buffers: &Buffers,
+    disks_at_once: usize,
     device: &dyn BlockDevice,
     ranges: &[Range<u64>],
     meter: &Meter,
     inspect: impl Fn(usize, &[u8]) -> T + Sync,
 ) -> Vec<io::Result<T>> {
     let cores = thread::available_parallelism().map_or(2, usize::from);
-    let readers = (cores * 2).clamp(READERS_MIN, READERS_MAX).min(ranges.len().max(1));
+    let all = (cores * 2).clamp(READERS_MIN, READERS_MAX);
+    let readers = (all / disks_at_once.max(1)).max(2).min(ranges.len().max(1));
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();

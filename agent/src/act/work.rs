@@ -22,9 +22,18 @@ pub struct Work {
     pub service: Arc<dyn Service>,
     /// Counts what is done.
     pub meter: Arc<Meter>,
+    /// How many disks are written at the same time; they share the memory that one alone would use.
+    pub disks_at_once: usize,
 }
 
 impl Work {
+    /// This disk's share of what may be under way at a time in all; never less than two, so that one is
+    /// fetched while another is written.
+    #[must_use]
+    pub fn share_of(&self, most: usize) -> usize {
+        (most / self.disks_at_once.max(1)).max(2)
+    }
+
     /// Runs blocking work on a thread that may block.
     ///
     /// # Errors

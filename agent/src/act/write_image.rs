@@ -3,10 +3,13 @@
 //! The order is the safety: both partition tables are destroyed and that is flushed before the first
 //! other byte changes; the first MiB, without which no firmware finds anything, goes last, after all
 //! else was read back. A disk on which this was cut short cannot boot. Where the rest of the first MiB
-//! is right already, only the MBR and the primary table in it are destroyed and written.
+//! is right already, only the MBR and the primary table in it are destroyed and written. A table is there
+//! or is not: `tables` takes it away and puts it there by the sector with its header, alone.
 
+mod data_disk;
 mod look;
 mod stream;
+mod tables;
 
 use std::sync::Arc;
 
@@ -14,17 +17,20 @@ use anyhow::{Context, bail};
 use contract::plan::{KeptPartition, Step};
 use contract::root_size::RootSize;
 use imaging::delta::describe;
-use imaging::layout::{DiskLayout, LayoutRequest, data_partitions, read_table};
+use imaging::layout::{DiskLayout, LayoutRequest, OurPartitions, data_partitions, read_table};
 use imaging::manifest::Manifest;
 use imaging::node_record::{NodeRecord, RECORD_BYTES, decode_newest, encode, encode_initial, slot_offset};
 use uuid::Uuid;
 
 use super::begun::Begun;
+use super::others::Others;
 use super::seed::Seed;
 use super::work::{Work, image_chunk};
 use crate::image_check::DiskSource;
+pub use data_disk::{WantedData, lay_out_data, write_data_image};
 use look::{Looked, look};
 use stream::{Stream, Written};
+use tables::{destroy_tables, write_backup_table};
 
 /// What the plan says of the disk as a whole.
 #[derive(Debug, Clone, Copy)]
@@ -81,43 +87,54 @@ fn check_kept(work: &Work, keep: &[KeptPartition]) -> anyhow::Result<()> {
     }
 }
 
-/// Makes the disk what the layout says and proves it; gives the proof in words.
+/// What stands in the partitions of ours.
+struct Own {
+    places: OurPartitions,
+    record: Vec<u8>,
+    seed: Seed,
+}
+
+/// Makes the disk what the layout says and proves it; gives the proof in words. It gets its tables when
+/// all `others` are proven.
 ///
 /// # Errors
-/// When anything was not written or not read back as written. The disk cannot boot then, unless
-/// nothing had to be written but the node's record.
+/// When anything was not written or not read back as written, or one of the others was not proven. The
+/// disk cannot boot then, unless nothing had to be written but the node's record.
 pub async fn write_image(
     begun: &Begun,
     work: &Work,
     manifest: Arc<Manifest>,
     layout: DiskLayout,
     seed: Seed,
+    others: Others,
 ) -> anyhow::Result<String> {
     let Step::WriteImage { keep, .. } = begun.step() else { bail!("this is no writing of an image") };
-    let mut kept = kept_in_words(keep);
-    let layout = Arc::new(layout);
+    let places = layout.ours.context("the layout has no place for the node's record")?;
     let identity =
         work.service.credential().await.context("could not get a credential for the installed system")?;
     let record = serde_json::to_vec(&identity).context("could not encode the node's record")?;
+    let own = Own { places, record, seed };
+    let proof = make_so(work, manifest, Arc::new(layout), Some(own), others).await?;
+    Ok(proof + &kept_in_words(keep))
+}
 
+/// Looks, and writes and proves what differs.
+async fn make_so(
+    work: &Work,
+    manifest: Arc<Manifest>,
+    layout: Arc<DiskLayout>,
+    own: Option<Own>,
+    others: Others,
+) -> anyhow::Result<String> {
     let looked = {
         let (manifest, layout) = (Arc::clone(&manifest), Arc::clone(&layout));
         work.blocking(move |work| look(work, &manifest, &layout)).await?
     };
-    for number in &looked.swap {
-        kept.push_str(&format!("; what is swapped out to partition {number} was left there"));
-    }
+    let swap = swap_in_words(&looked.swap);
     if !looked.anything_to_write() {
-        let layout = Arc::clone(&layout);
-        let chunks = layout.image_chunks;
-        let seeded = work.blocking(move |work| {
-            renew_node_record(work, &layout, &record)?;
-            seed.write(work, layout.seed_partition)
-        });
-        return Ok(format!(
-            "all {chunks} chunks and both partition tables were read and are as in the image; only the node's record was written and read back; {}{kept}",
-            seeded.await?
-        ));
+        others.all_proven().await?;
+        let renewed = work.blocking(move |work| own.map(|own| renew(work, &own)).transpose()).await?;
+        return Ok(nothing_written_in_words(layout.image_chunks, renewed) + &swap);
     }
     let found = found_in_words(&looked, &manifest, &layout);
     tracing::info!(disk = %work.disk, "{found}");
@@ -129,20 +146,31 @@ pub async fn write_image(
     .await?;
     let stream = Stream::new(work, Arc::clone(&manifest), Arc::clone(&layout), looked.unseen.is_some());
     let written = stream.write(looked.plan).await?;
-    let seeded = work.blocking({
+    others.all_proven().await?;
+    let finished = work.blocking({
         let layout = Arc::clone(&layout);
         move |work| {
             work.flush()?;
-            let seeded = seed.write(work, layout.seed_partition)?;
-            finish(work, &layout, &record, start_bytes)?;
+            let seeded = own.as_ref().map(|own| own.seed.write(work, own.places.seed)).transpose()?;
+            finish(work, &layout, own.as_ref(), start_bytes)?;
             Ok(seeded)
         }
     });
-    let seeded = seeded.await?;
+    let seeded = finished.await?;
     if let Err(error) = stream.look_once_more(&looked.differing).await {
         return work.blocking(move |work| must_not_boot(work, &layout, start_bytes, error)).await;
     }
-    Ok(format!("{found}; {}; {seeded}{kept}", written_in_words(&written)))
+    Ok(format!("{found}; {}{swap}", written_in_words(&written, seeded.as_deref())))
+}
+
+/// The node's record and data, where the image itself is right.
+fn renew(work: &Work, own: &Own) -> anyhow::Result<String> {
+    let (offset, bytes) = node_record(work, own)?;
+    work.write(offset, &bytes)?;
+    work.flush()?;
+    work.drop_caches()?;
+    expect(work, offset, &bytes, "the node's record")?;
+    own.seed.write(work, own.places.seed)
 }
 
 /// What was left alone, for the end of the proof.
@@ -173,44 +201,44 @@ fn found_in_words(looked: &Looked, manifest: &Manifest, layout: &DiskLayout) -> 
     }
 }
 
-fn written_in_words(written: &Written) -> String {
-    let Written { fetched, copied, zeroed, zero_already } = written;
-    format!(
-        "{fetched} chunks were written from the service, {copied} from elsewhere on the disk, {zeroed} were made zeros and {zero_already} were found to be zeros; what was written was flushed and read back with the image's digests; both partition tables, the node's record and, last, the first MiB were written and read back"
-    )
+/// `renewed` says what became of the node's data; none on a data disk.
+fn nothing_written_in_words(chunks: u64, renewed: Option<String>) -> String {
+    let right = format!("all {chunks} chunks and both partition tables were read and are as in the image");
+    match renewed {
+        Some(seeded) => format!("{right}; only the node's record was written and read back; {seeded}"),
+        None => format!("{right}; nothing was written"),
+    }
 }
 
-/// Takes away what firmware and kernels find partitions by: so many bytes at the start, and the backup
-/// table. At the end only the place of the table itself is written: the end of an old partition may lie
-/// just before it.
-fn destroy_tables(work: &Work, layout: &DiskLayout, start_bytes: usize) -> anyhow::Result<()> {
-    work.write(0, &vec![0; start_bytes])?;
-    work.write(layout.backup_table_offset, &vec![0; layout.backup_table.len()])?;
-    work.flush()?;
-    work.drop_caches()?;
-    let first = work.read(0, start_bytes)?;
-    let last = work.read(layout.backup_table_offset, layout.backup_table.len())?;
-    if first.iter().chain(&last).any(|byte| *byte != 0) {
-        bail!(
-            "disk {} says that it wrote zeros over its partition tables, but they are still there; replace the disk",
-            work.disk
-        );
-    }
-    Ok(())
+fn swap_in_words(swap: &[u32]) -> String {
+    swap.iter().map(|number| format!("; what is swapped out to partition {number} was left there")).collect()
+}
+
+/// `seeded` says what became of the node's data; none on a data disk.
+fn written_in_words(written: &Written, seeded: Option<&str>) -> String {
+    let Written { fetched, copied, zeroed, zero_already } = written;
+    let record = if seeded.is_some() { ", the node's record" } else { "" };
+    let seeded = seeded.map_or(String::new(), |seeded| format!("; {seeded}"));
+    format!(
+        "{fetched} chunks were written from the service, {copied} from elsewhere on the disk, {zeroed} were made zeros and {zero_already} were found to be zeros; what was written was flushed and read back with the image's digests; both partition tables{record} and, last, the first MiB were written and read back{seeded}"
+    )
 }
 
 /// Node record, backup table, and last so many bytes at the start; each is read back, and the first
 /// MiB wholly.
-fn finish(work: &Work, layout: &DiskLayout, record: &[u8], start_bytes: usize) -> anyhow::Result<()> {
+fn finish(work: &Work, layout: &DiskLayout, own: Option<&Own>, start_bytes: usize) -> anyhow::Result<()> {
     let Some(start) = layout.first_chunk.get(..start_bytes) else {
         bail!("the first MiB has no {start_bytes} bytes");
     };
-    let (record_offset, slots) = node_record(work, layout, record)?;
-    work.write(record_offset, &slots)?;
-    work.write(layout.backup_table_offset, &layout.backup_table)?;
-    work.flush()?;
+    let record = own.map(|own| node_record(work, own)).transpose()?;
+    if let Some((offset, slots)) = &record {
+        work.write(*offset, slots)?;
+    }
+    write_backup_table(work, layout)?;
     work.drop_caches()?;
-    expect(work, record_offset, &slots, "the node's record")?;
+    if let Some((offset, slots)) = &record {
+        expect(work, *offset, slots, "the node's record")?;
+    }
     expect(work, layout.backup_table_offset, &layout.backup_table, "the backup partition table")?;
     work.write(0, start)?;
     let proven = work
@@ -233,20 +261,21 @@ fn must_not_boot<T>(
     start_bytes: usize,
     error: anyhow::Error,
 ) -> anyhow::Result<T> {
-    match destroy_tables(work, layout, start_bytes) {
-        Ok(()) => Err(error),
-        Err(also) => {
-            Err(error.context(format!("and the partition tables could not be taken away again: {also:#}")))
-        }
+    let Err(also) = destroy_tables(work, layout, start_bytes) else { return Err(error) };
+    // Whatever of the rest the disk does not take: without its start nothing boots from it.
+    if let Err(error) = work.write(0, &vec![0; start_bytes]).and_then(|()| work.flush()) {
+        tracing::warn!(%error, disk = %work.disk, "the start of a disk could not be taken away");
     }
+    Err(error.context(format!("and the partition tables could not be taken away again: {also:#}")))
 }
 
 /// Where the record goes, and its bytes: beside the one that is there, so that a power cut leaves one
-/// of the two; both places where there is none.
-fn node_record(work: &Work, layout: &DiskLayout, record: &[u8]) -> anyhow::Result<(u64, Vec<u8>)> {
-    let place = layout.node_partition.offset;
-    let found = work.read(place, RECORD_BYTES)?;
-    Ok(match decode_newest(&found) {
+/// of the two; both places where none can be read.
+fn node_record(work: &Work, own: &Own) -> anyhow::Result<(u64, Vec<u8>)> {
+    let (place, record) = (own.places.node.offset, &own.record);
+    // What cannot be read holds no record, and writing it may mend it: it is read back.
+    let found = work.read(place, RECORD_BYTES).map_or(NodeRecord::Absent, |found| decode_newest(&found));
+    Ok(match found {
         NodeRecord::Value { sequence, .. } if sequence < u64::MAX => {
             (place + slot_offset(sequence + 1), encode(sequence + 1, record)?)
         }
@@ -254,14 +283,6 @@ fn node_record(work: &Work, layout: &DiskLayout, record: &[u8]) -> anyhow::Resul
             (place, encode_initial(record)?)
         }
     })
-}
-
-fn renew_node_record(work: &Work, layout: &DiskLayout, record: &[u8]) -> anyhow::Result<()> {
-    let (offset, bytes) = node_record(work, layout, record)?;
-    work.write(offset, &bytes)?;
-    work.flush()?;
-    work.drop_caches()?;
-    expect(work, offset, &bytes, "the node's record")
 }
 
 fn expect(work: &Work, offset_bytes: u64, expected: &[u8], what: &str) -> anyhow::Result<()> {
@@ -277,3 +298,5 @@ mod boot_and_swap_tests;
 mod kept_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod weak_sector_tests;

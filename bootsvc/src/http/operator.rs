@@ -20,6 +20,7 @@ use contract::reading::Outcome;
 use crate::bearer;
 use crate::http::body::{self, Answer, SMALL_BYTES_MAX};
 use crate::http::{certificates, node_data};
+use crate::images::data::check_rules;
 use crate::jobs::state;
 use crate::refusal::Refusal;
 use crate::service::{Service, no_node};
@@ -224,7 +225,7 @@ async fn assign(
     let request: AssignRequest = body::read_json(&headers, body, SMALL_BYTES_MAX).await?;
     let id = find(&service, &reference).await?;
     let mut change = service.change(id).await?;
-    if let Some(job) = &change.job {
+    if let Some(job) = change.job.as_ref().filter(|job| !goes_on_with_other_data_images(job, &request)) {
         return Err(Refusal::conflict(
             format!("node {id} has an open job {}", job.id),
             "wait for it or cancel it",
@@ -251,8 +252,21 @@ async fn assign(
     if let Some(root_size) = request.root_size {
         change.node.assignment.root_size = root_size;
     }
+    if let Some(asked) = request.data_images {
+        change.node.assignment.data_images = service.data_images(&mut change.transaction, asked).await?;
+    }
+    check_rules(&change.node.assignment)?;
     let (node, job) = change.commit().await?;
     Ok(Answer(view(&service, node, job.map(|job| job.id))))
+}
+
+/// Whether only the images for data disks change while the job is held, whose next plan is made anew. So
+/// a data disk that fails for good does not keep the machine from its system.
+fn goes_on_with_other_data_images(job: &JobRecord, request: &AssignRequest) -> bool {
+    let AssignRequest { image, tenant, pool, os_disk, root_size, data_images } = request;
+    let others =
+        image.is_some() || tenant.is_some() || pool.is_some() || os_disk.is_some() || root_size.is_some();
+    matches!(job.state, JobState::Held { .. }) && data_images.is_some() && !others
 }
 
 async fn protect(

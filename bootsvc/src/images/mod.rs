@@ -6,6 +6,7 @@
 //! what a power cut takes of an import is missing when somebody goes on with it.
 
 pub mod chunks;
+pub mod data;
 pub mod import;
 pub mod read_back;
 

@@ -2,16 +2,17 @@
 //! only what is reported proven ends it.
 
 use contract::agent_api::{Begin, Finish, FinishResult, Instruction, Progress, ResidentIdentity};
-use contract::assignment::{DataOwner, UnfinishedWork};
-use contract::decision::Action;
+use contract::assignment::UnfinishedWork;
 use contract::id::OrderId;
 use contract::operator_api::{ErrorKind, JobState};
-use contract::plan::{BootMethod, Plan, Step};
+use contract::plan::{BootMethod, EraseMethod, Plan, Step};
+use verdict::plan::{PlanRefusal, left_behind};
 
 use crate::bearer;
 use crate::http::endpoints::Endpoints;
 use crate::jobs::change::Change;
 use crate::jobs::next::wait;
+use crate::jobs::owner::{owner_after, owner_begun, writes_image};
 use crate::jobs::{empty, history, state};
 use crate::refusal::Refusal;
 use crate::service::Service;
@@ -70,6 +71,11 @@ impl Service {
             .as_ref()
             .is_some_and(|work| work.job == order.job && work.plan == order.plan);
         if !known {
+            let (node, job) = (change.node.clone(), change.job.clone());
+            let context = self.context_of(&mut change.transaction, &node, job.as_ref()).await?;
+            if let Some(disk) = left_behind(&context, &order.plan) {
+                return Err(refuse(&PlanRefusal::KeptElsewhere { disk: disk.clone() }.to_string()));
+            }
             change.node.unfinished =
                 Some(UnfinishedWork { job: order.job, begun_at: now, plan: order.plan.clone() });
         }
@@ -80,6 +86,8 @@ impl Service {
         if let Some(Step::WriteImage { image, .. }) = step {
             let tenant = change.node.assignment.tenant.clone();
             history::writing(&mut change.node.images, *image, tenant, order.job, now);
+        }
+        if matches!(step, Some(Step::WriteImage { .. } | Step::WriteDataImage { .. })) {
             change.node.data_owner =
                 owner_begun(&change.node.data_owner, &order.plan, change.node.assignment.tenant.as_ref());
         }
@@ -269,6 +277,9 @@ fn short(error: &str) -> String {
 fn step_name(plan: &Plan, step: u32) -> String {
     let step = usize::try_from(step).ok().and_then(|step| plan.steps.get(step));
     match step {
+        Some(Step::Erase { disk, method: EraseMethod::NvmeFoundClean, .. }) => {
+            format!("prove {} clean, which says that it is already; nothing is erased", disk.id)
+        }
         Some(Step::Erase { disk, method, .. }) => format!("erase {} ({method:?})", disk.id),
         Some(Step::WriteImage { disk, image, keep, .. }) if keep.is_empty() => {
             format!("write image {image} to {}", disk.id)
@@ -277,9 +288,11 @@ fn step_name(plan: &Plan, step: u32) -> String {
             let kept: Vec<String> = keep.iter().map(ToString::to_string).collect();
             format!("write image {image} to {} and keep {}", disk.id, kept.join(", "))
         }
+        Some(Step::WriteDataImage { disk, image, .. }) => format!("write data image {image} to {}", disk.id),
         Some(Step::RepairPartitions { disk, partitions, .. }) => {
             format!("repair {} partitions on {}", partitions.len(), disk.id)
         }
+        Some(Step::WriteSeed { disk, .. }) => format!("write the node's data to {}", disk.id),
         Some(Step::RepairFiles { disk, paths, remove, .. }) if remove.is_empty() => {
             format!("repair {} files on {}", paths.len(), disk.id)
         }
@@ -288,13 +301,6 @@ fn step_name(plan: &Plan, step: u32) -> String {
         }
         None => "a step that the plan does not have".to_owned(),
     }
-}
-
-fn writes_image(plan: &Plan) -> Option<contract::id::ImageId> {
-    plan.steps.iter().find_map(|step| match step {
-        Step::WriteImage { image, .. } => Some(*image),
-        Step::Erase { .. } | Step::RepairPartitions { .. } | Step::RepairFiles { .. } => None,
-    })
 }
 
 /// "Done" needs a result with a proof for every step, and an erase record for every erasure.
@@ -315,90 +321,4 @@ fn check_proofs(plan: &Plan, finish: &Finish) -> Result<(), String> {
         return Err("it has results for steps that the plan does not have".to_owned());
     }
     Ok(())
-}
-
-/// Whose data the disks may hold once the first byte of an image is about to be written. Disks that were
-/// nobody's are the tenant's from then on: a cut leaves bytes of that tenant's image, which a resumed
-/// write goes on from, and which are never left for anybody else.
-fn owner_begun(before: &DataOwner, plan: &Plan, tenant: Option<&contract::id::TenantId>) -> DataOwner {
-    match (before, tenant) {
-        (DataOwner::Nobody, Some(tenant)) if plan.action != Action::Wipe => DataOwner::Tenant(tenant.clone()),
-        _ => before.clone(),
-    }
-}
-
-/// Whose data the disks hold once a plan is proven. An erasure makes them nobody's; an image that is
-/// written for a tenant makes them that tenant's; writing alone never takes them from anybody.
-fn owner_after(before: &DataOwner, plan: &Plan, tenant: Option<&contract::id::TenantId>) -> DataOwner {
-    let mut owner = if plan.action == Action::Wipe { DataOwner::Nobody } else { before.clone() };
-    if let (DataOwner::Nobody, Some(tenant), Some(_)) = (&owner, tenant, writes_image(plan)) {
-        owner = DataOwner::Tenant(tenant.clone());
-    }
-    owner
-}
-
-#[cfg(test)]
-mod tests {
-    use contract::id::{Digest, EvidenceId, ImageId, NodeId};
-    use contract::plan::DiskTarget;
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn plan(action: Action, writes: bool) -> Plan {
-        let disk =
-            DiskTarget { id: "nvme-eui.1".parse().unwrap(), size_bytes: 1 << 30, logical_sector_bytes: 512 };
-        let image = ImageId(Digest::of(b"image"));
-        let step = if writes {
-            Step::WriteImage {
-                disk,
-                image,
-                disk_guid: Uuid::nil(),
-                node_partition_guid: Uuid::nil(),
-                node_data: None,
-                root_size: contract::root_size::RootSize::Grow,
-                keep: Vec::new(),
-            }
-        } else {
-            Step::RepairFiles { disk, image, paths: vec!["/usr/bin/x".into()], remove: Vec::new() }
-        };
-        Plan {
-            node: NodeId(Uuid::nil()),
-            evidence: EvidenceId(Uuid::nil()),
-            action,
-            steps: vec![step],
-            boot: BootMethod::Reboot,
-        }
-    }
-
-    #[test]
-    fn the_owner_changes_on_proof_and_when_nobodys_disks_are_written() {
-        let (a, b): (contract::id::TenantId, contract::id::TenantId) =
-            ("a".parse().unwrap(), "b".parse().unwrap());
-        let owned = |tenant: &contract::id::TenantId| DataOwner::Tenant(tenant.clone());
-        let table = [
-            (owned(&a), Action::Wipe, true, owned(&b)),
-            (DataOwner::Unknown, Action::Wipe, true, owned(&b)),
-            (DataOwner::Nobody, Action::Reimage, true, owned(&b)),
-            (owned(&a), Action::Reimage, true, owned(&a)),
-            (DataOwner::Unknown, Action::Reimage, true, DataOwner::Unknown),
-            (owned(&b), Action::Repair, false, owned(&b)),
-            (DataOwner::Nobody, Action::Repair, false, DataOwner::Nobody),
-        ];
-        for (before, action, writes, after) in table {
-            assert_eq!(owner_after(&before, &plan(action, writes), Some(&b)), after, "{before:?} {action:?}");
-        }
-        let begun = [
-            (DataOwner::Nobody, Action::Reimage, owned(&b)),
-            (DataOwner::Nobody, Action::Wipe, DataOwner::Nobody),
-            (DataOwner::Unknown, Action::Reimage, DataOwner::Unknown),
-            (owned(&a), Action::Reimage, owned(&a)),
-            (owned(&a), Action::Wipe, owned(&a)),
-        ];
-        for (before, action, after) in begun {
-            assert_eq!(owner_begun(&before, &plan(action, true), Some(&b)), after, "{before:?} {action:?}");
-        }
-        assert_eq!(owner_begun(&DataOwner::Nobody, &plan(Action::Reimage, true), None), DataOwner::Nobody);
-        assert_eq!(owner_after(&owned(&a), &plan(Action::Wipe, true), None), DataOwner::Nobody);
-    }
 }

@@ -39,6 +39,7 @@ pub(super) async fn end(change: &mut Change<'_>, order: &OrderRow) -> Result<Ins
     node.assignment.image = None;
     node.assignment.image_disk_bytes = None;
     node.assignment.tenant = None;
+    node.assignment.data_images.clear();
     let reason = format!(
         "job {} erased its disks and left them empty; take it out, or release the hold and give it \
          something to do",

@@ -12,6 +12,7 @@
 //! | [`rollback`] | a technician asks for the image before |
 //! | [`validation`] | whether a written system came up; going back by itself |
 //! | [`history`] | which images a node had, pure |
+//! | `owner` | whose data the disks hold while a plan is carried out and after it, pure |
 //! | `long_work` | work that takes longer than a session is good for |
 //! | [`change`] | how a change becomes durable |
 
@@ -23,6 +24,7 @@ pub mod enroll;
 pub mod history;
 mod long_work;
 pub mod next;
+mod owner;
 pub mod report;
 pub mod request;
 pub mod rollback;

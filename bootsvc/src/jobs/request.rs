@@ -283,8 +283,15 @@ fn expect(node: &NodeRecord, target: &Assignment, request: &ReimageRequest) -> E
         }
         _ => ("at least nothing; at most what the evidence demands", false),
     };
+    let nothing_installed = request.at_least == Some(Floor::Empty);
+    let data = match target.data_images.len() {
+        _ if nothing_installed || !destructive => "",
+        0 => "",
+        _ if same_tenant && node.unfinished.is_none() && request.at_least != Some(Floor::Wipe) => "; data disks stay as they are",
+        _ => "; each data disk with an image of its own gets it if it holds nobody's data then",
+    };
     Expectation {
-        words: words.to_owned(),
+        words: format!("{words}{data}"),
         destructive,
         resident_may_answer: same_tenant
             && same_image

@@ -83,6 +83,7 @@ impl NodeRecord {
                 tenant: None,
                 os_disk: OsDiskRule::Smallest,
                 root_size: RootSize::Grow,
+                data_images: Vec::new(),
             },
             data_owner: DataOwner::Unknown,
             expected_hardware: None,

@@ -143,11 +143,23 @@ impl Bench {
     /// Imports an image of 8 MiB with one chunk that is not zero.
     pub async fn import(&self, name: &str, content: u8) -> ImageView {
         let (manifest, chunk) = image(name, content);
+        self.import_of(&manifest, &chunk).await
+    }
+
+    /// Imports an image without a system, for a data disk.
+    pub async fn import_data(&self, name: &str, content: u8) -> ImageView {
+        let (mut manifest, chunk) = image(name, content);
+        manifest.partitions[0].role = PartitionRole::Other;
+        self.import_of(&manifest, &chunk).await
+    }
+
+    async fn import_of(&self, manifest: &Manifest, chunk: &[u8]) -> ImageView {
+        let name = &manifest.name;
         let begun: ImportReply =
             self.operator(Method::POST, "/v1/imports", &serde_json::json!({"name": name})).await.unwrap();
         let path = format!("/v1/imports/{}", begun.import);
-        let put = format!("{path}/chunks/{}", digest_of(&chunk));
-        let response = self.raw(Method::PUT, &put, &self.token, compress(&chunk).unwrap()).await;
+        let put = format!("{path}/chunks/{}", digest_of(chunk));
+        let response = self.raw(Method::PUT, &put, &self.token, compress(chunk).unwrap()).await;
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
         let packed = imaging::signed::pack(&manifest.to_bytes().unwrap()).unwrap();
         let response = self.raw(Method::POST, &format!("{path}/commit"), &self.token, packed).await;

@@ -12,7 +12,7 @@ use imaging::gpt::Gpt;
 use imaging::manifest::{
     Chunk, Chunks, MANIFEST_VERSION, Manifest, ManifestPartition, PartitionRole, RootManifest,
 };
-use imaging::partitions::{describe, immutable_by_default};
+use imaging::partitions::{describe, describe_without_root, immutable_by_default};
 use imaging::root_files::{ContentBeside, RootError, Selection, read_root_beside};
 use imaging::source::ReadAt;
 
@@ -46,7 +46,10 @@ pub fn describe_image<S: ReadAt + Sync>(
     progress: &(dyn Fn(u64) + Sync),
 ) -> anyhow::Result<Description> {
     let table = Gpt::read(source).context("could not read the image's partition table")?;
-    let mut partitions = describe(&table, options.root_partition)?;
+    let mut partitions = match options.no_root {
+        true => describe_without_root(&table),
+        false => describe(&table, options.root_partition)?,
+    };
     for number in &options.mutable_partitions {
         let known = partitions.iter().any(|partition| partition.number == *number);
         anyhow::ensure!(
@@ -71,6 +74,7 @@ pub fn describe_image<S: ReadAt + Sync>(
             let number = partition.number;
             root_or_warning(read, number, options.selected, &mut warnings)?
         }
+        None if options.no_root => None,
         None => {
             anyhow::ensure!(
                 !options.selected,

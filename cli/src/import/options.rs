@@ -27,6 +27,8 @@ pub struct Options {
     pub selected: bool,
     /// Number of the root partition.
     pub root_partition: Option<u32>,
+    /// No partition is the root.
+    pub no_root: bool,
     /// Boot partitions that may change.
     pub mutable_partitions: Vec<u32>,
 }
@@ -55,6 +57,7 @@ impl Options {
                 excluded_paths: excluded.unwrap_or(defaults.excluded_paths),
             },
             root_partition: import.root_partition.or(file.root_partition),
+            no_root: import.no_root,
             mutable_partitions: mutable.or(file.mutable_partitions).unwrap_or_default(),
         })
     }

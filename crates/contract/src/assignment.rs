@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data_image::DataImage;
 use crate::decision::{Action, SanitizeLevel};
 use crate::id::{Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
 pub use crate::os_disk::OsDiskRule;
@@ -38,6 +39,10 @@ pub struct Assignment {
     /// How large the root partition becomes when an image is written.
     #[serde(default, skip_serializing_if = "RootSize::is_grow")]
     pub root_size: RootSize,
+    /// Images for other disks, which they get when they hold nobody's data; see
+    /// [`crate::data_image::check_data_images`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data_images: Vec<DataImage>,
 }
 
 /// The least that a request asks for. There is no ceiling below what the rules demand.

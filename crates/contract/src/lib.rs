@@ -10,6 +10,7 @@
 pub mod agent_api;
 pub mod assignment;
 pub mod certificate_api;
+pub mod data_image;
 pub mod decision;
 pub mod evidence;
 pub mod history;

@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use crate::agent_api::StepResult;
 use crate::assignment::{Assignment, DataOwner, ExpectedHardware, Floor, OsDiskRule, RootSize};
+use crate::data_image::DataImageRequest;
 use crate::decision::{Action, Decision, SanitizeLevel};
 use crate::evidence::Evidence;
 use crate::history::{GoingBack, PastImage};
@@ -169,6 +170,10 @@ pub struct AssignRequest {
     /// How large the root partition becomes at the next writing of an image.
     #[serde(default)]
     pub root_size: Option<RootSize>,
+    /// The images for other disks, instead of those that were assigned before; an empty list takes them
+    /// off.
+    #[serde(default)]
+    pub data_images: Option<Vec<DataImageRequest>>,
 }
 
 /// Protect a node or end that.

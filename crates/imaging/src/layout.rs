@@ -11,6 +11,7 @@
 //! The first chunk is the image's with the tables put in; the boot code in the MBR's first 440 bytes
 //! is the image's, because GRUB for BIOS is there.
 
+mod data;
 mod error;
 mod found;
 mod place;
@@ -23,8 +24,9 @@ use uuid::{Uuid, uuid};
 
 use crate::chunk::{CHUNK_BYTES, digest_of};
 use crate::gpt::{Gpt, Partition, backup_bytes, first_usable_byte};
+pub use crate::layout::data::{DataLayoutRequest, check_data_image, minimum_data_disk_bytes};
 pub use crate::layout::error::LayoutError;
-pub use crate::layout::found::data_partitions;
+pub use crate::layout::found::{SeedPlaceError, data_partitions, seed_place};
 pub use crate::layout::place::RootPlace;
 use crate::layout::place::{Places, image_end, last_partition_end, place};
 pub use crate::layout::table_found::{TableError, read_table};
@@ -80,6 +82,19 @@ pub struct LayoutRequest<'a> {
     pub keep: &'a [KeptPartition],
 }
 
+/// The two partitions of ours on the disk of the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OurPartitions {
+    /// The one for the volume with the node's data, which cloud-init reads.
+    pub seed: ByteRange,
+    /// Its number.
+    pub seed_number: u32,
+    /// The node's own.
+    pub node: ByteRange,
+    /// Its number.
+    pub node_number: u32,
+}
+
 /// Where everything goes on one disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskLayout {
@@ -93,16 +108,10 @@ pub struct DiskLayout {
     pub backup_table: Vec<u8>,
     /// Where the backup table goes, in bytes; it ends with the disk's last whole sector.
     pub backup_table_offset: u64,
-    /// The partition for the volume with the node's data, which cloud-init reads.
-    pub seed_partition: ByteRange,
-    /// Its number.
-    pub seed_partition_number: u32,
-    /// The root partition; none if the image does not say which it is.
+    /// The partitions of ours; none on a data disk.
+    pub ours: Option<OurPartitions>,
+    /// The root partition; none if the image does not say which it is, and on a data disk.
     pub root: Option<RootPlace>,
-    /// The node's own partition.
-    pub node_partition: ByteRange,
-    /// Its number.
-    pub node_partition_number: u32,
     /// How many chunks of the image are on the disk: those up to the end of its last partition.
     pub image_chunks: u64,
     /// Where the image's bytes end: the end of its last chunk that is on the disk.
@@ -148,27 +157,12 @@ impl DiskLayout {
         request: &LayoutRequest<'_>,
     ) -> Result<Self, LayoutError> {
         let LayoutRequest { disk_bytes, sector_bytes, disk_guid, .. } = *request;
-        check_fit(manifest, first_chunk, disk_bytes, sector_bytes)?;
-        let disk_sectors = disk_bytes / u64::from(sector_bytes);
-        let backup_table_offset = disk_sectors * u64::from(sector_bytes) - backup_bytes(sector_bytes);
-        let places = place(manifest, request, backup_table_offset)?;
+        let disk = Disk { disk_bytes, sector_bytes, disk_guid };
+        check_fit(manifest, first_chunk, disk, minimum_disk_bytes(manifest))?;
+        let places = place(manifest, request, disk.backup_table_offset())?;
         let partitions = entries(manifest, request, &places);
-        let table = Gpt { sector_bytes, disk_guid, backup_sector: disk_sectors - 1, partitions };
-        let image_chunks = last_partition_end(manifest).div_ceil(CHUNK_BYTES as u64);
-        Ok(Self {
-            disk_bytes,
-            sector_bytes,
-            first_chunk: put_tables_in(first_chunk, &table, disk_sectors),
-            backup_table: table.encode_backup(disk_sectors),
-            backup_table_offset,
-            seed_partition: places.seed,
-            seed_partition_number: places.seed_number,
-            root: places.root,
-            node_partition: places.node,
-            node_partition_number: places.node_number,
-            image_chunks,
-            image_end_bytes: manifest.disk_bytes.min(image_chunks * CHUNK_BYTES as u64),
-        })
+        let (ours, root) = (Some(places.ours), places.root);
+        Ok(Self { ours, root, ..with_tables(manifest, first_chunk, disk, partitions) })
     }
 
     /// The digest that the chunk with this index must have on the disk; none past the image's end.
@@ -182,18 +176,61 @@ impl DiskLayout {
     }
 }
 
+/// A disk that an image is laid out for.
+#[derive(Debug, Clone, Copy)]
+struct Disk {
+    disk_bytes: u64,
+    sector_bytes: u32,
+    disk_guid: Uuid,
+}
+
+impl Disk {
+    fn sectors(self) -> u64 {
+        self.disk_bytes / u64::from(self.sector_bytes)
+    }
+
+    /// Where the backup table begins. The caller has checked that the disk is large enough for one.
+    fn backup_table_offset(self) -> u64 {
+        self.sectors() * u64::from(self.sector_bytes) - backup_bytes(self.sector_bytes)
+    }
+}
+
+/// The layout with these partitions in its tables, nothing of ours and no root among them.
+fn with_tables(
+    manifest: &Manifest,
+    first_chunk: &[u8],
+    disk: Disk,
+    partitions: Vec<Partition>,
+) -> DiskLayout {
+    let Disk { disk_bytes, sector_bytes, disk_guid } = disk;
+    let disk_sectors = disk.sectors();
+    let table = Gpt { sector_bytes, disk_guid, backup_sector: disk_sectors - 1, partitions };
+    let image_chunks = last_partition_end(manifest).div_ceil(CHUNK_BYTES as u64);
+    DiskLayout {
+        disk_bytes,
+        sector_bytes,
+        first_chunk: put_tables_in(first_chunk, &table, disk_sectors),
+        backup_table: table.encode_backup(disk_sectors),
+        backup_table_offset: disk.backup_table_offset(),
+        ours: None,
+        root: None,
+        image_chunks,
+        image_end_bytes: manifest.disk_bytes.min(image_chunks * CHUNK_BYTES as u64),
+    }
+}
+
 fn check_fit(
     manifest: &Manifest,
     first_chunk: &[u8],
-    disk_bytes: u64,
-    sector_bytes: u32,
+    disk: Disk,
+    needed_bytes: u64,
 ) -> Result<(), LayoutError> {
+    let Disk { disk_bytes, sector_bytes, .. } = disk;
     let image = manifest.name.clone();
     if manifest.sector_bytes != sector_bytes || !matches!(sector_bytes, 512 | 4096) {
         let image_sector_bytes = manifest.sector_bytes;
         return Err(LayoutError::SectorSize { image, image_sector_bytes, disk_sector_bytes: sector_bytes });
     }
-    let needed_bytes = minimum_disk_bytes(manifest);
     if disk_bytes - disk_bytes % u64::from(sector_bytes) < needed_bytes {
         return Err(LayoutError::DiskTooSmall { image, disk_bytes, needed_bytes });
     }
@@ -208,31 +245,63 @@ fn check_fit(
 /// All entries of the new table, ordered by number.
 fn entries(manifest: &Manifest, request: &LayoutRequest<'_>, places: &Places) -> Vec<Partition> {
     let sector = u64::from(request.sector_bytes);
-    let entry = |number, type_guid, unique_guid, range: ByteRange, attributes, name: &str| Partition {
-        number,
-        type_guid,
-        unique_guid,
-        first_sector: range.offset / sector,
-        last_sector: (range.offset + range.length_bytes) / sector - 1,
-        attributes,
-        name: name.to_owned(),
-    };
-    let of_image = manifest.partitions.iter().map(|p| {
-        let as_in_image = ByteRange { offset: p.first_byte, length_bytes: p.length_bytes };
-        let range = places.root.filter(|root| root.number == p.number).map_or(as_in_image, |root| root.range);
-        entry(p.number, p.type_guid, p.unique_guid, range, p.attributes, &p.name)
+    let kept = request.keep.iter().map(|p| Partition {
+        number: p.number,
+        type_guid: p.type_guid,
+        unique_guid: p.unique_guid,
+        attributes: p.attributes,
+        name: p.name.clone(),
+        ..at(ByteRange { offset: p.first_byte, length_bytes: p.length_bytes }, sector)
     });
-    let kept = request.keep.iter().map(|p| {
-        let range = ByteRange { offset: p.first_byte, length_bytes: p.length_bytes };
-        entry(p.number, p.type_guid, p.unique_guid, range, p.attributes, &p.name)
-    });
+    let ours = places.ours;
     let node_guid = request.node_partition_guid;
-    let node = entry(places.node_number, NODE_PARTITION_TYPE, node_guid, places.node, 0, NODE_PARTITION_NAME);
-    let seed_guid = seed_partition_guid(node_guid);
-    let seed = entry(places.seed_number, SEED_PARTITION_TYPE, seed_guid, places.seed, 0, SEED_PARTITION_NAME);
+    let node = Partition {
+        number: ours.node_number,
+        type_guid: NODE_PARTITION_TYPE,
+        unique_guid: node_guid,
+        name: NODE_PARTITION_NAME.to_owned(),
+        ..at(ours.node, sector)
+    };
+    let seed = Partition {
+        number: ours.seed_number,
+        type_guid: SEED_PARTITION_TYPE,
+        unique_guid: seed_partition_guid(node_guid),
+        name: SEED_PARTITION_NAME.to_owned(),
+        ..at(ours.seed, sector)
+    };
+    let of_image = of_image(manifest, sector, places.root);
     let mut entries: Vec<Partition> = of_image.chain(kept).chain([node, seed]).collect();
     entries.sort_by_key(|entry| entry.number);
     entries
+}
+
+/// The image's own partitions; one of them may have another end.
+fn of_image(manifest: &Manifest, sector: u64, sized: Option<RootPlace>) -> impl Iterator<Item = Partition> {
+    manifest.partitions.iter().map(move |p| {
+        let as_in_image = ByteRange { offset: p.first_byte, length_bytes: p.length_bytes };
+        let range = sized.filter(|sized| sized.number == p.number).map_or(as_in_image, |sized| sized.range);
+        Partition {
+            number: p.number,
+            type_guid: p.type_guid,
+            unique_guid: p.unique_guid,
+            attributes: p.attributes,
+            name: p.name.clone(),
+            ..at(range, sector)
+        }
+    })
+}
+
+/// An entry for this place, and nothing else said of it.
+fn at(range: ByteRange, sector: u64) -> Partition {
+    Partition {
+        number: 0,
+        type_guid: Uuid::nil(),
+        unique_guid: Uuid::nil(),
+        first_sector: range.offset / sector,
+        last_sector: (range.offset + range.length_bytes) / sector - 1,
+        attributes: 0,
+        name: String::new(),
+    }
 }
 
 /// The first chunk with the protective MBR and the primary table in their places. The caller has

@@ -50,6 +50,16 @@ pub fn describe(table: &Gpt, root: Option<u32>) -> Result<Vec<ManifestPartition>
         }
         None => find_root(&table.partitions)?,
     };
+    Ok(described(table, root))
+}
+
+/// The partitions of an image that has no root, whatever their types: one for a data disk.
+#[must_use]
+pub fn describe_without_root(table: &Gpt) -> Vec<ManifestPartition> {
+    described(table, None)
+}
+
+fn described(table: &Gpt, root: Option<u32>) -> Vec<ManifestPartition> {
     let sector = u64::from(table.sector_bytes);
     let in_bytes = |partition: &Partition| ManifestPartition {
         number: partition.number,
@@ -62,7 +72,7 @@ pub fn describe(table: &Gpt, root: Option<u32>) -> Result<Vec<ManifestPartition>
         role: if root == Some(partition.number) { PartitionRole::Root } else { role(partition.type_guid) },
         immutable: None,
     };
-    Ok(table.partitions.iter().map(in_bytes).collect())
+    table.partitions.iter().map(in_bytes).collect()
 }
 
 /// Whether a partition must be bit-identical to the image if the image does not say otherwise: what
@@ -76,6 +86,12 @@ pub fn immutable_by_default(role: PartitionRole) -> bool {
 #[must_use]
 pub fn is_swap(type_guid: Uuid) -> bool {
     type_guid == SWAP
+}
+
+/// Whether a partition with this type says of itself that it is a system's root.
+#[must_use]
+pub(crate) fn is_root_type(type_guid: Uuid) -> bool {
+    ROOTS.contains(&type_guid)
 }
 
 fn role(type_guid: Uuid) -> PartitionRole {
@@ -109,7 +125,10 @@ fn numbers(partitions: &[Partition]) -> String {
 mod tests {
     use uuid::Uuid;
 
-    use super::{BIOS_BOOT, ESP, LINUX_DATA, PartitionsError, ROOTS, describe, immutable_by_default};
+    use super::{
+        BIOS_BOOT, ESP, LINUX_DATA, PartitionsError, ROOTS, describe, describe_without_root,
+        immutable_by_default,
+    };
     use crate::gpt::{Gpt, Partition};
     use crate::manifest::PartitionRole;
 
@@ -144,6 +163,8 @@ mod tests {
         let two = table(&[LINUX_DATA, LINUX_DATA]);
         let ambiguous = PartitionsError::AmbiguousRoot { candidates: "1, 2".to_owned() };
         assert_eq!(describe(&two, None), Err(ambiguous));
+        let data = describe_without_root(&two);
+        assert!(data.len() == 2 && data.iter().all(|partition| partition.role == PartitionRole::Other));
         assert_eq!(describe(&two, Some(2)).unwrap()[1].role, PartitionRole::Root);
         assert!(matches!(describe(&two, Some(9)), Err(PartitionsError::NoSuchRoot { .. })));
         let none = describe(&table(&[ESP]), None).unwrap();

@@ -1,8 +1,9 @@
 //! Partitions with data on the disk of the operating system, which an image is written beside.
 
-use contract::assignment::DataOwner;
+use contract::assignment::{DataOwner, NodeContext};
+use contract::decision::Action;
 use contract::id::DiskId;
-use contract::plan::{KeptPartition, Step};
+use contract::plan::{KeptPartition, Plan, Step};
 use contract::reading::{Outcome, ReadingKey, Subject};
 
 use crate::facts::Facts;
@@ -11,7 +12,11 @@ use crate::plan::PlanRefusal;
 /// Whether what is on the disks is the assigned tenant's, so that there is something to keep. What is
 /// nobody's was erased with proof or is new; what is somebody else's is sanitized.
 pub(crate) fn is_tenants_own(facts: &Facts<'_>) -> bool {
-    matches!((&facts.context.data_owner, &facts.context.assignment.tenant),
+    is_owners(facts.context)
+}
+
+fn is_owners(context: &NodeContext) -> bool {
+    matches!((&context.data_owner, &context.assignment.tenant),
         (DataOwner::Tenant(owner), Some(tenant)) if owner == tenant)
 }
 
@@ -61,10 +66,31 @@ fn of_unfinished_work(facts: &Facts<'_>, disk: &DiskId) -> Vec<KeptPartition> {
         match step {
             Step::Erase { .. } => return Vec::new(),
             Step::WriteImage { keep, .. } => kept.clone_from(keep),
-            Step::RepairPartitions { .. } | Step::RepairFiles { .. } => {}
+            Step::WriteDataImage { .. }
+            | Step::RepairPartitions { .. }
+            | Step::RepairFiles { .. }
+            | Step::WriteSeed { .. } => {}
         }
     }
     kept
+}
+
+/// The disk on which work that was begun was to keep partitions, and which this plan neither erases nor
+/// writes the image to. It may have no table, and then the record of that work is all that is left of
+/// their entries; a plan that is begun takes the place of the record. A wipe leaves nothing behind.
+#[must_use]
+pub fn left_behind<'a>(context: &'a NodeContext, plan: &Plan) -> Option<&'a DiskId> {
+    if plan.action == Action::Wipe || !is_owners(context) {
+        return None;
+    }
+    let goes_on = |disk: &DiskId| {
+        let mut steps = plan.steps.iter().filter(|step| &step.disk().id == disk);
+        steps.any(|step| matches!(step, Step::Erase { .. } | Step::WriteImage { .. }))
+    };
+    context.unfinished.as_ref()?.plan.steps.iter().find_map(|step| match step {
+        Step::WriteImage { disk, keep, .. } if !keep.is_empty() && !goes_on(&disk.id) => Some(&disk.id),
+        _ => None,
+    })
 }
 
 /// The partitions in words.

@@ -6,12 +6,17 @@
 //! - [`policy`]: thresholds, each with its source.
 //! - [`judge`]: three axes, one action, with reasons.
 //! - [`plan`]: exact disks, methods and order of what follows.
+//! - [`already_clean`]: which disks may be proven clean instead of being erased.
 //! - [`permit`]: what turns a signed order and a plan into the right to write.
 //! - [`explain`]: a decision in words; [`replay`]: the same decision again, compared byte for byte.
 #![forbid(unsafe_code)]
 
+pub mod already_clean;
 mod combine;
 mod counterfactual;
+mod data_images;
+#[cfg(test)]
+mod data_images_tests;
 mod delivers;
 pub mod explain;
 mod facts;
@@ -29,6 +34,7 @@ mod plan_tests;
 pub mod policy;
 #[cfg(test)]
 mod properties;
+mod refusal;
 pub mod replay;
 mod rules;
 #[cfg(test)]

@@ -3,122 +3,23 @@
 use std::collections::BTreeMap;
 
 use contract::assignment::NodeContext;
-use contract::decision::{Action, Confidentiality, Decision, SanitizeLevel};
+use contract::decision::{Action, Confidentiality, Decision};
 use contract::evidence::Evidence;
 use contract::id::{Digest, DiskId, ImageId};
 use contract::plan::{DiskTarget, EraseMethod, KeptPartition, Plan, Step};
 use contract::reading::{LIST_ITEMS_MAX, Outcome, ReadingKey, Subject};
 use uuid::Uuid;
 
+use crate::already_clean;
+use crate::data_images::data_image_steps;
 use crate::delivers::delivers;
 use crate::facts::Facts;
+pub use crate::kept::left_behind;
 use crate::kept::kept_partitions;
 use crate::os_disk::{disk_target, os_disk};
 use crate::policy::{ForeignFiles, Policy};
-
-/// Why no plan could be made although the decision demands one. Nothing is written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanRefusal {
-    /// Decision, evidence, facts and policy do not belong together.
-    #[error("the decision does not belong to this {what}; judge again")]
-    Mismatched {
-        /// Which of them is another's.
-        what: &'static str,
-    },
-    /// The node is protected.
-    #[error("the node is protected; take the protection off first")]
-    Protected,
-    /// No image or no tenant is assigned.
-    #[error("no {what} is assigned; assign one first")]
-    NotAssigned {
-        /// `image`, `image size` or `tenant`.
-        what: &'static str,
-    },
-    /// The disks could not be seen.
-    #[error("the disks could not be seen: {why}; look again")]
-    NoDisks {
-        /// Why.
-        why: String,
-    },
-    /// The disk that should carry the operating system is not there.
-    #[error(
-        "disk {disk}, which should carry the operating system, is missing; assign another or put it back"
-    )]
-    OsDiskMissing {
-        /// Which.
-        disk: DiskId,
-    },
-    /// The disk that should carry the operating system cannot.
-    #[error("disk {disk} cannot carry the operating system: it {why}; assign another")]
-    OsDiskUnfit {
-        /// Which.
-        disk: DiskId,
-        /// Why not.
-        why: String,
-    },
-    /// No disk can carry the operating system.
-    #[error(
-        "no disk can carry the operating system: none that is writable and fixed has {image_bytes} bytes"
-    )]
-    NoOsDisk {
-        /// What the image needs.
-        image_bytes: u64,
-    },
-    /// No disk is as the rule says.
-    #[error("no disk can carry the operating system by the rule {rule}: {why}; assign another (`--os-disk`)")]
-    OsDiskNoMatch {
-        /// The rule as people write it.
-        rule: String,
-        /// What is wrong with which disk.
-        why: String,
-    },
-    /// Several disks are as the rule says, and it does not say which.
-    #[error(
-        "{count} disks fit the rule {rule}, and only one may: {disks}. Say more, or add smallest or largest (`--os-disk`)"
-    )]
-    OsDiskAmbiguous {
-        /// How many.
-        count: usize,
-        /// The rule as people write it.
-        rule: String,
-        /// Which.
-        disks: String,
-    },
-    /// The disk that would be written was not there when the node was approved.
-    #[error(
-        "disk {disk} would carry the operating system, but is new to this node; approve the new hardware or assign a disk"
-    )]
-    OsDiskUnexpected {
-        /// Which.
-        disk: DiskId,
-    },
-    /// The level cannot be delivered on a disk. It is never silently lowered.
-    #[error("disk {disk} cannot be sanitized to the level {level:?}: {why}")]
-    CannotErase {
-        /// Which.
-        disk: DiskId,
-        /// What was demanded.
-        level: SanitizeLevel,
-        /// Why not, and what the operator can do.
-        why: String,
-    },
-    /// It could not be told which partitions of the disk hold data that must stay.
-    #[error(
-        "which partitions of disk {disk} hold data that must stay could not be told: {why}; repair its partition table or ask for a wipe"
-    )]
-    DataUnknown {
-        /// Which.
-        disk: DiskId,
-        /// Why not.
-        why: String,
-    },
-    /// What has to be put back cannot be named exactly.
-    #[error("what has to be repaired cannot be named: {why}; ask for a reimage")]
-    NotNameable {
-        /// Why.
-        why: String,
-    },
-}
+use crate::rules::node_data;
+pub use crate::refusal::PlanRefusal;
 
 /// Makes the plan that carries out a decision; `None` if the decision writes nothing, or was made by
 /// the running system, whose word is not enough to write anything.
@@ -156,14 +57,20 @@ pub fn plan(
         Action::Repair => repair_steps(&facts, image, &os_disk, &mut steps)?,
         Action::Reimage => {
             let keep = kept_partitions(&facts, &os_disk.id)?;
+            steps.extend(data_image_steps(&facts, &os_disk.id, &[], seed)?);
             steps.push(write_step(context, image, os_disk, seed, keep));
         }
         Action::Wipe => {
             erase_steps(&facts, &decision.confidentiality, methods, Some(&os_disk.id), seed, &mut steps)?;
+            steps.extend(data_image_steps(&facts, &os_disk.id, &steps, seed)?);
             steps.push(write_step(context, image, os_disk, seed, Vec::new()));
         }
     }
-    Ok(Some(made(decision, steps, policy)))
+    let made = made(decision, steps, policy);
+    match left_behind(context, &made) {
+        Some(disk) => Err(PlanRefusal::KeptElsewhere { disk: disk.clone() }),
+        None => Ok(Some(made)),
+    }
 }
 
 fn made(decision: &Decision, steps: Vec<Step>, policy: &Policy) -> Plan {
@@ -241,6 +148,7 @@ fn erase_steps(
         _ => return Err(PlanRefusal::NoDisks { why: "the decision to wipe names no disks".to_owned() }),
     };
     let disks = facts.disks().map_err(|why| PlanRefusal::NoDisks { why })?;
+    let may_be_clean = already_clean::among(facts);
     let mut ordered: Vec<&DiskId> = ids.iter().collect();
     ordered.sort_by_key(|id| (Some(*id) != os_disk, (*id).clone()));
     ordered.dedup();
@@ -256,6 +164,9 @@ fn erase_steps(
             None => return Err(refused("no method was chosen for it")),
         };
         delivers(disk, method, level).map_err(|why| refused(&why))?;
+        if method == EraseMethod::NvmeFoundClean && !may_be_clean.contains(id) {
+            return Err(refused("that it is clean already may not be taken on its word here; judge again"));
+        }
         steps.push(Step::Erase {
             disk: disk_target(disk),
             method,
@@ -289,14 +200,14 @@ fn write_step(
 }
 
 /// A digest for one purpose on one disk; other purposes and disks get unrelated ones.
-fn derived(seed: Digest, purpose: &str, disk: &DiskId) -> Digest {
+pub(crate) fn derived(seed: Digest, purpose: &str, disk: &DiskId) -> Digest {
     let mut hasher = blake3::Hasher::new_keyed(&seed.0);
     hasher.update(purpose.as_bytes()).update(&[0]).update(disk.as_str().as_bytes());
     Digest(*hasher.finalize().as_bytes())
 }
 
 /// A well-formed UUID (RFC 9562, version 4 and variant bits) from a digest.
-fn guid(digest: Digest) -> Uuid {
+pub(crate) fn guid(digest: Digest) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest.0[..16]);
     uuid::Builder::from_random_bytes(bytes).into_uuid()
@@ -324,6 +235,9 @@ fn repair_steps(
     let remove = file_paths(&foreign).map_err(refuse)?;
     if !paths.is_empty() || !remove.is_empty() {
         steps.push(Step::RepairFiles { disk: os_disk.clone(), image, paths, remove });
+    }
+    if node_data::to_be_written(facts) {
+        steps.push(Step::WriteSeed { disk: os_disk.clone(), node_data: facts.context.node_data });
     }
     if steps.is_empty() {
         return Err(PlanRefusal::NotNameable {

@@ -12,7 +12,9 @@ use contract::plan::Step;
 use contract::reading::{Outcome, Reading, ReadingKey as Key, ReadingValue, Trust};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_oneof, proptest};
 
-use crate::testing::{Case, erase_step, unfinished, write_step};
+use crate::testing::{
+    Case, DATA_DISK, OS_DISK, data_image, data_step, disk_subject, erase_step, unfinished, write_step,
+};
 
 /// How the value of a reading can be bad, from bad to worse.
 fn bad_values(key: Key) -> Vec<ReadingValue> {
@@ -95,11 +97,15 @@ fn case() -> impl Strategy<Value = Case> {
         1 => Just(Some(Floor::Wipe)),
         1 => Just(Some(Floor::Empty)),
     ];
-    let begun = prop_oneof![6 => Just(None), 1 => Just(unfinished(erase_step())), 1 => Just(unfinished(write_step()))];
+    let begun = prop_oneof![6 => Just(None), 1 => Just(unfinished(erase_step())), 1 => Just(unfinished(write_step())), 1 => Just(unfinished(data_step()))];
     let facts = (owner(), floor, begun, any::<bool>(), any::<bool>());
-    let rare = (0..8_u8, 0..8_u8, 0..10_u8, 0..10_u8);
+    let rare = (0..8_u8, 0..8_u8, 0..10_u8, 0..10_u8, 0..3_u8);
     (proptest::collection::vec(fate(), readings), facts, rare).prop_map(
-        |(fates, (owner, floor, begun, blank, resident), (protected, imageless, tenantless, diskless))| {
+        |(
+            fates,
+            (owner, floor, begun, blank, resident),
+            (protected, imageless, tenantless, diskless, data_imageless),
+        )| {
             let mut case = if blank { Case::blank() } else { Case::healthy() };
             let pairs = case.evidence.readings.iter().zip(fates);
             case.evidence.readings = pairs.flat_map(|(reading, fate)| apply(reading, fate)).collect();
@@ -112,6 +118,9 @@ fn case() -> impl Strategy<Value = Case> {
             }
             if tenantless == 0 {
                 case.context.assignment.tenant = None;
+            }
+            if data_imageless > 0 {
+                case.context.assignment.data_images = vec![data_image(DATA_DISK)];
             }
             if diskless == 0 {
                 case.evidence.inventory.disks = Outcome::Unreadable("EIO".to_owned());
@@ -226,16 +235,53 @@ proptest! {
         if let Ok(Some(plan)) = case.plan() {
             prop_assert!(matches!(action, Action::Repair | Action::Reimage | Action::Wipe));
             prop_assert!(ramdisk && !case.context.protected && !plan.steps.is_empty());
+            let on_data_disks = plan.steps.iter().filter(|step| matches!(step, Step::WriteDataImage { .. })).count();
             let writes = |step: &Step| matches!(step, Step::WriteImage { .. });
             let erases = |step: &Step| matches!(step, Step::Erase { .. });
             let erased = plan.steps.iter().filter(|step| erases(step)).count();
             prop_assert!((erased > 0) == (action == Action::Wipe));
-            let installs = (case.context.floor != Some(Floor::Empty)).then_some(erased);
+            let installs = (case.context.floor != Some(Floor::Empty)).then_some(erased + on_data_disks);
             prop_assert!(action == Action::Repair || plan.steps.iter().position(writes) == installs);
             let os_disk = &plan.steps.last().unwrap().disk().id;
-            prop_assert!(action == Action::Wipe || plan.disks() == [os_disk.clone()]);
+            prop_assert!(action == Action::Wipe || on_data_disks > 0 || plan.disks() == [os_disk.clone()]);
             prop_assert!(plan == case.plan().unwrap().unwrap());
         }
+    }
+}
+
+/// Why the data disk of a case may be written, told from the facts alone.
+fn holds_nobodys_data(case: &Case, plan: &contract::plan::Plan) -> bool {
+    let erased = plan
+        .steps
+        .iter()
+        .any(|step| matches!(step, Step::Erase { disk, .. } if disk.id.as_str() == DATA_DISK));
+    let of = |subject, key| {
+        case.evidence
+            .readings
+            .iter()
+            .filter(move |reading| (&reading.subject, reading.key) == (&subject, key))
+    };
+    let blank = case.context.data_owner == DataOwner::Nobody
+        && of(disk_subject(DATA_DISK), Key::DiskContentSignatures)
+            .any(|reading| reading.outcome == Outcome::Value(ReadingValue::list(Vec::new())));
+    let begun = case.context.unfinished.as_ref().is_some_and(|work| work.plan.steps.contains(&data_step()));
+    let installed = of(contract::reading::Subject::Image, Key::ImageInstalled)
+        .all(|reading| reading.outcome == Outcome::Absent);
+    erased || blank || (begun && installed)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_data_disk_with_data_is_never_written(case in case()) {
+        let Ok(Some(plan)) = case.plan() else { return Ok(()) };
+        for step in plan.steps.iter().filter(|step| matches!(step, Step::WriteDataImage { .. })) {
+            prop_assert!(step.disk().id.as_str() == DATA_DISK);
+            prop_assert!(!case.context.assignment.data_images.is_empty());
+            prop_assert!(holds_nobodys_data(&case, &plan), "{:?}", plan.steps);
+        }
+        prop_assert!(plan.disks().iter().all(|disk| [OS_DISK, DATA_DISK].contains(&disk.as_str())));
     }
 }
 
@@ -245,8 +291,13 @@ fn the_cases_reach_every_action() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen = std::collections::BTreeSet::new();
+    let mut on_data_disks = 0;
     for _ in 0..600 {
-        seen.insert(case().new_tree(&mut runner).unwrap().current().action());
+        let case = case().new_tree(&mut runner).unwrap().current();
+        seen.insert(case.action());
+        let plan = case.plan().ok().flatten().map(|plan| plan.steps).unwrap_or_default();
+        on_data_disks += plan.iter().filter(|step| matches!(step, Step::WriteDataImage { .. })).count();
     }
+    assert!(on_data_disks > 20, "{on_data_disks}");
     assert_eq!(seen.len(), 6, "{seen:?}");
 }

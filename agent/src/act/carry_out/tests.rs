@@ -42,7 +42,7 @@ fn error(finish: &Finish) -> String {
 
 fn is_complete(content: &[u8], image: &Image) -> bool {
     let layout = layout(image);
-    let node = layout.node_partition.offset as usize;
+    let node = layout.ours.unwrap().node.offset as usize;
     let backup = layout.backup_table_offset as usize;
     content[..CHUNK_BYTES] == layout.first_chunk[..]
         && content[CHUNK_BYTES..5 * CHUNK_BYTES] == image.bytes[CHUNK_BYTES..5 * CHUNK_BYTES]
@@ -83,7 +83,7 @@ fn a_blank_disk_becomes_the_image_and_a_second_run_writes_only_the_record() {
     let second = service(&image);
     assert_eq!(run(&again, &second, vec![write_step(&again, &image)]).result, FinishResult::Done);
     assert_eq!(again.writes().len(), 1);
-    let node = layout(&image).node_partition.offset as usize;
+    let node = layout(&image).ours.unwrap().node.offset as usize;
     let found = decode_newest(&again.content()[node..node + RECORD_BYTES]);
     let expected = serde_json::to_vec(&identity(image.manifest.id().unwrap())).unwrap();
     assert_eq!(found, NodeRecord::Value { sequence: 2, payload: expected });
@@ -100,12 +100,14 @@ fn only_what_differs_is_written_and_nothing_beside_it() {
     let after = disk.content();
     assert!(is_complete(&after, &image));
     let layout = layout(&image);
-    let guard = (layout.node_partition.offset as usize + RECORD_BYTES)..layout.backup_table_offset as usize;
+    let guard =
+        (layout.ours.unwrap().node.offset as usize + RECORD_BYTES)..layout.backup_table_offset as usize;
     assert_eq!(after[guard.clone()], before[guard]);
     // The first chunk, always; and one of the two that drifted: the other's content is on the disk.
     assert_eq!(service.chunks_fetched(), 2);
     // The seed partition is made blank: its start, its eight MiB, its start again.
-    assert_eq!(disk.writes().len(), 2 + 2 + 10 + 3);
+    // Tables go and come with their headers apart: five writes take them away, three put them there.
+    assert_eq!(disk.writes().len(), 5 + 2 + 10 + 1 + 3);
 }
 
 /// Whether any firmware or kernel could find partitions. Careful: the mere beginning of a table counts.
@@ -172,7 +174,8 @@ fn a_run_after_a_power_cut_fetches_less() {
 fn a_disk_that_lies_about_any_write_is_found_out() {
     let image = image();
     let before = drifted(&image);
-    for lie in 0..7 {
+    let mut unnoticed = 0;
+    for lie in 0..10 {
         for faults in [
             Faults { dropped_writes: [lie].into(), ..Faults::default() },
             Faults { flipped_write: Some(lie), ..Faults::default() },
@@ -180,13 +183,21 @@ fn a_disk_that_lies_about_any_write_is_found_out() {
         ] {
             let disk = device(before.clone(), faults.clone());
             let finish = run(&disk, &service(&image), vec![write_step(&disk, &image)]);
-            assert!(error(&finish).contains("replace the disk"), "{faults:?}: {}", error(&finish));
             let content = disk.content();
+            if finish.result == FinishResult::Done {
+                // What was lost on the way to zeros was made zeros once more, and that was read back.
+                assert!(is_complete(&content, &image), "{faults:?}");
+                unnoticed += 1;
+                continue;
+            }
+            assert!(error(&finish).contains("replace the disk"), "{faults:?}: {}", error(&finish));
             let untouched = content[CHUNK_BYTES..5 * CHUNK_BYTES] == before[CHUNK_BYTES..5 * CHUNK_BYTES];
             let primary = content[510..512] == [0x55, 0xaa] || content[512..520] == *b"EFI PART";
             assert!(untouched || !primary || faults.write_blocked_from.is_some(), "{faults:?}");
         }
     }
+    // Three of the writes that take the tables away, each dropped or flipped.
+    assert!(unnoticed <= 6, "{unnoticed}");
 }
 
 #[test]
@@ -262,13 +273,13 @@ fn a_wipe_leaves_nothing_of_the_old_disk_and_proves_it() {
         assert!(is_complete(&content, &image));
         let layout = layout(&image);
         let guard =
-            (layout.node_partition.offset as usize + RECORD_BYTES)..layout.backup_table_offset as usize;
+            (layout.ours.unwrap().node.offset as usize + RECORD_BYTES)..layout.backup_table_offset as usize;
         assert!(
             content[guard]
                 == vec![
                     0;
                     layout.backup_table_offset as usize
-                        - layout.node_partition.offset as usize
+                        - layout.ours.unwrap().node.offset as usize
                         - RECORD_BYTES
                 ]
         );

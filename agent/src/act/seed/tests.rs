@@ -40,6 +40,7 @@ fn work(content: Vec<u8>, faults: Faults) -> (Work, Arc<FakeDevice>) {
         disk: "disk".to_owned(),
         service: Arc::new(FakeService::without_images()),
         meter: Arc::new(Meter::default()),
+        disks_at_once: 1,
     };
     (work, device)
 }
@@ -143,7 +144,7 @@ fn an_order_writes_exactly_the_data_that_it_names() {
     };
     let layout =
         DiskLayout::compute(&image.manifest, &image.bytes[..1 << 20], &layout_request(64 << 20)).unwrap();
-    let place = layout.seed_partition.offset as usize;
+    let place = layout.ours.unwrap().seed.offset as usize;
     let right = seed().digest;
     let (result, proof, content) = reimage(noise(5, 64 << 20), with(), right);
     assert_eq!(result, FinishResult::Done);

@@ -12,11 +12,12 @@ use imaging::delta::{
 use imaging::layout::DiskLayout;
 use imaging::manifest::Manifest;
 
-use crate::act::scan::scan;
+use crate::act::buffers::Buffers;
+use crate::act::scan::scan_with;
 use crate::act::work::Work;
 
 /// So many chunks decide whether it is worth while to read the whole disk first.
-const SAMPLE_CHUNKS: usize = 64;
+const SAMPLE_CHUNKS: usize = 32;
 
 /// So many chunks are handed to the readers at a time, which bounds the memory of their bookkeeping.
 const SCANNED_AT_A_TIME: usize = 1 << 14;
@@ -117,7 +118,10 @@ fn read_digests(work: &Work, manifest: &Manifest, places: impl Iterator<Item = u
     while places.peek().is_some() {
         let ranges: Vec<Range<u64>> =
             places.by_ref().take(SCANNED_AT_A_TIME).map(|index| chunk_range(manifest, index)).collect();
-        let read = scan(&*work.device, &ranges, &work.meter, |_, bytes| digest_of_found(bytes));
+        let (device, at_once) = (&*work.device, work.disks_at_once);
+        let read = scan_with(&Buffers::default(), at_once, device, &ranges, &work.meter, |_, bytes| {
+            digest_of_found(bytes)
+        });
         found.extend(read.into_iter().map(|read| read.map_or(OnDisk::Unknown, OnDisk::Read)));
     }
     found

@@ -18,19 +18,25 @@ use tokio::task::JoinSet;
 
 use super::look::{chunk_range, digest_of_found};
 use crate::act::buffers::Buffers;
-use crate::act::scan::{scan, scan_with};
+use crate::act::scan::scan_with;
 use crate::act::work::Work;
 
-/// How many chunks are under way at a time; each takes up to two chunks of memory.
+/// How many chunks are under way at a time on all disks; each takes up to two chunks of memory.
 const UNDER_WAY_MAX: usize = 16;
 /// How many chunks are moved about on the disk at a time; each takes two chunks of memory.
 const COPIES_AT_A_TIME: usize = 16;
 /// So many of the first chunks, of the last and of all between are read once more at the end.
-const LAST_LOOK_CHUNKS: usize = 64;
+const LAST_LOOK_CHUNKS: usize = 16;
 /// So much of a run of zeros is read before the rest of its first chunk, in bytes.
 const GLANCE_BYTES: u64 = 64 << 10;
-/// So many chunks are flushed and read back at a time. A flush costs the same for few and for many.
-const PROOF_CHUNKS: usize = 128;
+/// So many chunks are flushed and read back at a time: a flush costs the same for few and for many, and
+/// nothing is left to do beside the last batch.
+const PROOF_CHUNKS_MIN: usize = 32;
+const PROOF_CHUNKS_MAX: usize = 256;
+/// A whole writing is proven in about so many batches.
+const PROOFS: usize = 64;
+/// So many batches are proven at a time: one is read while the next is flushed.
+const PROOFS_AT_A_TIME: usize = 2;
 
 /// How the chunks that were made right became so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,6 +74,13 @@ impl Piece {
             Self::Zeros(run) => Some(run.start),
         }
     }
+
+    fn chunks(&self) -> usize {
+        match self {
+            Self::Content(placement) => placement.to.len(),
+            Self::Zeros(run) => usize::try_from(run.end - run.start).unwrap_or(usize::MAX),
+        }
+    }
 }
 
 /// One writing of an image. Cheap to clone.
@@ -98,7 +111,7 @@ impl Stream {
         let mut written = Written::default();
         let mut unproven = Vec::new();
         let mut pieces: Vec<Piece> = plan.fetches.into_iter().map(Piece::Content).collect();
-        for batch in plan.copies.chunks(COPIES_AT_A_TIME) {
+        for batch in plan.copies.chunks(self.work.share_of(COPIES_AT_A_TIME)) {
             let (copied, lost) = self.copy(batch).await?;
             written.copied += copied.len() as u64;
             unproven.extend(copied);
@@ -106,7 +119,9 @@ impl Stream {
         }
         pieces.extend(plan.zero_runs.into_iter().map(Piece::Zeros));
         pieces.sort_by_key(Piece::first);
-        self.run(pieces.into(), unproven, &mut written).await?;
+        let chunks = unproven.len() + pieces.iter().map(Piece::chunks).sum::<usize>();
+        let batch_chunks = (chunks / PROOFS).clamp(PROOF_CHUNKS_MIN, PROOF_CHUNKS_MAX);
+        self.run(pieces.into(), unproven, batch_chunks, &mut written).await?;
         Ok(written)
     }
 
@@ -118,20 +133,21 @@ impl Stream {
         &self,
         mut waiting: VecDeque<Piece>,
         mut unproven: Vec<u64>,
+        batch_chunks: usize,
         written: &mut Written,
     ) -> anyhow::Result<()> {
         let mut running = JoinSet::new();
         let mut proving = JoinSet::new();
         let mut outcome = Ok(());
         loop {
-            while outcome.is_ok() && running.len() < UNDER_WAY_MAX {
+            while outcome.is_ok() && running.len() < self.work.share_of(UNDER_WAY_MAX) {
                 let Some(piece) = waiting.pop_front() else { break };
                 let stream = self.clone();
                 running.spawn(async move { stream.make(piece).await });
             }
             let is_last = running.is_empty();
-            let batch_is_full = unproven.len() >= PROOF_CHUNKS || (is_last && !unproven.is_empty());
-            if outcome.is_ok() && proving.is_empty() && batch_is_full {
+            let batch_is_full = unproven.len() >= batch_chunks || (is_last && !unproven.is_empty());
+            if outcome.is_ok() && proving.len() < PROOFS_AT_A_TIME && batch_is_full {
                 let (stream, batch) = (self.clone(), std::mem::take(&mut unproven));
                 proving.spawn(async move { stream.prove(batch).await });
             }
@@ -259,7 +275,8 @@ impl Stream {
             work.drop_caches()?;
             let manifest = &stream.manifest;
             let ranges: Vec<Range<u64>> = indexes.iter().map(|index| chunk_range(manifest, *index)).collect();
-            let found = scan_with(&stream.buffers, &*work.device, &ranges, &work.meter, |_, bytes| {
+            let (buffers, at_once) = (&stream.buffers, work.disks_at_once);
+            let found = scan_with(buffers, at_once, &*work.device, &ranges, &work.meter, |_, bytes| {
                 digest_of_found(bytes)
             });
             for (index, found) in indexes.iter().zip(found) {
@@ -286,7 +303,10 @@ impl Stream {
             .blocking(move |work| {
                 let ranges: Vec<Range<u64>> =
                     batch.iter().map(|copy| chunk_range(&stream.manifest, copy.from)).collect();
-                let read = scan(&*work.device, &ranges, &work.meter, |_, bytes| bytes.to_vec());
+                let (buffers, at_once) = (&stream.buffers, work.disks_at_once);
+                let read = scan_with(buffers, at_once, &*work.device, &ranges, &work.meter, |_, bytes| {
+                    bytes.to_vec()
+                });
                 let (mut copied, mut lost) = (Vec::new(), Vec::new());
                 for (copy, bytes) in batch.into_iter().zip(read) {
                     match bytes {

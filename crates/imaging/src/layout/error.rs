@@ -91,4 +91,26 @@ pub enum LayoutError {
         /// Why not.
         why: &'static str,
     },
+    /// The last partition of a data disk cannot have the size that was asked for.
+    #[error(
+        "the last partition of the image {image:?} cannot have {wanted_bytes} bytes: {why}; assign another size (`--data-size`)"
+    )]
+    LastPartitionSize {
+        /// Name of the image.
+        image: String,
+        /// What was asked for, in bytes.
+        wanted_bytes: u64,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The image is none for a data disk.
+    #[error(
+        "the image {image:?} is none for a data disk: {why}; assign one without a system (`reprieve image import --no-root`)"
+    )]
+    NotData {
+        /// Name of the image.
+        image: String,
+        /// What it has that no data disk may have.
+        why: String,
+    },
 }

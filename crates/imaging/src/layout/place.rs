@@ -4,7 +4,9 @@
 use contract::plan::KeptPartition;
 use contract::root_size::RootSize;
 
-use super::{ByteRange, LayoutError, LayoutRequest, NODE_PARTITION_BYTES, SEED_PARTITION_BYTES};
+use super::{
+    ByteRange, LayoutError, LayoutRequest, NODE_PARTITION_BYTES, OurPartitions, SEED_PARTITION_BYTES,
+};
 use crate::chunk::CHUNK_BYTES;
 use crate::manifest::{Manifest, ManifestPartition, PartitionRole};
 use crate::validate::{PARTITION_NAME_UNITS_MAX, PARTITIONS_MAX};
@@ -14,14 +16,11 @@ const ALIGNMENT_BYTES: u64 = CHUNK_BYTES as u64;
 
 /// Where everything is that is not the image's.
 pub(super) struct Places {
-    pub seed: ByteRange,
-    pub seed_number: u32,
-    pub node: ByteRange,
-    pub node_number: u32,
+    pub ours: OurPartitions,
     pub root: Option<RootPlace>,
 }
 
-/// The root partition on the disk.
+/// The root partition on the disk, or the last one of a data disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RootPlace {
     /// Its number.
@@ -54,7 +53,7 @@ pub(super) fn place(
     let (seed_number, node_number) = our_numbers(manifest, &kept)?;
     let first_behind = kept.first().map_or(seed.offset, |kept| kept.first_byte.min(seed.offset));
     let root = root_place(manifest, request, first_behind)?;
-    Ok(Places { seed, seed_number, node, node_number, root })
+    Ok(Places { ours: OurPartitions { seed, seed_number, node, node_number }, root })
 }
 
 /// The kept partitions by place, each of them such that it can stand in a table with the image's.
@@ -167,27 +166,46 @@ fn root_place(
             RootSize::Grow | RootSize::Image => Ok(None),
         };
     };
-    let is_last = root.end_byte() == last_partition_end(manifest);
-    let can_grow = is_last && root.immutable.is_none();
-    let most = (first_behind - first_behind % ALIGNMENT_BYTES).max(root.end_byte()) - root.first_byte;
-    let length_bytes = match request.root_size {
+    let wanted = Wanted { size: request.root_size, sector_bytes: request.sector_bytes, first_behind };
+    sized(manifest, root, wanted).map(Some).or_else(|(wanted, why)| refused(wanted, why))
+}
+
+/// How large a partition is to become, and what limits it.
+pub(super) struct Wanted {
+    pub size: RootSize,
+    pub sector_bytes: u32,
+    /// Where what lies behind the image begins, in bytes.
+    pub first_behind: u64,
+}
+
+/// A partition with its new end; or the size that cannot be had, and why not.
+pub(super) fn sized(
+    manifest: &Manifest,
+    partition: &ManifestPartition,
+    wanted: Wanted,
+) -> Result<RootPlace, (u64, &'static str)> {
+    let is_last = partition.end_byte() == last_partition_end(manifest);
+    let can_grow = is_last && partition.immutable.is_none();
+    let behind = wanted.first_behind - wanted.first_behind % ALIGNMENT_BYTES;
+    let most = behind.max(partition.end_byte()) - partition.first_byte;
+    let length_bytes = match wanted.size {
         RootSize::Grow if can_grow => most,
-        RootSize::Grow | RootSize::Image => root.length_bytes,
-        RootSize::Bytes(wanted) => {
-            let length = wanted.div_ceil(u64::from(request.sector_bytes));
-            let length = length.saturating_mul(u64::from(request.sector_bytes));
-            if length < root.length_bytes {
-                return refused(wanted, "in the image it is larger");
+        RootSize::Grow | RootSize::Image => partition.length_bytes,
+        RootSize::Bytes(bytes) => {
+            let length = bytes.div_ceil(u64::from(wanted.sector_bytes));
+            let length = length.saturating_mul(u64::from(wanted.sector_bytes));
+            if length < partition.length_bytes {
+                return Err((bytes, "in the image it is larger"));
             }
-            if length > root.length_bytes && !can_grow {
-                return refused(wanted, "it is not the image's last partition, or must not change");
+            if length > partition.length_bytes && !can_grow {
+                return Err((bytes, "it is not the image's last partition, or must not change"));
             }
             if length > most {
-                return refused(wanted, "there is not so much free space behind it");
+                return Err((bytes, "there is not so much free space behind it"));
             }
             length
         }
     };
-    let range = ByteRange { offset: root.first_byte, length_bytes };
-    Ok(Some(RootPlace { number: root.number, range, image_length_bytes: root.length_bytes }))
+    let range = ByteRange { offset: partition.first_byte, length_bytes };
+    Ok(RootPlace { number: partition.number, range, image_length_bytes: partition.length_bytes })
 }

@@ -19,7 +19,7 @@ pub(super) const MIB: u64 = 1 << 20;
 const DISK_GUID: Uuid = Uuid::from_u128(0xd15c);
 const NODE_GUID: Uuid = Uuid::from_u128(0x40de);
 
-fn first_chunk() -> Vec<u8> {
+pub(super) fn first_chunk() -> Vec<u8> {
     (0..CHUNK_BYTES).map(|at| (at % 251) as u8).collect()
 }
 
@@ -93,15 +93,15 @@ fn assert_table_is_sound(manifest: &Manifest, layout: &DiskLayout, table: &gptma
         assert_eq!(found.unique_partition_guid, expected.unique_guid.to_bytes_le());
         assert_eq!(found.partition_name.as_str(), expected.name);
     }
-    let ours = &table[layout.node_partition_number];
+    let ours = &table[layout.ours.unwrap().node_number];
     assert_eq!(ours.partition_type_guid, NODE_PARTITION_TYPE.to_bytes_le());
     assert_eq!(ours.unique_partition_guid, NODE_GUID.to_bytes_le());
-    assert_eq!(ours.starting_lba * sector, layout.node_partition.offset);
+    assert_eq!(ours.starting_lba * sector, layout.ours.unwrap().node.offset);
     assert_eq!(ours.size().unwrap() * sector, NODE_PARTITION_BYTES);
-    let seed = &table[layout.seed_partition_number];
+    let seed = &table[layout.ours.unwrap().seed_number];
     assert_eq!(seed.partition_type_guid, SEED_PARTITION_TYPE.to_bytes_le());
     assert_eq!(seed.unique_partition_guid, seed_partition_guid(NODE_GUID).to_bytes_le());
-    assert_eq!(seed.starting_lba * sector, layout.seed_partition.offset);
+    assert_eq!(seed.starting_lba * sector, layout.ours.unwrap().seed.offset);
     assert_eq!(seed.size().unwrap() * sector, SEED_PARTITION_BYTES);
     assert_eq!(table.iter().filter(|(_, p)| p.is_used()).count(), manifest.partitions.len() + 2);
     // gptman checks GUIDs, overlaps and usable sectors when it writes.
@@ -131,8 +131,8 @@ fn the_image_stays_what_it_is_beside_the_tables() {
     assert_eq!(layout.first_chunk[512 * 34..], image[512 * 34..], "what follows the table");
     assert_eq!(layout.first_chunk[510..512], [0x55, 0xaa]);
     assert_eq!((layout.image_chunks, layout.image_end_bytes), (5, 5 * MIB));
-    assert_eq!(layout.seed_partition.offset, 983 * MIB);
-    assert_eq!(layout.node_partition.offset, 991 * MIB);
+    assert_eq!(layout.ours.unwrap().seed.offset, 983 * MIB);
+    assert_eq!(layout.ours.unwrap().node.offset, 991 * MIB);
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn a_disk_of_the_least_size_is_enough_and_one_sector_less_is_not() {
     let manifest = sample();
     let least = minimum_disk_bytes(&manifest);
     let layout = laid_out(&manifest, least).unwrap();
-    let node_end = layout.node_partition.offset + layout.node_partition.length_bytes;
+    let node_end = layout.ours.unwrap().node.offset + layout.ours.unwrap().node.length_bytes;
     assert_eq!(node_end, layout.backup_table_offset);
-    assert_eq!(layout.seed_partition.offset, 5 * MIB);
+    assert_eq!(layout.ours.unwrap().seed.offset, 5 * MIB);
     let disk = written(&layout);
     assert_table_is_sound(&manifest, &layout, &gptman::GPT::read_from(&mut Cursor::new(&disk), 512).unwrap());
     let refused = laid_out(&manifest, least - 512);
@@ -164,7 +164,7 @@ fn other_sectors_a_short_first_chunk_and_no_number_left_are_refused() {
     assert!(matches!(short, Err(LayoutError::FirstChunk { .. })));
     manifest.partitions[1].number = 128;
     let layout = laid_out(&manifest, 1 << 30).unwrap();
-    assert_eq!((layout.node_partition_number, layout.seed_partition_number), (2, 3));
+    assert_eq!((layout.ours.unwrap().node_number, layout.ours.unwrap().seed_number), (2, 3));
     let all = (2..=126).map(|number| kept(number, (10 + u64::from(number)) * MIB, MIB));
     let all: Vec<KeptPartition> = all.collect();
     let refused = laid_out_with(&manifest, 1 << 30, RootSize::Grow, &all);
@@ -202,7 +202,7 @@ proptest! {
             Manifest { disk_bytes, chunks: Chunks::from(chunks), partitions, root: None, ..sample() };
         assert!(manifest.to_bytes().is_ok());
         let layout = laid_out(&manifest, minimum_disk_bytes(&manifest) + spare_sectors * 512).unwrap();
-        let (seed, ours) = (layout.seed_partition, layout.node_partition);
+        let (seed, ours) = (layout.ours.unwrap().seed, layout.ours.unwrap().node);
         assert!(manifest.partitions.iter().all(|p| p.end_byte() <= seed.offset));
         assert!(layout.image_end_bytes <= seed.offset && ours.offset.is_multiple_of(MIB));
         assert_eq!(seed.offset + seed.length_bytes, ours.offset);
