@@ -7,6 +7,7 @@ use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
 use imaging::gpt::{Gpt, GptError};
 use imaging::layout::NODE_PARTITION_TYPE;
 use imaging::node_record::{NodeRecord, RECORD_BYTES, decode_newest};
+use imaging::source::ReadAt;
 
 use crate::probe::disks::FoundDisk;
 use crate::probe::evidence::Found;
@@ -65,15 +66,20 @@ fn find_on(disk: &FoundDisk) -> Result<Option<NodePartition>, String> {
         // No table or a damaged one: no firmware would boot from it, and no image of ours is there.
         Err(_) => return Ok(None),
     };
-    let Some(entry) = table.partitions.iter().find(|entry| entry.type_guid == NODE_PARTITION_TYPE) else {
-        return Ok(None);
-    };
+    let identity = identity_at(&raw, &table);
+    Ok(identity.map(|identity| NodePartition { disk: disk.facts.id.clone(), identity }))
+}
+
+/// Who the node is, by the record in its own partition; none if this table has no such partition.
+#[must_use]
+pub fn identity_at(disk: &impl ReadAt, table: &Gpt) -> Option<Outcome<ResidentIdentity>> {
+    let entry = table.partitions.iter().find(|entry| entry.type_guid == NODE_PARTITION_TYPE)?;
     let offset = entry.first_sector.saturating_mul(u64::from(table.sector_bytes));
-    let identity = match raw.read(offset, RECORD_BYTES) {
-        Ok(slots) => identity_in(&slots),
+    let mut slots = vec![0; RECORD_BYTES];
+    Some(match disk.read_at(offset, &mut slots) {
+        Ok(()) => identity_in(&slots),
         Err(error) => Outcome::Unreadable(error.to_string()),
-    };
-    Ok(Some(NodePartition { disk: disk.facts.id.clone(), identity }))
+    })
 }
 
 fn identity_in(slots: &[u8]) -> Outcome<ResidentIdentity> {
