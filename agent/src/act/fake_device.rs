@@ -6,7 +6,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use contract::plan::EraseMethod;
 use erasure::command::{CommandProgress, DeviceCommand};
+use erasure::run::SaidClean;
 
 use super::device::{BlockDevice, Timer};
 
@@ -37,6 +39,8 @@ pub struct Faults {
     pub sanitize_fails: bool,
     /// An ATA password that is not ours is set.
     pub foreign_password: bool,
+    /// It says that it was sanitized and not written since, whatever it holds.
+    pub says_clean: bool,
 }
 
 /// How often an honest sanitize says that it is at work.
@@ -69,6 +73,8 @@ struct Unflushed {
     offset: usize,
     old: Vec<u8>,
     new: Vec<u8>,
+    /// What the power cut tore off.
+    torn_off: Vec<u8>,
 }
 
 struct State {
@@ -145,6 +151,35 @@ impl FakeDevice {
             }
         }
         content
+    }
+
+    /// Shows what the medium holds after the power went, if of each write that was not flushed, the one
+    /// that was cut included, those sectors survive that `kept` names: by their place in the write and by
+    /// how many it has.
+    pub fn after_torn_power_cut<T>(
+        &self,
+        kept: impl Fn(usize, usize) -> bool,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> T {
+        let mut state = self.state();
+        let State { content, unflushed, .. } = &mut *state;
+        let range = |write: &Unflushed| write.offset..write.offset + write.new.len() + write.torn_off.len();
+        let now: Vec<Vec<u8>> = unflushed.iter().map(|write| content[range(write)].to_vec()).collect();
+        for write in unflushed.iter().rev() {
+            content[write.offset..write.offset + write.old.len()].copy_from_slice(&write.old);
+        }
+        for write in unflushed.iter() {
+            let whole = [write.new.as_slice(), &write.torn_off].concat();
+            let sectors = whole.len() / 512;
+            for (at, sector) in whole.chunks(512).enumerate().filter(|(at, _)| kept(*at, sectors)) {
+                content[write.offset + at * 512..][..512].copy_from_slice(sector);
+            }
+        }
+        let seen = look(content);
+        for (write, now) in unflushed.iter().zip(now) {
+            content[range(write)].copy_from_slice(&now);
+        }
+        seen
     }
 
     /// All writes so far.
@@ -228,7 +263,7 @@ impl BlockDevice for FakeDevice {
         }
         let old = state.content[start..start + kept].to_vec();
         state.content[start..start + kept].copy_from_slice(&new);
-        state.unflushed.push(Unflushed { offset: start, old, new });
+        state.unflushed.push(Unflushed { offset: start, old, new, torn_off: bytes[kept..].to_vec() });
         if torn {
             state.powered = false;
             return Err(power_is_off());
@@ -295,6 +330,14 @@ impl BlockDevice for FakeDevice {
         }
         state.erase();
         Ok(CommandProgress::Done { status: "completed".to_owned() })
+    }
+
+    fn said_clean(&self) -> io::Result<SaidClean> {
+        let sanitized_by = EraseMethod::NvmeSanitizeBlock;
+        match self.state().faults.says_clean {
+            true => Ok(SaidClean { sanitized_by, status: "SSTAT 0x0101".to_owned() }),
+            false => Err(io::Error::other("SSTAT 0x0001")),
+        }
     }
 
     fn reread_partitions(&self) -> io::Result<()> {
