@@ -24,40 +24,62 @@ pub struct Options {
     pub deny: bool,
 }
 
-/// Checks everything, the dependencies too, without changing anything.
-pub fn run() -> Result<()> {
-    perform(&Options { fix: false, deny: true })
+/// A check with its name.
+type Named = (&'static str, Check);
+
+/// Those that take no compiler: seconds.
+const QUICK: &[Named] = &[
+    ("format", format),
+    ("arrows between crates", |_| arrows::check()),
+    ("tidiness", |_| tidy::check()),
+    ("systemd units", |_| units::check()),
+];
+
+/// Those that compile everything.
+const SLOW: &[Named] =
+    &[("lints", |_| lint()), ("docs against --help", |options| documents::check(options.fix))];
+
+/// Looks for what takes no compiler to find, without changing anything.
+pub fn quick() -> Result<()> {
+    packages::ensure(packages::CHECK)?;
+    each(QUICK, &Options::default())
 }
+
+/// Checks the rest, the dependencies too, without changing anything.
+pub fn slow() -> Result<()> {
+    each(&[SLOW, &[DENY]].concat(), &Options::default())
+}
+
+const DENY: Named = ("licences, bans and sources of dependencies", |_| deny());
 
 /// Checks; all findings are shown, not only the first.
 pub fn perform(options: &Options) -> Result<()> {
     let started = Instant::now();
     packages::ensure(packages::CHECK)?;
-    let mut checks: Vec<(&str, Check)> = vec![
-        ("format", format),
-        ("arrows between crates", |_| arrows::check()),
-        ("tidiness", |_| tidy::check()),
-        ("systemd units", |_| units::check()),
-        ("lints", |_| lint()),
-        ("docs against --help", |options| documents::check(options.fix)),
-    ];
+    let mut checks = [QUICK, SLOW].concat();
     if options.deny {
-        checks.push(("licences, bans and sources of dependencies", |_| deny()));
+        checks.push(DENY);
     }
+    each(&checks, options)?;
+    println!("all checks passed, in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn each(checks: &[Named], options: &Options) -> Result<()> {
     let mut failed = Vec::new();
     for (name, check) in checks {
+        let started = Instant::now();
         match check(options) {
-            Ok(()) => println!("check: {name}: good"),
+            Ok(()) => println!("check: {name}: good, after {:.0} s", started.elapsed().as_secs_f64()),
             Err(error) => {
                 println!("check: {name}: BAD\n{error:#}");
-                failed.push(name);
+                failed.push(*name);
             }
         }
     }
     if !failed.is_empty() {
         bail!("these checks failed: {}", failed.join(", "));
     }
-    println!("all checks passed, in {:.0} s", started.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -90,7 +112,9 @@ fn deny() -> Result<()> {
         cargo
             // Unoptimized: it runs once for every time that it is built.
             .args(["install", "--quiet", "--debug", "--locked", "--version", VERSION, "cargo-deny", "--root"])
-            .arg(&tools);
+            .arg(&tools)
+            // Nobody will debug it: half of the time that building it takes.
+            .env("CARGO_PROFILE_DEV_DEBUG", "false");
         command::run("installing cargo-deny", &mut cargo)?;
     }
     // Advisories are a database that is fetched; a check of the tree must not depend on the day.

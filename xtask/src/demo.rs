@@ -58,14 +58,19 @@ pub fn run(options: &Options) -> Result<()> {
 /// Builds what the laboratory runs, if it is not there yet.
 pub fn prepare() -> Result<Artefacts> {
     packages::ensure(packages::LABORATORY)?;
-    machine::check_installed()?;
+    build_for_machines()?;
     for package in ["reprieve-bootsvc", "reprieve"] {
         toolchain::build_native(package, "dev")?;
     }
+    Artefacts::find()
+}
+
+/// Builds what the laboratory's machines start from and what they are given.
+pub fn build_for_machines() -> Result<()> {
+    machine::check_installed()?;
     ipxe::ensure()?;
     ramdisk::build(&ramdisk::Options::default())?;
-    image::build(&image::Options::default())?;
-    Artefacts::find()
+    image::build(&image::Options::default()).map(drop)
 }
 
 fn show(options: &Options, lab: &Lab, artefacts: &Artefacts) -> Result<()> {

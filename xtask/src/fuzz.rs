@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use crate::bench::table::render;
@@ -26,6 +26,11 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 /// An input that takes longer than this is a finding: somebody could hold the service with it.
 const INPUT_SECONDS_MAX: u32 = 10;
 const MEMORY_MEBIBYTES_MAX: u32 = 1024;
+/// Names what a target changes, where an input is a list of changes (`fuzz/changed.rs`).
+const BASE_VARIABLE: &str = "FUZZ_BASE";
+
+/// How many are tried at a time; each keeps a core busy.
+const SIDE_BY_SIDE: usize = 2;
 
 /// What to fuzz.
 #[derive(Debug, Clone, Args)]
@@ -44,6 +49,9 @@ struct Figures {
     edges: u64,
 }
 
+/// A target with what its inputs change, where they are lists of changes.
+type Prepared = (String, Option<PathBuf>);
+
 /// Builds and runs the targets. What was reached is kept in `build/fuzz/corpus` and tried first next time.
 ///
 /// # Errors
@@ -52,22 +60,24 @@ pub fn perform(options: &Options) -> Result<()> {
     let started = Instant::now();
     let targets = chosen(&options.target)?;
     packages::ensure(packages::FUZZ)?;
-    println!("building {} parsers with coverage", targets.len());
     build()?;
+    let prepared = targets.into_iter().map(prepare).collect::<Result<Vec<_>>>()?;
     let mut rows = vec![["parser", "inputs tried", "edges reached", "result"].map(str::to_owned).to_vec()];
     let mut broken = Vec::new();
-    for target in &targets {
-        println!("  {target}: {} s", options.seconds);
-        let (log, is_good) = try_target(target, options.seconds)?;
-        let figures = figures(&log);
-        let words = if is_good { "nothing found" } else { "FOUND" };
-        let [executions, edges] = [figures.executions, figures.edges].map(|count| count.to_string());
-        rows.push(vec![target.clone(), executions, edges, words.to_owned()]);
-        match is_good {
-            // A fuzzer that ran nothing has shown nothing.
-            true if figures.executions == 0 => bail!("{target} ended without having tried anything"),
-            true => {}
-            false => broken.push(format!("{target}: {}", how_to_try_again(target))),
+    for some in prepared.chunks(SIDE_BY_SIDE) {
+        let names: Vec<&str> = some.iter().map(|(target, _)| target.as_str()).collect();
+        println!("  {}: {} s", names.join(" and "), options.seconds);
+        for (target, (log, is_good)) in names.into_iter().zip(try_targets(some, options.seconds)?) {
+            let figures = figures(&log);
+            let words = if is_good { "nothing found" } else { "FOUND" };
+            let [executions, edges] = [figures.executions, figures.edges].map(|count| count.to_string());
+            rows.push(vec![target.to_owned(), executions, edges, words.to_owned()]);
+            match is_good {
+                // A fuzzer that ran nothing has shown nothing.
+                true if figures.executions == 0 => bail!("{target} ended without having tried anything"),
+                true => {}
+                false => broken.push(format!("{target}: {}", how_to_try_again(target))),
+            }
         }
     }
     print!("{}", render(&rows));
@@ -78,9 +88,12 @@ pub fn perform(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// The command that tries one input again, on the same base if it is a list of changes.
 fn how_to_try_again(target: &str) -> String {
+    let base = seeds::base_file(target, &paths::build("fuzz"));
+    let base = base.map(|base| format!("{BASE_VARIABLE}={} ", base.display())).unwrap_or_default();
     format!(
-        "the inputs are {}*; try one again with: {} FILE",
+        "the inputs are {}*; try one again with: {base}{} FILE",
         finding_prefix(target).display(),
         program(target).display()
     )
@@ -113,7 +126,9 @@ fn chosen(wanted: &[String]) -> Result<Vec<String>> {
     Ok(if wanted.is_empty() { all } else { wanted.to_vec() })
 }
 
-fn build() -> Result<()> {
+/// Builds all targets.
+pub fn build() -> Result<()> {
+    println!("building the parsers with coverage");
     let mut cargo = toolchain::cargo();
     cargo
         .args(["build", "--quiet", "--locked", "--package", "reprieve-fuzz", "--profile", PROFILE])
@@ -123,19 +138,40 @@ fn build() -> Result<()> {
     run("building the parsers with coverage", &mut cargo)
 }
 
+/// Lays out a target's first inputs.
+fn prepare(target: String) -> Result<Prepared> {
+    let folder = paths::build("fuzz");
+    let seeds = folder.join("seeds").join(&target);
+    paths::ensure_directory(&folder.join("corpus").join(&target))?;
+    paths::ensure_directory(&folder.join("found"))?;
+    paths::fresh_directory(&seeds)?;
+    seeds::lay_out(&target, &seeds)?;
+    let base = seeds::base(&target, &folder)?;
+    Ok((target, base))
+}
+
+fn try_targets(targets: &[Prepared], seconds: u32) -> Result<Vec<(String, bool)>> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> =
+            targets.iter().map(|prepared| scope.spawn(move || try_target(prepared, seconds))).collect();
+        let panicked = |(target, _): &Prepared| anyhow!("trying {target} panicked");
+        targets
+            .iter()
+            .zip(running)
+            .map(|(prepared, one)| one.join().map_err(|_| panicked(prepared))?)
+            .collect()
+    })
+}
+
 /// Runs one target; gives what it printed, and whether nothing was found.
-fn try_target(target: &str, seconds: u32) -> Result<(String, bool)> {
+fn try_target((target, base): &Prepared, seconds: u32) -> Result<(String, bool)> {
     let folder = paths::build("fuzz");
     let corpus = folder.join("corpus").join(target);
     let seeds = folder.join("seeds").join(target);
-    paths::ensure_directory(&corpus)?;
-    paths::ensure_directory(&folder.join("found"))?;
-    paths::fresh_directory(&seeds)?;
-    seeds::lay_out(target, &seeds)?;
     let program = program(target);
     let mut command = Command::new(&program);
-    if let Some(base) = seeds::base(target, &folder)? {
-        command.env("FUZZ_BASE", base);
+    if let Some(base) = base {
+        command.env(BASE_VARIABLE, base);
     }
     let done = command
         .arg(format!("-max_total_time={seconds}"))
@@ -181,6 +217,13 @@ mod tests {
                    stat::number_of_executed_units: 4711\n";
         assert_eq!(figures(log), Figures { executions: 4711, edges: 120 });
         assert_eq!(figures("no fuzzer"), Figures::default());
+    }
+
+    #[test]
+    fn a_finding_is_tried_again_on_the_base_that_it_was_found_on() {
+        let again = how_to_try_again("xfs_root");
+        assert!(again.contains("with: FUZZ_BASE=/") && again.ends_with("/xfs_root FILE"), "{again}");
+        assert!(!how_to_try_again("gpt").contains("FUZZ_BASE"));
     }
 
     #[test]

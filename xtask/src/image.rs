@@ -5,6 +5,7 @@
 
 pub use self::disk::root_place;
 
+mod cloud;
 mod disk;
 mod grub;
 mod root;
@@ -29,13 +30,20 @@ pub struct Options {
     /// Build even if nothing has changed, with the mirror's newest packages.
     #[arg(long)]
     pub anew: bool,
+    /// Instead, build an image as Debian's generic cloud image is: qcow2, with cloud-init, without the agent.
+    #[arg(long)]
+    pub cloud: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { profile: "ramdisk".to_owned(), agent: None, anew: false }
+        Self { profile: "ramdisk".to_owned(), agent: None, anew: false, cloud: false }
     }
 }
+
+/// What the EFI system partition holds: the name that firmware starts when it has no entry of its own
+/// (UEFI 2.10, §3.5.1.1).
+const EFI_PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
 
 /// Counted up when this code builds something else from the same files.
 const RECIPE_VERSION: u32 = 2;
@@ -48,11 +56,15 @@ pub fn file() -> PathBuf {
     paths::build("image").join("reprieve-debian.raw")
 }
 
-/// Builds `build/image/reprieve-debian.raw`, unless it is there and nothing has changed.
+/// Builds `build/image/reprieve-debian.raw`, or the cloud image, unless it is there and nothing has
+/// changed.
 pub fn build(options: &Options) -> Result<PathBuf> {
     let started = Instant::now();
     packages::ensure(packages::BUILD)?;
     packages::ensure(packages::IMAGE)?;
+    if options.cloud {
+        return cloud::build(options.anew);
+    }
     println!("image");
     let agent = match &options.agent {
         Some(file) => file.clone(),
@@ -64,11 +76,14 @@ pub fn build(options: &Options) -> Result<PathBuf> {
     let folder = paths::build("image");
     paths::ensure_directory(&folder)?;
     let image = file();
-    let base_digest = digest(&["packages.list", "initramfs.conf", "initramfs-modules.list"], &[])?;
+    let base_digest =
+        digest(&["packages.list", "initramfs.conf", "initramfs-modules.list"].map(recipe), &[])?;
     let package_bytes =
         std::fs::read(&agent_package).with_context(|| format!("reading {}", agent_package.display()))?;
-    let image_digest =
-        digest(&["overlay", "grub.cfg", "grub-early.cfg"], &[base_digest.as_bytes(), &package_bytes])?;
+    let image_digest = digest(
+        &["overlay", "grub.cfg", "grub-early.cfg"].map(recipe),
+        &[base_digest.as_bytes(), &package_bytes],
+    )?;
     if !options.anew && image.is_file() && is_recorded("image", &image_digest) {
         println!("  {} is current", image.display());
         return Ok(image);
@@ -77,12 +92,17 @@ pub fn build(options: &Options) -> Result<PathBuf> {
     let base = folder.join("base.tar");
     if options.anew || !base.is_file() || !is_recorded("base", &base_digest) {
         println!("  building the base system (some minutes, once)");
-        root::build_base(&base)?;
+        // There before the kernel, so that its initial ramdisk is made once and is the small one.
+        let placed = [
+            (recipe("initramfs.conf"), "etc/initramfs-tools/conf.d/small"),
+            (recipe("initramfs-modules.list"), "usr/share/initramfs-tools/modules.d/small"),
+        ];
+        root::build_base(&base, &recipe("packages.list"), &placed)?;
         record("base", &base_digest)?;
         println!("  base system after {:.0} s", started.elapsed().as_secs_f64());
     }
     let root = root::assemble(&base, &agent_package)?;
-    let result = disk::assemble(&root, &image);
+    let result = grub::efi_program().and_then(|file| disk::assemble(&root, &[(file, EFI_PROGRAM)], &image));
     root::remove(&root)?;
     result?;
     record("image", &image_digest)?;
@@ -91,11 +111,11 @@ pub fn build(options: &Options) -> Result<PathBuf> {
 }
 
 /// A digest over recipe files, their names, and what else goes in.
-fn digest(names: &[&str], more: &[&[u8]]) -> Result<String> {
+fn digest(files: &[PathBuf], more: &[&[u8]]) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&RECIPE_VERSION.to_le_bytes());
-    for name in names {
-        hash_path(&mut hasher, &recipe(name))?;
+    for file in files {
+        hash_path(&mut hasher, file)?;
     }
     for bytes in more {
         hasher.update(blake3::hash(bytes).as_bytes());
@@ -121,9 +141,14 @@ fn recipe(name: &str) -> PathBuf {
     paths::repository().join("images/debian").join(name)
 }
 
-/// A text of the recipe with the root file system's UUID put in.
+/// A text of the recipe with the file systems' identities put in.
 fn recipe_text(name: &str) -> Result<String> {
-    Ok(paths::read_text(&recipe(name))?.replace("@ROOT_UUID@", ROOT_UUID))
+    paths::read_text(&recipe(name)).map(|text| with_identities(&text))
+}
+
+/// A text with the identities of root file system and EFI system partition put in.
+fn with_identities(text: &str) -> String {
+    text.replace("@ROOT_UUID@", ROOT_UUID).replace("@EFI_GUID@", disk::EFI_SYSTEM_GUID)
 }
 
 fn is_recorded(what: &str, digest: &str) -> bool {

@@ -18,6 +18,9 @@ pub const BUILD: &[&str] = &[
 /// What `cargo xtask check` asks for its opinion.
 pub const CHECK: &[&str] = &["git", "systemd"];
 
+/// What the tests of the packages ask for its opinion.
+pub const TEST: &[&str] = &["dosfstools", "mtools"];
+
 /// What the operating system image is built with.
 pub const IMAGE: &[&str] = &[
     "dosfstools", // mkfs.vfat
@@ -27,7 +30,8 @@ pub const IMAGE: &[&str] = &[
     "grub-efi-amd64-bin",
     "grub-pc-bin",
     "mmdebstrap",
-    "mtools", // files into the EFI system partition without mounting it
+    "mtools",     // files into the EFI system partition without mounting it
+    "qemu-utils", // qcow2
     "zstd",
 ];
 
@@ -39,7 +43,9 @@ pub const LABORATORY: &[&str] = &[
     "dnsmasq-base", // the site's own DHCP server in the ProxyDHCP tests
     "ipxe-qemu",    // PXE ROMs of virtual network cards
     "iproute2",
-    "ovmf", // UEFI firmware
+    "mtools",         // what the ramdisk wrote, read by somebody else's program
+    "openssh-client", // a login that is not ours
+    "ovmf",           // UEFI firmware
     "qemu-system-x86",
     "qemu-utils",
     "xfsprogs", // file systems of roots
@@ -52,6 +58,7 @@ pub const BENCH: &[&str] = &[
     "bmap-tools",
     "curl",
     "diffutils", // cmp
+    "e2fsprogs", // mkfs.ext4
     "fio",
     "gdisk",
     "qemu-utils",

@@ -1,9 +1,10 @@
 //! The disk around the root file system: partition table, boot loaders, file systems. Nothing is mounted.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -62,11 +63,15 @@ pub fn root_place() -> std::ops::Range<u64> {
     start..start + ROOT.size_mebibytes * MEBIBYTE
 }
 
+/// The EFI system partition's own identity, as Linux shows it.
+pub const EFI_SYSTEM_GUID: &str = EFI_SYSTEM.guid;
+
 /// One mebibyte behind the last partition holds the second partition table.
 const DISK_MEBIBYTES: u64 = ROOT.start_mebibytes + ROOT.size_mebibytes + 1;
 
-/// Makes the image file from the root file system's folder.
-pub fn assemble(root: &Path, image: &Path) -> Result<()> {
+/// Makes the image file from the root file system's folder and the files of the EFI system partition,
+/// each with its path there.
+pub fn assemble(root: &Path, efi_files: &[(PathBuf, &str)], image: &Path) -> Result<()> {
     println!("  making the disk");
     let partial = image.with_extension("partial");
     let disk = OpenOptions::new()
@@ -80,7 +85,7 @@ pub fn assemble(root: &Path, image: &Path) -> Result<()> {
     partition(&partial)?;
     grub::install_bios(&disk, BIOS_BOOT.start_mebibytes * MEBIBYTE, BIOS_BOOT.size_mebibytes * MEBIBYTE)?;
     let efi_system = paths::build("image/efi-system.vfat");
-    make_efi_system(&efi_system)?;
+    make_efi_system(&efi_system, efi_files)?;
     copy_into(&efi_system, &disk, EFI_SYSTEM.start_mebibytes)?;
     let root_file_system = paths::build("image/root.ext4");
     make_root_file_system(root, &root_file_system)?;
@@ -107,8 +112,7 @@ fn partition(disk: &Path) -> Result<()> {
     run_logged("writing the partition table", command.arg(disk), LOG)
 }
 
-fn make_efi_system(file: &Path) -> Result<()> {
-    let program = grub::efi_program()?;
+fn make_efi_system(file: &Path, efi_files: &[(PathBuf, &str)]) -> Result<()> {
     empty_file(file, EFI_SYSTEM.size_mebibytes)?;
     run_logged(
         "making the EFI system partition",
@@ -120,13 +124,19 @@ fn make_efi_system(file: &Path) -> Result<()> {
         command.env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH).env("MTOOLS_SKIP_CHECK", "1").arg("-i").arg(file);
         command
     };
-    run_logged(
-        "making folders on the EFI system partition",
-        tool("mmd").args(["::/EFI", "::/EFI/BOOT"]),
-        LOG,
-    )?;
-    // The name that firmware starts when it has no entry of its own (UEFI 2.10, §3.5.1.1).
-    run_logged("copying GRUB", tool("mcopy").arg(&program).arg("::/EFI/BOOT/BOOTX64.EFI"), LOG)
+    let paths = efi_files.iter().map(|(_, path)| Path::new(path));
+    let folders: BTreeSet<&Path> = paths.flat_map(|path| path.ancestors().skip(1)).collect();
+    for folder in folders.into_iter().filter(|folder| !folder.as_os_str().is_empty()) {
+        run_logged(
+            "making folders on the EFI system partition",
+            tool("mmd").arg(format!("::/{}", folder.display())),
+            LOG,
+        )?;
+    }
+    for (source, path) in efi_files {
+        run_logged("copying a boot program", tool("mcopy").arg(source).arg(format!("::/{path}")), LOG)?;
+    }
+    Ok(())
 }
 
 fn make_root_file_system(root: &Path, file: &Path) -> Result<()> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{recipe, recipe_text};
+use super::{recipe, recipe_text, with_identities};
 use crate::apt::{self, PrivateApt};
 use crate::command::{privileged, run_logged};
 use crate::deb::SOURCE_DATE_EPOCH;
@@ -34,10 +34,11 @@ const UNITS_MASKED: &[&str] = &[
 
 const UNITS_ENABLED: &[&str] = &["systemd-networkd.service", "ssh-host-key.service"];
 
-/// Bootstraps Debian's base system into a tar archive.
-pub fn build_base(archive: &Path) -> Result<()> {
+/// Bootstraps Debian with the packages of a list into a tar archive. Files that are `placed` are there
+/// before any kernel is installed.
+pub fn build_base(archive: &Path, packages: &Path, placed: &[(PathBuf, &str)]) -> Result<()> {
     let source = PrivateApt::of_this_release()?;
-    let include: Vec<String> = paths::read_text(&recipe("packages.list"))?
+    let include: Vec<String> = paths::read_text(packages)?
         .lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim().to_owned())
         .filter(|name| !name.is_empty())
@@ -51,12 +52,7 @@ pub fn build_base(archive: &Path) -> Result<()> {
         command.arg(format!("--dpkgopt=path-exclude={path}"));
     }
     command.arg("--dpkgopt=path-include=/usr/share/doc/*/copyright");
-    // Before the kernel is installed, so that its initial ramdisk is made once and is the small one.
-    for (file, target) in [
-        ("initramfs.conf", "etc/initramfs-tools/conf.d/small"),
-        ("initramfs-modules.list", "usr/share/initramfs-tools/modules.d/small"),
-    ] {
-        let file = recipe(file);
+    for (file, target) in placed {
         command.arg(format!("--essential-hook=install -D -m 644 '{}' \"$1/{target}\"", file.display()));
     }
     command.arg(apt::RELEASE).arg(&partial).args(source.source_lines()?);
@@ -71,9 +67,18 @@ pub fn build_base(archive: &Path) -> Result<()> {
 /// Makes the root file system's folder from the base system; the caller removes it.
 pub fn assemble(base: &Path, agent_package: &Path) -> Result<PathBuf> {
     let root = paths::build("image/root");
-    remove(&root)?;
-    paths::ensure_directory(&root)?;
     println!("  installing the agent's package and the configuration");
+    unpack(base, &root)?;
+    install_agent(&root, agent_package)?;
+    configure(&root)?;
+    forget_own_state(&root)?;
+    Ok(root)
+}
+
+/// Unpacks a base system into a folder that is empty then.
+pub fn unpack(base: &Path, root: &Path) -> Result<()> {
+    remove(root)?;
+    paths::ensure_directory(root)?;
     run_logged(
         "unpacking the base system",
         privileged("tar")?
@@ -87,13 +92,9 @@ pub fn assemble(base: &Path, agent_package: &Path) -> Result<PathBuf> {
             .arg("--file")
             .arg(base)
             .arg("--directory")
-            .arg(&root),
+            .arg(root),
         LOG,
-    )?;
-    install_agent(&root, agent_package)?;
-    configure(&root)?;
-    forget_own_state(&root)?;
-    Ok(root)
+    )
 }
 
 fn install_agent(root: &Path, agent_package: &Path) -> Result<()> {
@@ -111,7 +112,7 @@ fn configure(root: &Path) -> Result<()> {
     let overlay = recipe("overlay");
     for file in files_below(&overlay)? {
         let target = root.join(file.strip_prefix(&overlay)?);
-        install_text(&paths::read_text(&file)?.replace("@ROOT_UUID@", super::ROOT_UUID), &target)?;
+        install_text(&with_identities(&paths::read_text(&file)?), &target)?;
     }
     install_text(&recipe_text("grub.cfg")?, &root.join("boot/grub/grub.cfg"))?;
     install_text("debian\n", &root.join("etc/hostname"))?;
@@ -129,7 +130,7 @@ fn systemctl(root: &Path, verb: &str, units: &[&str]) -> Result<()> {
 }
 
 /// Puts a text into the root file system, owned by root.
-fn install_text(text: &str, target: &Path) -> Result<()> {
+pub fn install_text(text: &str, target: &Path) -> Result<()> {
     let staged = paths::build("image/staged");
     paths::write_whole(&staged, text.as_bytes())?;
     run_logged(
@@ -142,7 +143,7 @@ fn install_text(text: &str, target: &Path) -> Result<()> {
 }
 
 /// Keys, names and times that each node must have of its own, or that differ from build to build.
-fn forget_own_state(root: &Path) -> Result<()> {
+pub fn forget_own_state(root: &Path) -> Result<()> {
     const SCRIPT: &str = r#"
 set -eu
 cd "$1"
