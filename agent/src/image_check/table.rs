@@ -1,7 +1,7 @@
 //! The partition tables: does the disk carry a whole image in the layout that was computed for it?
 
 use imaging::gpt::{Gpt, GptError, Partition, first_usable_byte};
-use imaging::layout::{BOOT_CODE_BYTES, NODE_PARTITION_TYPE, data_partitions};
+use imaging::layout::{BOOT_CODE_BYTES, NODE_PARTITION_TYPE};
 use imaging::manifest::{Manifest, PartitionRole};
 use imaging::source::ReadAt;
 
@@ -56,7 +56,7 @@ pub(super) fn is_unfinished(
     }
     let mut found = vec![0; first_chunk.len()];
     disk.read_at(0, &mut found).map_err(|error| format!("could not read the first MiB: {error}"))?;
-    Ok(!is_protective(&found) || !same_outside_partitions(&found, first_chunk, &table))
+    Ok(!is_protective(&found) || !same_outside_partitions(&found, first_chunk, manifest))
 }
 
 /// The table; none if there is none that firmware would take.
@@ -86,9 +86,19 @@ fn has_partitions(table: &Gpt, manifest: &Manifest) -> bool {
     let mut by_place: Vec<&Partition> = table.partitions.iter().collect();
     by_place.sort_by_key(|partition| partition.first_sector);
     let apart = by_place.windows(2).all(|pair| pair[0].last_sector < pair[1].first_sector);
-    let image_end = manifest.partitions.iter().map(|partition| partition.end_byte()).max().unwrap_or(0);
-    let behind = data_partitions(table, &[manifest]).iter().all(|data| data.first_byte >= image_end);
+    let image_end = image_end(manifest);
+    // Whatever it is called and says that it is: ours stand behind the image too.
+    let mut others = table.partitions.iter().filter(|found| !is_of_image(manifest, found.number));
+    let behind = others.all(|found| start(found) >= image_end);
     all && ours == 1 && apart && behind
+}
+
+fn is_of_image(manifest: &Manifest, number: u32) -> bool {
+    manifest.partitions.iter().any(|partition| partition.number == number)
+}
+
+fn image_end(manifest: &Manifest) -> u64 {
+    manifest.partitions.iter().map(|partition| partition.end_byte()).max().unwrap_or(0)
 }
 
 /// Whether the first sector has a protective MBR with its signature and nothing beside it. Tools write
@@ -102,9 +112,11 @@ fn is_protective(first: &[u8]) -> bool {
         && first.get(510..512) == Some(&[0x55, 0xaa])
 }
 
-/// Compares boot code and whatever else of the first chunk is in no partition and no table.
-fn same_outside_partitions(found: &[u8], image: &[u8], table: &Gpt) -> bool {
-    let sector = u64::from(table.sector_bytes);
+/// Compares boot code and whatever else of the first chunk is in no partition of the image and in no
+/// table, up to the image's end. Which partitions the disk has besides does not matter: anybody can put an
+/// entry over what is to be compared.
+fn same_outside_partitions(found: &[u8], image: &[u8], manifest: &Manifest) -> bool {
+    let sector = u64::from(manifest.sector_bytes);
     let mut same = (found.to_vec(), image.to_vec());
     let mut blank = |from: u64, until: u64| {
         let clamp = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX).min(found.len().min(image.len()));
@@ -112,10 +124,10 @@ fn same_outside_partitions(found: &[u8], image: &[u8], table: &Gpt) -> bool {
         same.1[clamp(from)..clamp(until)].fill(0);
     };
     blank(BOOT_CODE_BYTES, 512);
-    blank(sector, first_usable_byte(table.sector_bytes));
-    for partition in &table.partitions {
-        let end = partition.last_sector.saturating_add(1);
-        blank(partition.first_sector.saturating_mul(sector), end.saturating_mul(sector));
+    blank(sector, first_usable_byte(manifest.sector_bytes));
+    for partition in &manifest.partitions {
+        blank(partition.first_byte, partition.end_byte());
     }
+    blank(image_end(manifest), u64::MAX);
     same.0 == same.1
 }

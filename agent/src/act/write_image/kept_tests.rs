@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::act::fake_device::{FakeDevice, Faults};
 use crate::act::fixture::{
-    FakeService, Image, disk_id, layout_request, noise, of_bytes, partition, run, target, write_step,
+    FakeService, GUIDS, Image, disk_id, layout_request, noise, of_bytes, partition, run, target, write_step,
 };
 use crate::act::loop_fixture::{Loop, must};
 use crate::image_check::{ImageCheckRequest, check_from_ramdisk};
@@ -208,13 +208,25 @@ fn a_partition_that_a_tool_added_is_data_and_the_image_is_still_found_whole() {
         data.iter().map(|one| (one.first_byte, one.length_bytes, one.name.as_str())).collect();
     assert_eq!(places.len(), 1, "{data:?}");
     assert_eq!((places[0].0, places[0].1), (DATA.start as u64, DATA.len() as u64));
-    let attached = Loop::attach(&file);
-    let measured = check_from_ramdisk(&ImageCheckRequest {
-        manifest: &image.manifest,
-        first_chunk: Some(&image.bytes[..CHUNK_BYTES]),
-        disk: &disk_id(),
-        os_disk: &attached.device,
-    });
-    let unfinished = measured.into_iter().find(|(_, key, _)| *key == ReadingKey::ImageUnfinished).unwrap().2;
-    assert_eq!(unfinished, Outcome::Value(ReadingValue::Flag(false)));
+    let unfinished = || {
+        let attached = Loop::attach(&file);
+        let measured = check_from_ramdisk(&ImageCheckRequest {
+            manifest: &image.manifest,
+            first_chunk: Some(&image.bytes[..CHUNK_BYTES]),
+            disk: &disk_id(),
+            os_disk: &attached.device,
+        });
+        measured.into_iter().find(|(_, key, _)| *key == ReadingKey::ImageUnfinished).unwrap().2
+    };
+    assert_eq!(unfinished(), Outcome::Value(ReadingValue::Flag(false)));
+
+    // An entry over what is in no partition of the image hides nothing that was changed there, not even
+    // with the identity of ours.
+    let seed = layout::seed_partition_guid(GUIDS.1);
+    must("sgdisk", &["--set-alignment=1", "--new=9:34:2047"], &file);
+    must("sgdisk", &[&format!("--partition-guid=9:{seed}")], &file);
+    let mut changed = fs::read(&file).unwrap();
+    changed[40_000] ^= 1;
+    fs::write(&file, changed).unwrap();
+    assert_eq!(unfinished(), Outcome::Value(ReadingValue::Flag(true)));
 }
