@@ -17,8 +17,7 @@ const DATA: Rule = Rule {
     source: "design: data partitions of the tenant stay when an image is written",
 };
 
-/// I7. Says what stays when an image is written; nothing if there is no such thing or nobody looked,
-/// which only the ramdisk does.
+/// I7. Says what stays when an image is written; nothing if there is no such thing or nobody looked.
 pub(super) fn judge(facts: &Facts<'_>) -> Option<Ruled> {
     let (disk, _) = system_disk(facts)?;
     let (subject, key) = (Subject::Disk(disk.clone()), ReadingKey::DiskDataPartitions);
@@ -57,10 +56,52 @@ pub(super) fn system_disk<'a>(facts: &Facts<'a>) -> Option<(&'a DiskId, &'a [Dis
 
 /// Whether the device is certainly one of the partitions that a reimage leaves as they are.
 pub(super) fn holds(facts: &Facts<'_>, device: &str) -> bool {
+    if !kept::is_tenants_own(facts) {
+        return false;
+    }
     let Some((disk, disks)) = system_disk(facts) else { return false };
     let Outcome::Value(partitions) = kept::seen(facts, disk) else { return false };
-    let Some(facts) = disks.iter().find(|facts| &facts.id == disk) else { return false };
-    let Some(rest) = device.strip_prefix(facts.kernel_name.as_str()) else { return false };
-    let digits = rest.strip_prefix('p').unwrap_or(rest);
-    partitions.iter().any(|kept| kept.number.to_string() == digits)
+    let Some(disk) = disks.iter().find(|facts| &facts.id == disk) else { return false };
+    partition_on(disk, device).is_some_and(|number| partitions.iter().any(|kept| kept.number == number))
+}
+
+/// The number of the partition that this is on this disk, as the kernel names them: the disk's name, a `p`
+/// if that ends with a digit, and the number.
+pub(super) fn partition_on(disk: &DiskFacts, device: &str) -> Option<u32> {
+    let name = disk.kernel_name.as_str();
+    let rest = device.strip_prefix(name)?;
+    let digits = if name.ends_with(|last: char| last.is_ascii_digit()) { rest.strip_prefix('p')? } else { rest };
+    let number: u32 = digits.parse().ok()?;
+    (number > 0 && number.to_string() == digits).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::partition_on;
+    use crate::testing::disk;
+    use contract::inventory::Transport;
+
+    #[test]
+    fn a_partition_is_told_from_another_disk() {
+        let table = [
+            ("vda", "vda5", Some(5)),
+            ("vda", "vda15", Some(15)),
+            ("vda", "vda", None),
+            ("vda", "vda0", None),
+            ("vda", "vda05", None),
+            ("vda", "vda+5", None),
+            ("vda", "vdap5", None),
+            ("vda", "vdab5", None),
+            ("vda", "vdb5", None),
+            ("nvme0n1", "nvme0n1p3", Some(3)),
+            ("nvme0n1", "nvme0n13", None),
+            ("nvme0n1", "nvme0n13p3", None),
+            ("nvme0n1", "nvme0n1pp3", None),
+            ("mmcblk0", "mmcblk0p1", Some(1)),
+        ];
+        for (name, device, expected) in table {
+            let facts = disk("virtio-x", name, Transport::Virtio, 1 << 30);
+            assert_eq!(partition_on(&facts, device), expected, "{name} {device}");
+        }
+    }
 }
