@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::explain::explain;
 use crate::plan::PlanRefusal;
-use crate::testing::{Case, OS_DISK, disk_subject, erase_step, unfinished, write_step};
+use crate::testing::{Case, DATA_DISK, OS_DISK, disk_subject, erase_step, unfinished, write_step};
 
 const KEY: ReadingKey = ReadingKey::DiskDataPartitions;
 
@@ -114,6 +114,36 @@ fn work_that_was_cut_off_goes_on_with_what_it_was_to_keep() {
     assert_eq!(kept(&erased), [] as [u32; 0]);
     let blank = reimaged(&[]).outcome(disk_subject(OS_DISK), KEY, Outcome::Absent);
     assert_eq!(kept(&blank), [] as [u32; 0]);
+}
+
+/// The next plan takes the place of the record that says what was to be kept.
+#[test]
+fn another_disk_is_not_written_while_partitions_wait_on_the_first() {
+    let begun_on = |disk: &str, keep: Vec<KeptPartition>| {
+        let mut step = write_step();
+        if let Step::WriteImage { disk: target, keep: kept, .. } = &mut step {
+            target.id = disk.parse().unwrap();
+            *kept = keep;
+        }
+        reimaged(&[]).context(|context| context.unfinished = unfinished(step))
+    };
+    let waiting = || begun_on(DATA_DISK, vec![data(5)]);
+    let refused = waiting().plan().unwrap_err();
+    assert_eq!(refused, PlanRefusal::KeptElsewhere { disk: DATA_DISK.parse().unwrap() });
+    let words = refused.to_string();
+    assert!(words.contains("assign it again") && words.contains("wipe"), "{words}");
+    // The same disk again, nothing to keep, a wipe, and data that are nobody's to keep.
+    let fine = [
+        begun_on(OS_DISK, vec![data(5)]),
+        begun_on(DATA_DISK, Vec::new()),
+        waiting().context(|context| context.floor = Some(Floor::Wipe)),
+        waiting().context(|context| context.data_owner = DataOwner::Nobody),
+        waiting().context(|context| context.data_owner = DataOwner::Unknown),
+    ];
+    for case in fine {
+        let plan = case.plan();
+        assert!(matches!(plan, Ok(Some(_))), "{plan:?}");
+    }
 }
 
 #[test]
