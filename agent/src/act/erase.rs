@@ -7,12 +7,12 @@ use contract::id::UnixMillis;
 use contract::plan::{DiskTarget, EraseMethod, Step};
 use erasure::command::commands;
 use erasure::run::{DiskSeen, EraseTask, Next, Overwritten, Prepared};
-use erasure::sample::Span;
 use erasure::{EraseRecord, EraseRun, Erased};
 
 use super::begun::Begun;
 use super::device::{AlignedBuffer, BlockDevice, Disks};
 use super::meter::Meter;
+use super::read_ahead::{READERS, ReadAhead};
 
 /// Zeros are written in pieces of this size, in bytes.
 const WRITE_BYTES: usize = 4 << 20;
@@ -60,24 +60,29 @@ pub fn erase(begun: Begun, erase: &Erase) -> anyhow::Result<EraseRecord> {
 /// The disk, as long as it is open.
 struct Open {
     device: Arc<dyn BlockDevice>,
-    /// What is read goes here: new memory for each span costs as much as reading it.
-    buffer: AlignedBuffer,
+    ahead: ReadAhead,
     verifying: bool,
 }
 
 impl Open {
-    fn new(device: Arc<dyn BlockDevice>, verifying: bool) -> Self {
-        Self { device, buffer: AlignedBuffer::zeroed(0), verifying }
+    fn new(device: Arc<dyn BlockDevice>, verifying: bool) -> anyhow::Result<Self> {
+        let ahead = ReadAhead::start(&device).context("could not start to read the disk")?;
+        Ok(Self { device, ahead, verifying })
     }
 }
 
 impl Erase {
     fn drive(&self, run: &mut EraseRun, target: &DiskTarget, method: EraseMethod) -> anyhow::Result<()> {
-        let mut open = Open::new(self.disks.open(target)?, false);
+        let mut open = Open::new(self.disks.open(target)?, false)?;
         let timer = self.disks.timer();
         self.meter.begin("erasing", target.size_bytes);
         loop {
-            match run.next() {
+            let next = run.next();
+            if !matches!(next, Next::Read(_)) {
+                // Nothing else is done to a disk that is being read.
+                open.ahead.settle();
+            }
+            match next {
                 Next::Finished => return Ok(()),
                 Next::Prepare => {
                     let prepared = prepare(&*open.device, method);
@@ -87,7 +92,7 @@ impl Erase {
                     let written = self.write_markers(run, &*open.device, &offsets);
                     run.markers_written(written.map_err(|error| error.to_string()));
                 }
-                Next::Read(span) => self.read(run, &mut open, span)?,
+                Next::Read(_) => self.read(run, &mut open),
                 Next::Command(command) => {
                     tracing::info!(disk = %target.id, ?command, "the disk is told to erase itself");
                     let given = open.device.start_erase(command).map_err(|error| error.to_string());
@@ -127,22 +132,20 @@ impl Erase {
             logical_sector_bytes: device.sector_bytes(),
             health: device.health(),
         }));
-        Ok(Open::new(device, true))
+        Open::new(device, true)
     }
 
-    fn read(&self, run: &mut EraseRun, open: &mut Open, span: Span) -> anyhow::Result<()> {
-        let length = usize::try_from(span.bytes).context("a span is too long")?;
-        if open.buffer.bytes().len() < length {
-            open.buffer = AlignedBuffer::zeroed(length);
-        }
-        let bytes = &mut open.buffer.bytes_mut()[..length];
-        let read = open.device.read_at(span.offset, bytes).map(|()| &*bytes);
-        self.meter.count_read(span.bytes);
-        if open.verifying {
-            self.meter.advance(span.bytes);
-        }
-        run.observed(span.offset, read.map_err(|error| error.to_string()));
-        Ok(())
+    /// Hands in what the next span gave; those behind it are read meanwhile.
+    fn read(&self, run: &mut EraseRun, open: &mut Open) {
+        let coming = run.coming(READERS);
+        let Some(span) = coming.first() else { return };
+        open.ahead.read(&coming, |read| {
+            self.meter.count_read(span.bytes);
+            if open.verifying {
+                self.meter.advance(span.bytes);
+            }
+            run.observed(span.offset, read.map_err(|error| error.to_string()));
+        });
     }
 
     /// What the device says of itself, in bytes of the disk: the console and the service know no other
@@ -208,3 +211,6 @@ pub fn proof(record: &EraseRecord) -> String {
         record.device_status, record.markers_gone, record.samples, record.bytes_read_back
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,8 @@ pub struct Faults {
     pub wraps_at: Option<u64>,
     /// Reading any of these bytes fails.
     pub unreadable: Option<Range<u64>>,
+    /// Reading any of these bytes fails until any of them is written.
+    pub weak: Option<Range<u64>>,
     /// Writing any of these bytes fails, and none of that write arrives.
     pub unwritable: Option<Range<u64>>,
     /// A command that erases is answered with success and does nothing.
@@ -219,7 +221,8 @@ impl BlockDevice for FakeDevice {
         }
         let end = offset_bytes + buffer.len() as u64;
         assert!(offset_bytes.is_multiple_of(512) && end.is_multiple_of(512), "whole sectors only");
-        if state.faults.unreadable.as_ref().is_some_and(|bad| bad.start < end && offset_bytes < bad.end) {
+        let mut bad = state.faults.unreadable.iter().chain(&state.faults.weak);
+        if bad.any(|bad| bad.start < end && offset_bytes < bad.end) {
             return Err(io::Error::from_raw_os_error(nix::libc::EIO));
         }
         let start = (offset_bytes % state.faults.wraps_at.unwrap_or(u64::MAX)) as usize;
@@ -249,6 +252,7 @@ impl BlockDevice for FakeDevice {
         if faults.unwritable.as_ref().is_some_and(|range| offset_bytes < range.end && range.start < end) {
             return Err(io::Error::other("medium error"));
         }
+        state.faults.weak = faults.weak.filter(|weak| weak.end <= offset_bytes || end <= weak.start);
         let torn = faults.power_cut_at_write == Some(index);
         let kept = if torn { (bytes.len() / 2).next_multiple_of(512).min(bytes.len()) } else { bytes.len() };
         let mut new = bytes[..kept].to_vec();

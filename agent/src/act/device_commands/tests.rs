@@ -2,8 +2,10 @@
 
 use std::io;
 
+use contract::plan::EraseMethod;
 use erasure::ata::security;
 use erasure::command::{CommandProgress, DeviceCommand, SanitizeAction};
+use erasure::nvme::admin;
 
 use super::{CommandSet, DeviceCommands, ata, command_set, nvme, scsi};
 use crate::probe::ata_port::AtaPort;
@@ -51,6 +53,22 @@ fn a_file_takes_no_command_and_knows_of_none() {
         assert_eq!(commands.estimate_seconds(&file, command), None);
     }
     assert!(commands.prepare(&file).is_ok());
+}
+
+#[test]
+fn only_the_sanitize_log_of_an_nvme_disk_says_that_it_is_clean() {
+    let fake = FakeNvme::with_sanitize();
+    assert!(text(nvme::said_clean(&fake)).contains("no sanitize that erases ended well"));
+    fake.set_sanitize_log(0xffff, 0x001, 2);
+    assert!(text(nvme::said_clean(&fake)).contains("something was written since"));
+    fake.set_sanitize_log(0xffff, 0x101, 2);
+    assert_eq!(nvme::said_clean(&fake).unwrap().sanitized_by, EraseMethod::NvmeSanitizeBlock);
+    let mut silent = FakeNvme::with_sanitize();
+    silent.refuses = vec![admin::OPCODE_GET_LOG_PAGE];
+    assert!(nvme::said_clean(&silent).is_err());
+    // A disk of another kind has no such log, whatever it would answer.
+    let file = tempfile::tempfile().unwrap();
+    assert!(text(DeviceCommands::of(&file).said_clean(&file)).contains("only NVMe disks"));
 }
 
 #[test]
