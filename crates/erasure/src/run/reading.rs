@@ -5,10 +5,24 @@ use std::collections::VecDeque;
 use contract::id::Digest;
 use contract::plan::VerifyDepth;
 
+use super::{EraseRun, State};
 use crate::sample::{BLOCK_BYTES, Span, edges, tenth, whole};
 
 /// The most that is read in one go, in bytes; a multiple of a block.
-pub(super) const READ_BYTES_MAX: u64 = 4 << 20;
+pub(super) const READ_BYTES_MAX: u64 = 1 << 20;
+
+impl EraseRun {
+    /// What will be asked for, if nothing goes wrong, from the span of [`super::Next::Read`] on: at most
+    /// `count` spans, none of them behind anything else that has to be done first. They may be read
+    /// meanwhile; they are handed in one by one, when they are asked for.
+    #[must_use]
+    pub fn coming(&self, count: usize) -> Vec<Span> {
+        match &self.state {
+            State::ReadBefore(reading) | State::ReadBack(reading) => reading.pieces().take(count).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
 
 /// Stretches of the disk still to be read, in order.
 #[derive(Debug)]
@@ -38,8 +52,18 @@ impl Reading {
 
     /// The next piece.
     pub fn front(&self) -> Option<Span> {
-        let span = self.0.front()?;
-        Some(Span { offset: span.offset, bytes: span.bytes.min(READ_BYTES_MAX) })
+        self.pieces().next()
+    }
+
+    /// All pieces that are left, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = Span> {
+        self.0.iter().flat_map(|span| {
+            let count = span.bytes.div_ceil(READ_BYTES_MAX);
+            (0..count).map(|at| at * READ_BYTES_MAX).map(|from| Span {
+                offset: span.offset + from,
+                bytes: (span.bytes - from).min(READ_BYTES_MAX),
+            })
+        })
     }
 
     /// The next piece was read.
@@ -67,12 +91,14 @@ mod tests {
     use super::*;
 
     fn pieces(mut reading: Reading) -> Vec<Span> {
+        let ahead: Vec<Span> = reading.pieces().collect();
         let mut pieces = Vec::new();
         while let Some(piece) = reading.front() {
             pieces.push(piece);
             reading.advance();
         }
         reading.advance();
+        assert_eq!(ahead, pieces, "what was said ahead is what comes");
         pieces
     }
 
