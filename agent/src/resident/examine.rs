@@ -1,7 +1,5 @@
 //! One look at the running system: all probes, the files against the image, and the judgement.
 
-use std::path::PathBuf;
-
 use contract::agent_api::ContextReply;
 use contract::evidence::Evidence;
 use contract::id::{Digest, NodeId};
@@ -12,9 +10,11 @@ use super::state::State;
 use crate::clock::Clock;
 use crate::image_check::check_in_place;
 use crate::judging::{self, Judged};
-use crate::probe::disks;
+use crate::probe::data_partitions;
+use crate::probe::disks::{self, FoundDisk};
 use crate::probe::evidence::{Found, Look, Looking, disk_health, look};
 use crate::probe::kernel_log::KernelLog;
+use crate::probe::raw_read::RawDisk;
 use crate::probe::source::Source;
 
 /// What a look needs to know.
@@ -60,7 +60,12 @@ fn compare(examination: &Examination, seen: &Look) -> Vec<Found> {
     let mut files = examination.state.files();
     let disk = os_disk(seen);
     let root = examination.source.path("");
-    let measured = check_in_place(&root, disk.as_deref(), manifest, &mut files);
+    let device = disk.map(|disk| disk.device.as_path());
+    let mut measured = check_in_place(&root, device, manifest, &mut files);
+    // With another image on the disk, its partitions would be taken for data.
+    if is_installed(manifest, seen) {
+        measured.extend(disk.map(|disk| data_beside(disk, manifest)));
+    }
     if let Err(error) = examination.state.keep_files(&files) {
         tracing::debug!("cannot keep which files were read, the next check reads them again: {error}");
     }
@@ -79,12 +84,28 @@ fn not_compared(why: &str) -> Vec<Found> {
     .to_vec()
 }
 
+fn is_installed(manifest: &Manifest, seen: &Look) -> bool {
+    let partition = seen.node_partition.value();
+    let installed = partition.and_then(|partition| partition.identity.value()).map(|identity| identity.image);
+    installed.is_some() && manifest.id().ok() == installed
+}
+
+/// The partitions on the system's disk that are neither the image's nor ours: errors of their file systems
+/// are no reason to write the image again.
+fn data_beside(disk: &FoundDisk, manifest: &Manifest) -> Found {
+    let outcome = match RawDisk::open(&disk.device, disk.facts.size_bytes) {
+        Ok(raw) => data_partitions::read(&raw, &[manifest]),
+        Err(error) => Outcome::Unreadable(format!("could not open disk {}: {error}", disk.facts.id)),
+    };
+    (Subject::Disk(disk.facts.id.clone()), ReadingKey::DiskDataPartitions, outcome)
+}
+
 /// The disk that the node's own partition is on.
-fn os_disk(seen: &Look) -> Option<PathBuf> {
+fn os_disk(seen: &Look) -> Option<&FoundDisk> {
     let (Outcome::Value(partition), Outcome::Value(disks)) = (&seen.node_partition, &seen.disks) else {
         return None;
     };
-    disks.iter().find(|disk| disk.facts.id == partition.disk).map(|disk| disk.device.clone())
+    disks.iter().find(|disk| disk.facts.id == partition.disk)
 }
 
 /// The cheap part of a look: kernel log and disk health. If it differs from last time, a whole look is due.
@@ -124,7 +145,64 @@ pub fn digest(evidence: &Evidence) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use contract::inventory::{Composition, DiskFacts, Transport};
+    use contract::plan::KeptPartition;
+    use contract::reading::ReadingValue;
+    use imaging::chunk::CHUNK_BYTES;
+    use imaging::layout::{DiskLayout, LayoutRequest};
+    use uuid::Uuid;
+
     use super::*;
+    use crate::act::fixture::{disk_id, image, layout_request};
+
+    #[test]
+    fn data_beside_the_image_are_listed_and_a_disk_that_does_not_open_is_not_without() {
+        let image = image();
+        let data = KeptPartition {
+            number: 9,
+            type_guid: Uuid::from_u128(1),
+            unique_guid: Uuid::from_u128(2),
+            first_byte: 10 << 20,
+            length_bytes: 1 << 20,
+            attributes: 0,
+            name: "data".to_owned(),
+        };
+        let keep = [data.clone()];
+        let request = LayoutRequest { keep: &keep, ..layout_request(64 << 20) };
+        let layout = DiskLayout::compute(&image.manifest, &image.bytes[..CHUNK_BYTES], &request).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let device = folder.path().join("disk");
+        std::fs::write(&device, &layout.first_chunk).unwrap();
+        std::fs::File::options().write(true).open(&device).unwrap().set_len(64 << 20).unwrap();
+        let mut disk = FoundDisk { facts: facts(64 << 20), device, slot: "here".to_owned() };
+        let found = data_beside(&disk, &image.manifest);
+        let listed = ReadingValue::list(vec![serde_json::to_string(&data).unwrap()]);
+        let subject = Subject::Disk(disk_id());
+        assert_eq!(found, (subject, ReadingKey::DiskDataPartitions, Outcome::Value(listed)));
+        disk.device = folder.path().join("none");
+        assert!(matches!(data_beside(&disk, &image.manifest).2, Outcome::Unreadable(_)));
+    }
+
+    fn facts(size_bytes: u64) -> DiskFacts {
+        DiskFacts {
+            id: disk_id(),
+            kernel_name: "vda".to_owned(),
+            transport: Transport::Virtio,
+            model: Outcome::Absent,
+            serial: Outcome::Absent,
+            firmware_revision: Outcome::Absent,
+            size_bytes,
+            logical_sector_bytes: 512,
+            rotational: Outcome::Absent,
+            read_only: false,
+            removable: false,
+            nvme: Outcome::Absent,
+            ata: Outcome::Absent,
+            sanitize: Outcome::Absent,
+            locking: Outcome::Absent,
+            composition: Composition::Single,
+        }
+    }
 
     #[test]
     fn two_looks_at_one_machine_have_one_digest() {

@@ -1,7 +1,7 @@
 //! Which partitions stay, and when it could not be told.
 
 use contract::assignment::{DataOwner, Floor, RootSize};
-use contract::decision::Action;
+use contract::decision::{Action, Integrity};
 use contract::plan::{KeptPartition, Step};
 use contract::reading::{Outcome, ReadingKey};
 use uuid::Uuid;
@@ -151,8 +151,15 @@ fn errors_on_a_kept_file_system_are_no_reason_to_write_the_image() {
     let errors = |partitions: &[KeptPartition]| {
         let subject = contract::reading::Subject::FileSystem("vda5".to_owned());
         let case = reimaged(partitions).count(subject, ReadingKey::FileSystemErrors, 9);
-        case.context(|context| context.floor = None).action()
+        case.context(|context| context.floor = None)
     };
-    assert_eq!(errors(&[data(5)]), Action::Keep);
-    assert_eq!(errors(&[data(6)]), Action::Reimage);
+    for (kept, action) in [(5, Action::Keep), (6, Action::Reimage)] {
+        let case = errors(&[data(kept)]);
+        assert_eq!(case.action(), action);
+        // The running system looks at the same file systems; the first that it says after an image was
+        // written decides whether that one stays.
+        assert_eq!(case.resident().action(), action);
+    }
+    let others = errors(&[data(5)]).context(|context| context.data_owner = DataOwner::Unknown);
+    assert!(others.judge().integrity == Integrity::Reimage);
 }
