@@ -13,7 +13,6 @@ use super::begun::Begun;
 use super::device::{AlignedBuffer, BlockDevice, Disks};
 use super::meter::Meter;
 use super::read_ahead::{READERS, ReadAhead};
-use super::read_ahead::{READERS, ReadAhead};
 
 /// Zeros are written in pieces of this size, in bytes.
 const WRITE_BYTES: usize = 4 << 20;

@@ -17,7 +17,6 @@ pub mod mount;
 mod others;
 mod put_back;
 mod read_ahead;
-mod read_ahead;
 pub mod repair_files;
 pub mod repair_partitions;
 pub mod restore;
