@@ -59,7 +59,8 @@ impl Variables {
     pub fn numbers(&self, name: &str) -> io::Result<Vec<u16>> {
         match source::read_bytes(&self.path(name)) {
             Ok(bytes) => parse_numbers(&bytes).ok_or_else(|| {
-                io::Error::other(format!("the firmware's {name} is no list of entries ({} bytes)", bytes.len()))
+                let bytes = bytes.len();
+                io::Error::other(format!("the firmware's {name} is no list of entries ({bytes} bytes)"))
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),

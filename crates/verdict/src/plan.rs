@@ -14,12 +14,12 @@ use crate::already_clean;
 use crate::data_images::data_image_steps;
 use crate::delivers::delivers;
 use crate::facts::Facts;
-pub use crate::kept::left_behind;
 use crate::kept::kept_partitions;
+pub use crate::kept::left_behind;
 use crate::os_disk::{disk_target, os_disk};
 use crate::policy::{ForeignFiles, Policy};
-use crate::rules::node_data;
 pub use crate::refusal::PlanRefusal;
+use crate::rules::node_data;
 
 /// Makes the plan that carries out a decision; `None` if the decision writes nothing, or was made by
 /// the running system, whose word is not enough to write anything.

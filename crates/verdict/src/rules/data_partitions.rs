@@ -70,7 +70,8 @@ pub(super) fn holds(facts: &Facts<'_>, device: &str) -> bool {
 pub(super) fn partition_on(disk: &DiskFacts, device: &str) -> Option<u32> {
     let name = disk.kernel_name.as_str();
     let rest = device.strip_prefix(name)?;
-    let digits = if name.ends_with(|last: char| last.is_ascii_digit()) { rest.strip_prefix('p')? } else { rest };
+    let digits =
+        if name.ends_with(|last: char| last.is_ascii_digit()) { rest.strip_prefix('p')? } else { rest };
     let number: u32 = digits.parse().ok()?;
     (number > 0 && number.to_string() == digits).then_some(number)
 }
