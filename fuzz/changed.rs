@@ -1,18 +1,21 @@
 //! A file system with changes in it. The smallest ones are larger than a fuzzer's inputs, so that an
 //! input is a list of changes to one that is there: which of its blocks that are not empty, where in
-//! it, and eight bytes.
+//! it, and eight bytes. `FUZZ_BASE` names it; without one that can be listed nothing is tried, because
+//! then nothing could be found.
 
 use std::io;
 use std::sync::OnceLock;
 
-use imaging::manifest::{ManifestPartition, PartitionRole};
-use imaging::root_files::{ContentBeside, Selection, read_root_beside};
+use imaging::manifest::{ManifestPartition, PartitionRole, RootManifest};
+use imaging::root_files::{ContentBeside, RootError, Selection, read_root_beside};
 use imaging::source::ReadAt;
 use uuid::Uuid;
 
 const BLOCK_BYTES: usize = 4096;
 const CHANGE_BYTES: usize = 12;
 const CHANGES_MAX: usize = 64;
+/// What is in every base: a folder, two files and a link.
+const ENTRIES: usize = 4;
 
 /// What is changed, and its blocks that are not all zeros.
 struct Base {
@@ -24,7 +27,13 @@ fn base() -> &'static Base {
     static BASE: OnceLock<Base> = OnceLock::new();
     BASE.get_or_init(|| {
         let file = std::env::var_os("FUZZ_BASE").unwrap_or_default();
-        let bytes = std::fs::read(file).unwrap_or_default();
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        let unchanged = list(&bytes);
+        assert!(
+            unchanged.as_ref().is_ok_and(|root| root.entries.len() == ENTRIES),
+            "FUZZ_BASE ({}) names no file system that is listed as it should be: {unchanged:?}",
+            file.display()
+        );
         let filled = bytes.chunks(BLOCK_BYTES).map(|block| block.iter().any(|byte| *byte != 0));
         let blocks = filled.enumerate().filter(|(_, filled)| *filled).map(|(index, _)| index).collect();
         Base { bytes, blocks }
@@ -59,7 +68,10 @@ impl ReadAt for Changed<'_> {
 
 /// All that an import reads of a root file system.
 pub fn read_everything(changes: &[u8]) {
-    let image = Changed(changes);
+    let _ = list(&Changed(changes));
+}
+
+fn list<S: ReadAt>(image: &S) -> Result<RootManifest, RootError> {
     let partition = ManifestPartition {
         number: 1,
         type_guid: Uuid::nil(),
@@ -74,5 +86,5 @@ pub fn read_everything(changes: &[u8]) {
     let selection = Selection { immutable_paths: vec!["/usr".to_owned()], excluded_paths: Vec::new() };
     let mut keep = |_: &[u8]| Ok(());
     let mut beside = ContentBeside::new(partition.length_bytes, &mut keep);
-    let _ = read_root_beside(&image, &partition, &selection, &mut beside, &mut |_| {});
+    read_root_beside(image, &partition, &selection, &mut beside, &mut |_| {})
 }

@@ -11,12 +11,14 @@ use crate::paths;
 /// Inputs that lie in the tree for something else.
 const FROM_THE_TREE: &[(&str, &str)] = &[("policy", "crates/verdict/src/default_policy.toml")];
 const BASE_BYTES: u64 = 32 << 20;
-const FILE_SYSTEM_BYTES: u64 = 128 << 10;
+/// Of every base, so that one that was made elsewhere differs as little as it can.
+const BASE_UUID: &str = "1f0a2e77-5d5c-4f0e-9a53-2f1b8f6f0c01";
+/// Changes with how bases are made, so that those that were made otherwise are not used.
+const BASE_RECIPE: u32 = 2;
 
 /// The longest input in bytes that is tried on a target: longer ones are slower and reach nothing more.
 pub fn input_bytes_max(target: &str) -> u64 {
     match target {
-        "ext4_root" => FILE_SYSTEM_BYTES,
         "gpt" | "qcow2" => 64 << 10,
         _ => 16 << 10,
     }
@@ -36,7 +38,6 @@ pub fn lay_out(target: &str, folder: &Path) -> Result<()> {
         copy(&repository.join(file), &folder.join("from-the-tree"))?;
     }
     match target {
-        "ext4_root" => make_ext4(&folder.join("made")),
         "gpt" => make_table(&folder.join("made")),
         _ => Ok(()),
     }
@@ -59,23 +60,59 @@ fn make_empty(file: &Path, size_bytes: u64) -> Result<()> {
     empty.set_len(size_bytes).with_context(|| format!("making {}", file.display()))
 }
 
-/// What the target changes, where an input is a list of changes.
+/// Where the file lies that a target changes, if an input is a list of changes.
+pub fn base_file(target: &str, folder: &Path) -> Option<PathBuf> {
+    let has_base = matches!(target, "ext4_root" | "xfs_root" | "btrfs_root");
+    has_base.then(|| folder.join(format!("base-{BASE_RECIPE}-{target}")))
+}
+
+/// What the target changes, where an input is a list of changes. It is made once: an input that was found
+/// on it means nothing on another.
 pub fn base(target: &str, folder: &Path) -> Result<Option<PathBuf>> {
-    let (program, options): (&str, &[&str]) = match target {
-        "xfs_root" => ("mkfs.xfs", &["-q", "-f", "-p"]),
-        "btrfs_root" => ("mkfs.btrfs", &["-q", "-f", "--mixed", "--nodesize", "4096", "--rootdir"]),
-        _ => return Ok(None),
-    };
-    let content = fill_folder()?;
-    let content = if target == "xfs_root" { describe_folder(folder, &content)? } else { content };
-    let file = folder.join(format!("base-{target}"));
-    make_empty(&file, BASE_BYTES)?;
+    let Some(file) = base_file(target, folder) else { return Ok(None) };
+    if file.exists() {
+        return Ok(Some(file));
+    }
+    let (content, unfinished) = (fill_folder()?, folder.join(format!("unfinished-{target}")));
+    make_empty(&unfinished, BASE_BYTES)?;
+    match target {
+        "xfs_root" => {
+            let (uuid, description) = (format!("uuid={BASE_UUID}"), describe_folder(folder, &content)?);
+            make_base("mkfs.xfs", &["-q", "-f", "-m", &uuid, "-p"], &description, &unfinished)?;
+        }
+        "btrfs_root" => {
+            let options = ["-q", "-f", "--mixed", "--nodesize", "4096", "--uuid", BASE_UUID, "--rootdir"];
+            make_base("mkfs.btrfs", &options, &content, &unfinished)?;
+        }
+        _ => {
+            let options = ["-q", "-F", "-b", "1024", "-N", "64", "-O", "^has_journal", "-U", BASE_UUID, "-d"];
+            make_base("mkfs.ext4", &options, &content, &unfinished)?;
+            give_attributes(folder, &unfinished)?;
+        }
+    }
+    std::fs::rename(&unfinished, &file).with_context(|| format!("making {}", file.display()))?;
+    Ok(Some(file))
+}
+
+fn make_base(program: &str, options: &[&str], content: &Path, file: &Path) -> Result<()> {
     let mut make = Command::new(located(program));
     // Without these XFS is never made of less than 300 MB.
     make.envs(["TEST_DIR", "TEST_DEV", "QA_CHECK_FS"].map(|name| (name, "1")));
-    make.args(options).args([&content, &file]);
-    run_logged("making a file system to change", &mut make, "fuzz-seeds")?;
-    Ok(Some(file))
+    make.args(options).args([content, file]);
+    run_logged("making a file system to change", &mut make, "fuzz-seeds")
+}
+
+/// Attributes of a file: behind the fields of its inode, and in a block of their own.
+fn give_attributes(folder: &Path, file: &Path) -> Result<()> {
+    let value = folder.join("value");
+    for (name, length) in [("user.short", 20), ("user.long", 700)] {
+        paths::write_whole(&value, &vec![7; length])?;
+        let mut set = Command::new(located("debugfs"));
+        let request = format!("ea_set -f {} /usr/file {name}", value.display());
+        set.args(["-w", "-R", &request]).arg(file);
+        run_logged("giving a file attributes", &mut set, "fuzz-seeds")?;
+    }
+    Ok(())
 }
 
 /// A folder, files and a link.
@@ -101,14 +138,4 @@ fn describe_folder(folder: &Path, content: &Path) -> Result<PathBuf> {
     );
     paths::write_whole(&description, text.as_bytes())?;
     Ok(description)
-}
-
-/// The smallest file system there is.
-fn make_ext4(file: &Path) -> Result<()> {
-    let content = fill_folder()?;
-    make_empty(file, FILE_SYSTEM_BYTES)?;
-    let mut make = Command::new(located("mkfs.ext4"));
-    make.args(["-q", "-F", "-b", "1024", "-O", "^has_journal,^resize_inode", "-N", "32", "-d"])
-        .args([&content, file]);
-    run_logged("making a file system to begin with", &mut make, "fuzz-seeds")
 }
