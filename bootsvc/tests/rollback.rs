@@ -161,6 +161,20 @@ async fn an_image_that_comes_up_wrong_is_taken_back_once() {
     assert_eq!(kind_of(rollback(&bench, json!({"confirmed": true})).await), ErrorKind::Conflict);
 }
 
+/// The tenant's own file system had its errors before, and they say nothing of the image beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_on_a_partition_that_was_kept_take_no_image_back() {
+    let bench = Bench::start().await;
+    let mut machine = installed(&bench).await;
+    let other = bench.import("other", 2).await.id;
+    machine.errors_beside = Some(7);
+    let id = job_of(&bench, &machine, json!({"image": "other", "confirmed": true})).await;
+    let resident = obey(&bench, machine).await;
+    assert_eq!(resident.installed, Some(other));
+    reports(&bench, &resident).await;
+    assert_eq!(job(&bench, id).await.state, JobState::Done { action: Action::Reimage });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn if_the_way_back_fails_too_the_node_is_held_with_both_reasons() {
     let bench = Bench::start().await;

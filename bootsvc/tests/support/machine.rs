@@ -9,7 +9,7 @@ use contract::id::{BootId, Digest, EvidenceId, ImageId, MacAddress, NodeId};
 use contract::inventory::{Composition, DiskFacts, Firmware, Inventory, NicFacts, Transport};
 use contract::operator_api::ErrorBody;
 use contract::order::{Order, SignedOrder};
-use contract::plan::{Plan, Step};
+use contract::plan::{KeptPartition, Plan, Step};
 use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier, Trust};
 use contract::secret::Secret;
 use reprieve_bootsvc::judging;
@@ -34,8 +34,12 @@ pub struct Machine {
     pub installed: Option<ImageId>,
     /// Writing an image to its blank disk was cut off.
     pub half_written: bool,
+    /// What stands in the seed partition, once there is one.
+    pub seed: Option<Digest>,
     /// NVMe-like health: kernel lines about failing hardware.
     pub failing: bool,
+    /// The number of a partition beside the image whose file system recorded errors.
+    pub errors_beside: Option<u32>,
     /// Disks besides [`DISK`], blank and of the same kind.
     pub more_disks: Vec<&'static str>,
 }
@@ -58,7 +62,9 @@ impl Machine {
             session: String::new(),
             installed: None,
             half_written: false,
+            seed: None,
             failing: false,
+            errors_beside: None,
             more_disks: Vec::new(),
         }
     }
@@ -159,7 +165,13 @@ impl Machine {
             readings.push((disk.clone(), ReadingKey::DiskDataPartitions, none()));
             readings.push((disk, ReadingKey::DiskContentSignatures, none()));
         }
-        readings.push((disk.clone(), ReadingKey::DiskDataPartitions, none()));
+        let beside: Vec<String> = self.errors_beside.map(partition_beside).into_iter().collect();
+        let listed = Outcome::Value(ReadingValue::list(beside));
+        readings.push((disk.clone(), ReadingKey::DiskDataPartitions, listed));
+        if let Some(number) = self.errors_beside {
+            let (subject, errors) = (Subject::FileSystem(format!("vda{number}")), ReadingValue::Count(9));
+            readings.push((subject, ReadingKey::FileSystemErrors, Outcome::Value(errors)));
+        }
         let Some(image) = self.installed else {
             let signatures = if self.half_written { list(&["bytes that are not zero"]) } else { none() };
             readings.push((disk, ReadingKey::DiskContentSignatures, signatures));
@@ -206,6 +218,9 @@ impl Machine {
         ] {
             readings.push((Subject::Image, key, none()));
         }
+        let seed = self.seed.iter().map(ToString::to_string).collect();
+        let seed = Outcome::Value(ReadingValue::list(seed));
+        readings.push((Subject::Image, ReadingKey::NodeDataInstalled, seed));
         readings
     }
 
@@ -279,6 +294,9 @@ impl Machine {
         let mut identity = None;
         for (step, what) in plan.steps.iter().enumerate() {
             self.begin(bench, order, u32::try_from(step).unwrap()).await.unwrap();
+            if let Step::WriteImage { node_data, .. } | Step::WriteSeed { node_data, .. } = what {
+                self.seed = *node_data;
+            }
             if let Step::WriteImage { image, .. } = what {
                 let given: ResidentIdentity =
                     bench.call(Method::POST, "/v1/agent/credential", &self.session, &()).await.unwrap();
@@ -305,6 +323,20 @@ impl Machine {
         self.session = credential.reveal().to_owned();
         self
     }
+}
+
+/// A partition with data as the agent lists it.
+fn partition_beside(number: u32) -> String {
+    let partition = KeptPartition {
+        number,
+        type_guid: Uuid::from_u128(1),
+        unique_guid: Uuid::from_u128(2),
+        first_byte: 512 << 20,
+        length_bytes: 1 << 20,
+        attributes: 0,
+        name: "data".to_owned(),
+    };
+    serde_json::to_string(&partition).unwrap()
 }
 
 fn disk_facts(id: &str) -> DiskFacts {
