@@ -101,7 +101,7 @@ pub enum PlanRefusal {
     },
     /// Work that was begun on another disk was to keep partitions there.
     #[error(
-        "disk {disk} may have no partition table any more, and partitions of its own that the work which was begun there was to keep; assign it again (`--os-disk`) so that this work goes on, or ask for a wipe"
+        "disk {disk} may have no partition table any more, and partitions of its own that the work which was begun there was to keep; put it back if it is missing, or assign it again (`--os-disk`), so that this work goes on there, or ask for a wipe"
     )]
     KeptElsewhere {
         /// Which.
