@@ -151,6 +151,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_typed_is_read_or_refused_and_reads_back(
+            text in "(nvme|ata|serial=|,|largest|=|at-least=1G|[a-z0-9 =,é]){0,8}",
+        ) {
+            if let Ok(read) = text.parse::<DataImageRequest>() {
+                let again: DataImageRequest = format!("{}={}", read.disk, read.image).parse().unwrap();
+                proptest::prop_assert_eq!(read, again);
+            }
+        }
+    }
+
     #[test]
     fn no_rule_stands_twice_or_is_the_operating_system_s() {
         let os_disk: OsDiskRule = "nvme,smallest".parse().unwrap();
