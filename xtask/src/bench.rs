@@ -9,6 +9,7 @@ mod imaging;
 mod limit;
 mod machine;
 mod repair;
+mod scratch;
 mod service;
 pub mod table;
 mod tools;

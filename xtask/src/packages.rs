@@ -59,6 +59,7 @@ pub const BENCH: &[&str] = &[
     "curl",
     "diffutils", // cmp
     "e2fsprogs", // mkfs.ext4
+    "e2fsprogs", // mkfs.ext4
     "fio",
     "gdisk",
     "qemu-utils",

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::limit::Limit;
+use super::scratch::Scratch;
 use crate::command::{located, output, privileged};
 
 /// One mebibyte.
@@ -19,21 +20,25 @@ pub struct Device {
     path: PathBuf,
     file: PathBuf,
     size_bytes: u64,
+    /// Goes last, after what lies in it.
+    scratch: Option<Scratch>,
     /// Whether what is measured on it sees a device as slow as a disk.
     pub is_limited: bool,
 }
 
 impl Device {
-    /// Makes the file and attaches it.
-    pub fn new(file: &Path, size_bytes: u64) -> Result<Self> {
+    /// Makes a file in this folder and attaches it.
+    pub fn new(folder: &Path, size_bytes: u64) -> Result<Self> {
+        let scratch = Scratch::beside(folder, size_bytes)?;
+        let file = &scratch.as_ref().map_or(folder, Scratch::folder).join("device.raw");
         File::create(file)
             .and_then(|made| made.set_len(size_bytes))
             .with_context(|| format!("making {}", file.display()))?;
         let mut command = privileged(located("losetup"))?;
         command.args(["--find", "--show", "--direct-io=on"]).arg(file);
         let shown = output("attaching a loop device", &mut command)?;
-        let device =
-            Self { path: PathBuf::from(shown.trim()), file: file.to_owned(), size_bytes, is_limited: false };
+        let path = PathBuf::from(shown.trim());
+        let device = Self { path, file: file.to_owned(), size_bytes, scratch, is_limited: false };
         device.fill_with_old_content()?;
         Ok(device)
     }
@@ -53,6 +58,15 @@ impl Device {
         let name = self.path.file_name().unwrap_or_default();
         let file = Path::new("/sys/block").join(name).join("loop/dio");
         std::fs::read_to_string(file).is_ok_and(|text| text.trim() == "1")
+    }
+
+    /// What its file lies on, for people.
+    pub fn place(&self) -> String {
+        let mut find = Command::new("findmnt");
+        find.args(["--noheadings", "--output", "FSTYPE", "--target"]).arg(&self.file);
+        let kind = output("asking for the file system", &mut find).unwrap_or_default();
+        let scratch = if self.scratch.is_some() { " of its own, which passes no holes on" } else { "" };
+        format!("a file on {}{scratch}", kind.trim())
     }
 
     /// Overwrites everything with bytes that are in no image, so that each measurement begins alike and

@@ -78,8 +78,8 @@ pub fn run(options: &Options) -> Result<()> {
         None => Programs::build()?,
     };
     let place = Folder::new(options.folder.clone().unwrap_or_else(|| paths::build("bench")))?;
-    let device = Device::new(&place.file("erased.raw"), options.size_mebibytes * MEBIBYTE)?;
-    println!("\n{}", machine::words(&device, &place.path)?);
+    let device = Device::new(&place.path, options.size_mebibytes * MEBIBYTE)?;
+    println!("\n{}", machine::words(&device)?);
     println!(
         "device of {} MiB; median of {} runs; it held other bytes before each\n",
         options.size_mebibytes, options.runs

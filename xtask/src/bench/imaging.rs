@@ -63,9 +63,8 @@ impl Stage {
         let image = folder.file(&format!("image-{}.raw", options.size_mebibytes));
         image::make(&image, options.size_mebibytes)?;
         let place = Folder::new(options.folder.clone().unwrap_or_else(|| folder.path.clone()))?;
-        let device =
-            Device::new(&place.file("device.raw"), (options.size_mebibytes + ROOM_MEBIBYTES) * MEBIBYTE)?;
-        println!("\n{}", machine::words(&device, &place.path)?);
+        let device = Device::new(&place.path, (options.size_mebibytes + ROOM_MEBIBYTES) * MEBIBYTE)?;
+        println!("\n{}", machine::words(&device)?);
         println!(
             "image of {} MiB, three fifths zeros; median of {} runs; the device held other bytes before each\n",
             options.size_mebibytes, options.runs

@@ -5,11 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::device::Device;
-use crate::command::output;
 use crate::paths;
 
 /// Says on which processor, kernel and device the figures were taken, and how busy the machine was.
-pub fn words(device: &Device, folder: &Path) -> Result<String> {
+pub fn words(device: &Device) -> Result<String> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let processors = paths::read_text(Path::new("/proc/cpuinfo")).unwrap_or_default();
     let model = processors
@@ -17,14 +16,11 @@ pub fn words(device: &Device, folder: &Path) -> Result<String> {
         .find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim()))
         .unwrap_or("an unknown processor");
     let kernel = paths::read_text(Path::new("/proc/sys/kernel/osrelease")).unwrap_or_default();
-    let mut find = std::process::Command::new("findmnt");
-    find.args(["--noheadings", "--output", "FSTYPE", "--target"]).arg(folder);
-    let kind = output("asking for the file system", &mut find).unwrap_or_default();
     let access = if device.is_direct() { "direct" } else { "through the page cache" };
     Ok(format!(
-        "{cores} cores of {model}, Linux {}, loop device on a file on {} ({access}), load {} at the start",
+        "{cores} cores of {model}, Linux {}, loop device on {} ({access}), load {} at the start",
         kernel.trim(),
-        kind.trim(),
+        device.place(),
         load()
     ))
 }
