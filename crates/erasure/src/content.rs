@@ -72,6 +72,8 @@ pub fn may_leave(method: EraseMethod, content: Content) -> bool {
     }
 }
 
+/// So many bytes are compared before it is asked whether one differs.
+const PIECE_BYTES: usize = 256;
 /// The least length at which the count of byte values says anything, in bytes.
 const NOISE_BYTES_MIN: usize = 512;
 
@@ -83,10 +85,10 @@ const NOISE_BYTES_MIN: usize = 512;
 /// proves nothing.
 #[must_use]
 pub fn look(bytes: &[u8]) -> Content {
-    if bytes.iter().all(|byte| *byte == 0) {
+    if is_filled(bytes, 0) {
         return Content::Zeros;
     }
-    if bytes.iter().all(|byte| *byte == 0xff) {
+    if is_filled(bytes, 0xff) {
         return Content::Ones;
     }
     if bytes.len() < NOISE_BYTES_MIN {
@@ -101,6 +103,13 @@ pub fn look(bytes: &[u8]) -> Content {
     let length = bytes.len() as u128;
     let squares: u128 = counts.iter().map(|count| u128::from(*count) * u128::from(*count)).sum();
     if squares * 256 < length * (length + 400) { Content::Noise } else { Content::Other }
+}
+
+/// Whether every byte is this one. There is no way out within a piece, so that the processor compares many
+/// bytes at a time: a whole disk is looked at here.
+fn is_filled(bytes: &[u8], value: u8) -> bool {
+    let piece_is = |piece: &[u8]| piece.iter().fold(0, |differs, byte| differs | (byte ^ value)) == 0;
+    bytes.chunks(PIECE_BYTES).all(piece_is)
 }
 
 #[cfg(test)]
@@ -126,6 +135,20 @@ mod tests {
         ];
         for (bytes, expected) in cases {
             assert_eq!(look(&bytes), expected, "{:?}", &bytes[..8]);
+        }
+    }
+
+    /// One bit that differs shows wherever it is, also in a last piece that is not whole.
+    #[test]
+    fn no_bit_is_overlooked() {
+        for filled in [0, 0xff_u8] {
+            let whole = vec![filled; 3 * PIECE_BYTES + 7];
+            assert!(is_filled(&whole, filled) && !is_filled(&whole, !filled) && is_filled(&[], filled));
+            for at in 0..whole.len() * 8 {
+                let mut changed = whole.clone();
+                changed[at / 8] ^= 1 << (at % 8);
+                assert!(!is_filled(&changed, filled), "bit {at}");
+            }
         }
     }
 
