@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use contract::id::Digest;
 use proptest::prelude::{ProptestConfig, any, proptest};
 use proptest::sample::Index;
+use rustix::fs::{FallocateFlags, fallocate};
 
 use super::{Btrfs, BtrfsError, Superblock};
 use crate::manifest::tests::partition;
@@ -91,7 +92,7 @@ fn assert_is_listed(file: &Path, options: &str, place: Place) -> usize {
     beside
 }
 
-/// Gives the file system more space, of which a new file has more than there was before.
+/// Gives the file system more space, in which a part of a new file lies.
 fn grow(file: &Path, options: &str) {
     let before = Superblock::read(&Medium(File::open(file).unwrap())).unwrap();
     assert_eq!((before.device_number(), before.device_bytes()), (1, FILE_SYSTEM_BYTES));
@@ -99,7 +100,11 @@ fn grow(file: &Path, options: &str) {
     File::options().write(true).open(file).unwrap().set_len(2 * FILE_SYSTEM_BYTES).unwrap();
     let mounted = Mounted::with(file, "btrfs", options);
     must(Command::new("btrfs").args(["filesystem", "resize", "max"]).arg(&mounted.0));
-    fs::write(mounted.0.join("usr/lib/grown"), noise(FILE_SYSTEM_BYTES as usize)).unwrap();
+    // What is allocated and never written costs nothing; with it, all there was before is full.
+    let filler = File::create(mounted.0.join("filler")).unwrap();
+    fallocate(&filler, FallocateFlags::empty(), 0, FILE_SYSTEM_BYTES * 7 / 8).unwrap();
+    drop(filler);
+    fs::write(mounted.0.join("usr/lib/grown"), noise(FILE_SYSTEM_BYTES as usize / 8)).unwrap();
     drop(mounted);
     let after = Superblock::read(&Medium(File::open(file).unwrap())).unwrap();
     assert_eq!(after.device_bytes(), 2 * FILE_SYSTEM_BYTES);
