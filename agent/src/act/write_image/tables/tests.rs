@@ -15,6 +15,9 @@ use crate::probe::data_partitions;
 
 const DISK_BYTES: usize = 46 << 20;
 
+/// Whether a sector of a write survives, by its place and by how many there are.
+type Survives = fn(usize, usize) -> bool;
+
 fn image(seed: u32) -> Image {
     of_bytes(noise(seed, 2 * CHUNK_BYTES), vec![partition(seed, 1 << 20, 2 << 20, PartitionRole::Other)])
 }
@@ -62,7 +65,7 @@ fn torn_writes_leave_a_whole_table_or_none() {
     backup_alone[512..1024].fill(0);
     let mut primary_alone = whole.clone();
     primary_alone[DISK_BYTES - 512..].fill(0);
-    let survivals: [(&str, fn(usize, usize) -> bool); 5] = [
+    let survivals: [(&str, Survives); 5] = [
         ("all", |_, _| true),
         ("first", |at, _| at == 0),
         ("last", |at, sectors| at + 1 == sectors),
