@@ -179,14 +179,6 @@ async fn a_node_is_left_empty_and_is_held() {
     assert!(script.contains("is not booted") && !script.contains("exit"), "{script}");
     let again = machine.finish(&bench, &order, FinishResult::Done, results(&plan)).await.unwrap();
     assert!(matches!(again, Instruction::Wait { .. }), "{again:?}");
-    // What is assigned to it is not on its disks.
-    let assign = json!({"image": "debian", "tenant": "a"});
-    let path = format!("/v1/nodes/{}/assign", machine.node);
-    bench.operator::<NodeView>(Method::POST, &path, &assign).await.unwrap();
-    let script = bench.script(&machine.mac.to_string()).await;
-    assert!(script.contains("is not booted") && !script.contains("exit"), "{script}");
-    let again = machine.finish(&bench, &order, FinishResult::Done, results(&plan)).await.unwrap();
-    assert!(matches!(again, Instruction::Wait { .. }), "{again:?}");
 
     // Released and asked for an image, it gets one like any node that is nobody's.
     let release = format!("/v1/nodes/{}/release-hold", machine.node);
