@@ -10,6 +10,8 @@ pub mod device;
 pub mod erase;
 #[path = "../src/act/meter.rs"]
 pub mod meter;
+#[path = "../src/act/read_ahead.rs"]
+pub mod read_ahead;
 #[path = "../src/act/device_commands/scsi.rs"]
 pub mod scsi;
 #[path = "../src/act/service.rs"]
