@@ -84,15 +84,14 @@ pub(super) async fn write_side_by_side(writings: Vec<Writing>, world: &World) ->
 /// its end.
 fn tied(writings: Vec<Writing>) -> Vec<(Writing, Tie)> {
     let mut others = Others::default();
-    let mut tellers: Vec<Option<Teller>> = writings
-        .iter()
-        .map(|writing| matches!(writing.image, Image::Data { .. }).then(|| others.add()))
-        .collect();
-    let ties = writings.iter().zip(tellers.drain(..)).map(|(_, teller)| match teller {
+    let is_data = |writing: &Writing| matches!(writing.image, Image::Data { .. });
+    let tellers: Vec<Option<Teller>> =
+        writings.iter().map(|writing| is_data(writing).then(|| others.add())).collect();
+    let tie = |teller| match teller {
         Some(teller) => Tie::Tells(teller),
         None => Tie::Waits(std::mem::take(&mut others)),
-    });
-    let ties: Vec<Tie> = ties.collect();
+    };
+    let ties: Vec<Tie> = tellers.into_iter().map(tie).collect();
     writings.into_iter().zip(ties).collect()
 }
 
