@@ -220,13 +220,10 @@ fn a_partition_that_a_tool_added_is_data_and_the_image_is_still_found_whole() {
     };
     assert_eq!(unfinished(), Outcome::Value(ReadingValue::Flag(false)));
 
-    // An entry over what is in no partition of the image hides nothing that was changed there, not even
-    // with the identity of ours.
+    // An entry over what is in no partition of the image could hide what was changed there, and is not
+    // taken for one of ours by its identity.
     let seed = layout::seed_partition_guid(GUIDS.1);
     must("sgdisk", &["--set-alignment=1", "--new=9:34:2047"], &file);
     must("sgdisk", &[&format!("--partition-guid=9:{seed}")], &file);
-    let mut changed = fs::read(&file).unwrap();
-    changed[40_000] ^= 1;
-    fs::write(&file, changed).unwrap();
     assert_eq!(unfinished(), Outcome::Value(ReadingValue::Flag(true)));
 }
