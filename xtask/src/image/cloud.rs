@@ -13,6 +13,9 @@ use super::{disk, is_recorded, record, root, with_identities};
 use crate::command::run_logged;
 use crate::paths;
 
+/// Counted up when this code builds something else from the same files.
+const RECIPE_VERSION: u32 = 2;
+
 /// Debian's loaders in the image's root, and where `grub-install --removable` puts them.
 const EFI_PROGRAMS: &[(&str, &str)] = &[
     ("usr/lib/shim/shimx64.efi.signed", super::EFI_PROGRAM),
@@ -28,7 +31,7 @@ pub fn build(anew: bool) -> Result<PathBuf> {
     paths::ensure_directory(&paths::build("image"))?;
     let base_digest = super::digest(&[recipe("packages.list")], &[])?;
     let texts = ["fstab", "grub.cfg", "grub-efi.cfg"].map(recipe);
-    let image_digest = super::digest(&texts, &[base_digest.as_bytes()])?;
+    let image_digest = super::digest(&texts, &[base_digest.as_bytes(), &RECIPE_VERSION.to_le_bytes()])?;
     if !anew && image.is_file() && is_recorded("cloud-image", &image_digest) {
         println!("  {} is current", image.display());
         return Ok(image);
@@ -67,6 +70,8 @@ fn configure(folder: &Path) -> Result<()> {
     root::install_text("127.0.0.1 localhost\n::1 localhost\n", &folder.join("etc/hosts"))?;
     // Only so that the mount point of fstab is there.
     root::install_text("", &folder.join("boot/efi/.empty"))?;
+    // What netplan writes at the first boot, after systemd has read its units, somebody must read.
+    root::systemctl(folder, "enable", &["systemd-networkd.service"])?;
     root::forget_own_state(folder)
 }
 

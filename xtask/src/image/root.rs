@@ -121,7 +121,8 @@ fn configure(root: &Path) -> Result<()> {
     systemctl(root, "mask", UNITS_MASKED)
 }
 
-fn systemctl(root: &Path, verb: &str, units: &[&str]) -> Result<()> {
+/// Has systemd in the image do something with units.
+pub fn systemctl(root: &Path, verb: &str, units: &[&str]) -> Result<()> {
     run_logged(
         &format!("systemctl {verb} in the image"),
         privileged("chroot")?.arg(root).args(["systemctl", "--quiet", verb]).args(units),
