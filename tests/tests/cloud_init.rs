@@ -1,37 +1,107 @@
-//! What belongs to one node reaches its disk, and its firmware keeps an entry of ours for that disk.
+//! What belongs to one node reaches a system that knows nothing of us: an image as Debian's generic cloud
+//! image is, started by the firmware's entry of ours, becomes the node that it was told to be.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use contract::decision::Action;
 use contract::operator_api::JobState;
-use reprieve_tests::artefacts::Artefacts;
+use reprieve_tests::artefacts::{Artefacts, build_folder};
 use reprieve_tests::disk::DiskBus;
 use reprieve_tests::lab::Lab;
 use reprieve_tests::machine::{Firmware, OnReset};
 use reprieve_tests::operator::describe;
 use reprieve_tests::process::capture;
-use reprieve_tests::scenario::site::{Site, spec};
-use reprieve_tests::scenario::stage::{bring_up, expect_action, follow_ramdisk};
+use reprieve_tests::scenario::site::{Site, console_end, spec};
+use reprieve_tests::scenario::stage::{expect_action, follow_ramdisk};
 use reprieve_tests::service::Configuration;
+use reprieve_tests::wait::until_every;
 
 const ROOM_BYTES: u64 = 256 << 20;
+/// Beside the addresses that the service gives out.
+const ADDRESS: &str = "10.77.0.240";
+/// Longest time from the firmware's first step to a login, with everything emulated.
+const LOGIN_LIMIT: Duration = Duration::from_secs(400);
+const LOGIN_INTERVAL: Duration = Duration::from_secs(2);
 
-const DATA: &str = r##"
+/// Asked of the system that came up, as the node's own user.
+const QUESTIONS: &str = r#"
+set -e
+echo "name: $(hostname)"
+echo "user: $(id -un), $(sudo -n id -un)"
+echo "address: $(ip -4 -oneline address show dev lan0)"
+echo "source: $(cat /run/cloud-init/cloud-id)"
+cd /sys/firmware/efi/efivars
+space=8be4df61-93ca-11d2-aa0d-00e098032b8c
+number=$(od -An -tx2 -j4 -N2 BootCurrent-$space | tr -d ' ' | tr a-f A-F)
+echo "entry: Boot$number $(tr -dc '[:print:]' < Boot$number-$space)"
+"#;
+
+/// A key pair of somebody who may log in.
+struct Key(PathBuf);
+
+impl Key {
+    fn make(folder: &Path) -> Result<Self> {
+        let file = folder.join("key");
+        let mut make = Command::new("ssh-keygen");
+        capture(make.args(["-q", "-t", "ed25519", "-N", "", "-C", "anna", "-f"]).arg(&file))?;
+        Ok(Self(file))
+    }
+
+    fn public(&self) -> Result<String> {
+        let file = self.0.with_extension("pub");
+        let text = std::fs::read_to_string(file).context("could not read the public key")?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Logs in and asks; fails while nobody answers.
+    fn ask(&self, lab: &Lab, questions: &str) -> Result<String> {
+        let mut login = lab.network().command(Path::new("ssh"));
+        login.args(["-F", "/dev/null", "-i"]).arg(&self.0);
+        for option in [
+            "BatchMode=yes",
+            "ConnectTimeout=20",
+            "IdentitiesOnly=yes",
+            "LogLevel=ERROR",
+            // The machine makes its host key itself, at this start.
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+        ] {
+            login.args(["-o", option]);
+        }
+        let answer = capture(login.arg(format!("anna@{ADDRESS}")).arg(questions))?;
+        String::from_utf8(answer).context("the answer is not text")
+    }
+}
+
+fn data(key: &str) -> String {
+    format!(
+        r#"
 host_name = "node-1.example.com"
-authorized_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5zZ5X0Yk1GmJQw4ZQ1c4xD3oC9eV0y1b2c3d4e5f6g anna"]
 
 [[users]]
 name = "anna"
 sudo = "no-password"
+shell = "/bin/bash"
+authorized_keys = ["{key}"]
 
 [[interfaces]]
 mac = "52:54:00:77:00:01"
-dhcp4 = true
-"##;
+name = "lan0"
+addresses = ["{ADDRESS}/24"]
+"#
+    )
+}
+
+fn cloud_image() -> Result<PathBuf> {
+    let file = build_folder()?.join("image/reprieve-cloud.qcow2");
+    ensure!(file.is_file(), "{} is missing; run `cargo xtask image --cloud`", file.display());
+    Ok(file)
+}
 
 /// Where the volume that cloud-init looks for stands on a disk: a FAT boot sector with its label.
 fn volume_offset(disk: &Path) -> Result<u64> {
@@ -56,41 +126,66 @@ fn file_of(disk: &Path, offset: u64, name: &str) -> Result<String> {
     String::from_utf8(bytes).with_context(|| format!("{name} is not text"))
 }
 
+fn expect_volume(disk: &Path, node: &str) -> Result<()> {
+    let offset = volume_offset(disk)?;
+    let meta_data = file_of(disk, offset, "meta-data")?;
+    ensure!(meta_data.contains("\"local-hostname\": \"node-1.example.com\""), "{meta_data}");
+    ensure!(meta_data.contains(node), "{meta_data}");
+    let user_data = file_of(disk, offset, "user-data")?;
+    ensure!(user_data.starts_with("#cloud-config\n") && user_data.contains("NOPASSWD"), "{user_data}");
+    let network = file_of(disk, offset, "network-config")?;
+    ensure!(network.contains("52:54:00:77:00:01"), "{network}");
+    Ok(())
+}
+
+/// The number of the firmware's entry that a proof says was written and read back, such as `Boot0004`.
+fn entry_of(proof: &str) -> Result<&str> {
+    ensure!(proof.contains("the node's data (") && proof.contains("read back"), "{proof}");
+    let (_, rest) = proof.split_once("the firmware's entry ").with_context(|| proof.to_owned())?;
+    rest.split(' ').next().with_context(|| proof.to_owned())
+}
+
 #[test]
-fn the_nodes_data_are_on_its_disk_and_its_firmware_has_our_entry() -> Result<()> {
-    let artefacts = Artefacts::find()?;
+fn a_cloud_image_becomes_its_node_and_the_firmware_starts_it_by_our_entry() -> Result<()> {
+    let (artefacts, image) = (Artefacts::find()?, cloud_image()?);
     let lab = Lab::new()?;
-    let site = Site::new(&lab, &artefacts, &Configuration::default(), artefacts.image()?)?;
+    let site = Site::new(&lab, &artefacts, &Configuration::default(), &image)?;
     let disk_bytes = site.image.disk_bytes + ROOM_BYTES;
     let mut machine = site.machine(spec("node", 1, Firmware::UefiPxe), DiskBus::Nvme, disk_bytes)?;
     let node = site.take_in(&mut machine)?.to_string();
+    let key = Key::make(lab.folder())?;
     let file = lab.folder().join("node.toml");
-    std::fs::write(&file, DATA).context("could not write the node's data")?;
+    std::fs::write(&file, data(&key.public()?)).context("could not write the node's data")?;
     let mut set = site.operator.command();
     capture(set.args(["--json", "node", "data", "set", &node]).arg(&file))?;
 
     let job = site.operator.reimage(&node, &[])?;
     machine.start(OnReset::Stop)?;
-    let mut outcome = follow_ramdisk(&site, &mut machine, node.parse()?, job, "node data")?;
+    let outcome = follow_ramdisk(&site, &mut machine, node.parse()?, job, "node data")?;
     expect_action(&outcome, Action::Reimage)?;
     ensure!(matches!(outcome.job.state, JobState::ComingUp), "{}", describe(&outcome.job));
     let proof = outcome.job.steps.iter().map(|step| step.proof.as_str()).collect::<Vec<_>>().join("\n");
-    ensure!(proof.contains("the node's data ("), "{proof}");
-    ensure!(proof.contains("the firmware's entry Boot") && proof.contains("read back"), "{proof}");
-
-    let disk = machine.disks()[0].path().to_owned();
-    let offset = volume_offset(&disk)?;
-    let meta_data = file_of(&disk, offset, "meta-data")?;
-    ensure!(meta_data.contains("\"local-hostname\": \"node-1.example.com\""), "{meta_data}");
-    ensure!(meta_data.contains(&node), "{meta_data}");
-    let user_data = file_of(&disk, offset, "user-data")?;
-    ensure!(user_data.starts_with("#cloud-config\n") && user_data.contains("NOPASSWD"), "{user_data}");
-    let network = file_of(&disk, offset, "network-config")?;
-    ensure!(network.contains("52:54:00:77:00:01"), "{network}");
+    let entry = entry_of(&proof)?;
+    machine.cut_power();
+    expect_volume(machine.disks()[0].path(), &node)?;
     let shown = capture(site.operator.command().args(["node", "data", "show", &node]))?;
     ensure!(String::from_utf8_lossy(&shown).contains("yes, written and read back"), "not shown as written");
 
-    // The system that came from the image comes up beside them.
-    bring_up(&site, &mut machine, &mut outcome)?;
+    // Without the network there is nobody but the firmware to choose what it starts.
+    machine.skip_network(true);
+    machine.start(OnReset::Restart)?;
+    let answer = until_every(LOGIN_INTERVAL, "a login on the machine", LOGIN_LIMIT, || {
+        machine.check_running()?;
+        Ok(key.ask(&lab, QUESTIONS).ok())
+    })
+    .with_context(|| format!("the console ends:\n{}", console_end(&machine)))?;
+    println!("{answer}");
+    let says = |text: &str| answer.contains(text);
+    ensure!(says("name: node-1\n") && says("user: anna, root\n"), "{answer}");
+    ensure!(says(&format!("inet {ADDRESS}/24")) && says("source: nocloud\n"), "{answer}");
+    ensure!(says(&format!("entry: {entry} ")) && says("Reprieve"), "the proof says {entry}:\n{answer}");
+    let view = site.operator.job(job)?;
+    let told = view.events.iter().any(|event| event.text.contains("told to boot its system"));
+    ensure!(!told, "the network chose: {}", describe(&view));
     Ok(())
 }
