@@ -8,6 +8,9 @@ use crate::disk::{Disk, DiskBus};
 
 impl Machine {
     pub(super) fn command(&self, socket: &Path) -> Command {
+        // Without the string instructions that copy byte by byte when they are emulated: a kernel that is not
+        // told of them clears and copies pages by words, twice as fast.
+        const PROCESSOR: &str = "max,erms=off,fsrm=off";
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace, "qemu-system-x86_64"]);
         command.args([
@@ -16,7 +19,7 @@ impl Machine {
             "-machine",
             "q35,accel=tcg,graphics=off",
             "-cpu",
-            "max",
+            PROCESSOR,
             "-smp",
             "1",
         ]);
