@@ -11,10 +11,15 @@ use crate::paths;
 /// Inputs that lie in the tree for something else.
 const FROM_THE_TREE: &[(&str, &str)] = &[("policy", "crates/verdict/src/default_policy.toml")];
 const BASE_BYTES: u64 = 32 << 20;
-/// Of every base, so that one that was made elsewhere differs as little as it can.
-const BASE_UUID: &str = "1f0a2e77-5d5c-4f0e-9a53-2f1b8f6f0c01";
+/// Targets whose inputs are lists of changes, and the UUID of what they change: always the same, so that
+/// one that was made elsewhere differs as little as it can, and of each another, because `mkfs.btrfs` asks.
+const BASES: [(&str, &str); 3] = [
+    ("btrfs_root", "1f0a2e77-5d5c-4f0e-9a53-2f1b8f6f0c01"),
+    ("ext4_root", "1f0a2e77-5d5c-4f0e-9a53-2f1b8f6f0c02"),
+    ("xfs_root", "1f0a2e77-5d5c-4f0e-9a53-2f1b8f6f0c03"),
+];
 /// Changes with how bases are made, so that those that were made otherwise are not used.
-const BASE_RECIPE: u32 = 2;
+const BASE_RECIPE: u32 = 3;
 
 /// The longest input in bytes that is tried on a target: longer ones are slower and reach nothing more.
 pub fn input_bytes_max(target: &str) -> u64 {
@@ -62,14 +67,17 @@ fn make_empty(file: &Path, size_bytes: u64) -> Result<()> {
 
 /// Where the file lies that a target changes, if an input is a list of changes.
 pub fn base_file(target: &str, folder: &Path) -> Option<PathBuf> {
-    let has_base = matches!(target, "ext4_root" | "xfs_root" | "btrfs_root");
-    has_base.then(|| folder.join(format!("base-{BASE_RECIPE}-{target}")))
+    uuid_of_base(target).map(|_| folder.join(format!("base-{BASE_RECIPE}-{target}")))
+}
+
+fn uuid_of_base(target: &str) -> Option<&'static str> {
+    BASES.iter().find(|(name, _)| *name == target).map(|(_, uuid)| *uuid)
 }
 
 /// What the target changes, where an input is a list of changes. It is made once: an input that was found
 /// on it means nothing on another.
 pub fn base(target: &str, folder: &Path) -> Result<Option<PathBuf>> {
-    let Some(file) = base_file(target, folder) else { return Ok(None) };
+    let (Some(file), Some(uuid)) = (base_file(target, folder), uuid_of_base(target)) else { return Ok(None) };
     if file.exists() {
         return Ok(Some(file));
     }
@@ -77,15 +85,15 @@ pub fn base(target: &str, folder: &Path) -> Result<Option<PathBuf>> {
     make_empty(&unfinished, BASE_BYTES)?;
     match target {
         "xfs_root" => {
-            let (uuid, description) = (format!("uuid={BASE_UUID}"), describe_folder(folder, &content)?);
+            let (uuid, description) = (format!("uuid={uuid}"), describe_folder(folder, &content)?);
             make_base("mkfs.xfs", &["-q", "-f", "-m", &uuid, "-p"], &description, &unfinished)?;
         }
         "btrfs_root" => {
-            let options = ["-q", "-f", "--mixed", "--nodesize", "4096", "--uuid", BASE_UUID, "--rootdir"];
+            let options = ["-q", "-f", "--mixed", "--nodesize", "4096", "--uuid", uuid, "--rootdir"];
             make_base("mkfs.btrfs", &options, &content, &unfinished)?;
         }
         _ => {
-            let options = ["-q", "-F", "-b", "1024", "-N", "64", "-O", "^has_journal", "-U", BASE_UUID, "-d"];
+            let options = ["-q", "-F", "-b", "1024", "-N", "64", "-O", "^has_journal", "-U", uuid, "-d"];
             make_base("mkfs.ext4", &options, &content, &unfinished)?;
             give_attributes(folder, &unfinished)?;
         }
