@@ -35,6 +35,30 @@ pub fn make(path: &Path, seed: u64) -> Result<()> {
     std::fs::remove_dir_all(&root).with_context(|| format!("could not remove {}", root.display()))
 }
 
+/// Makes an image for a data disk at `path`: one ext4 partition without a system, 13 MiB in all; the same
+/// seed gives the same file.
+///
+/// # Errors
+/// If `sgdisk` or `mkfs.ext4` is missing or refuses.
+pub fn make_data(path: &Path, seed: u64) -> Result<()> {
+    let root = path.with_extension("content");
+    std::fs::create_dir_all(&root).with_context(|| format!("could not make {}", root.display()))?;
+    let mut bytes = vec![0; 4 << 20];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    std::fs::write(root.join("data"), bytes).context("could not write the data of a data image")?;
+    let file = File::create(path).with_context(|| format!("could not make {}", path.display()))?;
+    file.set_len(13 << 20).with_context(|| format!("could not size {}", path.display()))?;
+    run(Command::new("sgdisk")
+        .args(["--clear", "--new=1:2048:+10M", "--typecode=1:8300", "--change-name=1:scratch"])
+        .arg(path))?;
+    run(Command::new("mkfs.ext4")
+        .args(["-q", "-F", "-L", "scratch", "-E", "offset=1048576,root_owner=0:0", "-d"])
+        .arg(&root)
+        .arg(path)
+        .arg("10240k"))?;
+    std::fs::remove_dir_all(&root).with_context(|| format!("could not remove {}", root.display()))
+}
+
 /// Roots other than ext4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OtherRoot {

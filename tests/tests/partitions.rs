@@ -2,7 +2,7 @@
 //! root is grown by the ramdisk's own kernel.
 
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,15 +11,16 @@ use contract::id::JobId;
 use contract::operator_api::{JobState, JobView};
 use reprieve_tests::artefacts::Artefacts;
 use reprieve_tests::direct_boot::{DirectBoot, Told};
-use reprieve_tests::disk::{Disk, DiskBus, Partition, digest, partitions, root_partition};
+use reprieve_tests::disk::{Disk, DiskBus, Partition, digest, first_difference, partitions, root_partition};
 use reprieve_tests::lab::Lab;
 use reprieve_tests::machine::{Firmware, Machine};
 use reprieve_tests::operator::describe;
-use reprieve_tests::process::run;
+use reprieve_tests::process::{capture, run};
 use reprieve_tests::scenario::site::{DISCOVERY_LIMIT, IMAGE_NAME, Site, TENANT, spec};
 use reprieve_tests::scenario::small;
 use reprieve_tests::scenario::stage::{Outcome, expect_action, follow_ramdisk};
 use reprieve_tests::service::Configuration;
+use reprieve_tests::small_image;
 
 const MIB: u64 = 1 << 20;
 const DISK_BYTES: u64 = 256 * MIB;
@@ -69,6 +70,45 @@ impl<'site, 'lab> Subject<'site, 'lab> {
         let file = std::fs::OpenOptions::new().write(true).open(path).context("could not open a disk")?;
         file.write_all_at(&bytes, 0).context("could not write to the data disk")?;
         digest(path)
+    }
+
+    /// The data disk gets an image of its own with the next one for the system.
+    fn assign_data_image(&self) -> Result<()> {
+        let image = self.data_image();
+        small_image::make_data(&image, 5)?;
+        let operator = &self.site.operator;
+        let import = ["image", "import", "--name", "scratch", "--no-root"];
+        run(operator.command().args(import).arg(&image))?;
+        run(operator.command().args(["assign", &self.reference, "--data-image", "largest=scratch"]))
+    }
+
+    fn data_image(&self) -> PathBuf {
+        self.site.lab.folder().join("scratch.raw")
+    }
+
+    /// The image's one partition is on the data disk, grown over all of it, and nothing of ours.
+    fn expect_data_image(&self) -> Result<()> {
+        let disk = self.machine.disks()[1].path();
+        let found = partitions(disk)?;
+        let [scratch] = found.as_slice() else { bail!("not one partition: {found:?}") };
+        ensure!((scratch.name.as_str(), scratch.offset_bytes) == ("scratch", MIB), "{scratch:?}");
+        ensure!(scratch.size_bytes == DATA_DISK_BYTES - 2 * MIB, "{scratch:?}");
+        ensure!(first_difference(&self.data_image(), disk)?.is_none(), "the data disk is not as its image");
+        run(Command::new("sgdisk").arg("--verify").arg(disk))
+    }
+
+    fn set_node_data(&self, text: &str) -> Result<()> {
+        let file = self.site.lab.folder().join("node.toml");
+        std::fs::write(&file, text).context("could not write the node's data")?;
+        run(self.site.operator.command().args(["node", "data", "set", &self.reference]).arg(file))
+    }
+
+    fn expect_node_data_written(&self) -> Result<()> {
+        let mut show = self.site.operator.command();
+        let shown = capture(show.args(["--json", "node", "data", "show", &self.reference]))?;
+        let shown: serde_json::Value = serde_json::from_slice(&shown).context("the answer is no JSON")?;
+        ensure!(shown["wanted"].is_string() && shown["wanted"] == shown["written"], "{shown}");
+        Ok(())
     }
 
     fn assign_root(&self, size: &str) -> Result<()> {
@@ -163,10 +203,16 @@ fn a_reimage_leaves_data_and_grows_the_root() -> Result<()> {
     let mut subject = Subject::start(&site, &artefacts)?;
 
     subject.assign_root("100Mi")?;
+    subject.assign_data_image()?;
     let outcome = subject.through_ramdisk(&[], "install")?;
     ensure!(outcome.job.state == JobState::ComingUp, "{}", describe(&outcome.job));
     ensure!(subject.root()?.size_bytes == 100 * MIB, "the root is {:?}", subject.root()?);
-    ensure!(proof(&outcome.job)?.contains("was grown from 56 to 100 MiB"), "{}", proof(&outcome.job)?);
+    let [data, system] = outcome.job.steps.as_slice() else {
+        bail!("not two steps: {:?}", outcome.job.steps)
+    };
+    ensure!(system.proof.contains("was grown from 56 to 100 MiB"), "{}", system.proof);
+    ensure!(data.proof.contains("read back") && !data.proof.contains("node's"), "{}", data.proof);
+    subject.expect_data_image()?;
     ensure!(subject.root_file_system_bytes()? == 100 * MIB, "{}", subject.root_file_system_bytes()?);
     subject.end(outcome.job.id)?;
 
@@ -190,7 +236,16 @@ fn a_reimage_leaves_data_and_grows_the_root() -> Result<()> {
     expect_action(&outcome, Action::Keep)?;
     ensure!(outcome.counters.written_bytes == 0, "a look wrote: {:?}", outcome.counters);
     ensure!(subject.data(number)? == before, "the data or their entry have changed");
-    Ok(())
+
+    // What belongs to the node is written alone.
+    subject.set_node_data("host_name = \"node-1\"\n")?;
+    let outcome = subject.through_ramdisk(&["--at-least", "repair"], "the node's data")?;
+    expect_action(&outcome, Action::Repair)?;
+    let written = proof(&outcome.job)?;
+    ensure!(written.starts_with("the node's data (") && written.ends_with("read back"), "{written}");
+    ensure!(outcome.counters.written_bytes <= 2 * MIB, "more was written: {:?}", outcome.counters);
+    ensure!(subject.data(number)? == before, "the data or their entry have changed");
+    subject.expect_node_data_written()
 }
 
 /// The technician is told what stays, before and after; and writing over a grown root costs what growing
