@@ -55,6 +55,7 @@ fn outcomes(node: &NodeView) -> Vec<&'static str> {
     let name = |outcome: &ImageOutcome| match outcome {
         ImageOutcome::Writing => "writing",
         ImageOutcome::ComingUp => "coming up",
+        ImageOutcome::Unreported => "unreported",
         ImageOutcome::Good => "good",
         ImageOutcome::Failed { .. } => "failed",
     };
@@ -111,6 +112,34 @@ async fn a_person_goes_back_and_forth_between_images_that_worked() {
         reports(&bench, &resident).await;
         assert_eq!(job(&bench, id).await.state, JobState::Done { action: Action::Reimage });
     }
+}
+
+/// Its job is done when it is proven; it never counts as an image that worked, and a person can still go
+/// back to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_an_image_without_an_agent() {
+    let bench = Bench::start().await;
+    let machine = installed(&bench).await;
+    let (mut stock, chunk) = support::image("stock", 3);
+    stock.without_agent = true;
+    let stock = bench.import_of(&stock, &chunk).await;
+    assert!(stock.without_agent);
+    let id = job_of(&bench, &machine, json!({"image": "stock", "confirmed": true})).await;
+    let machine = obey(&bench, machine).await;
+    let done = job(&bench, id).await;
+    assert_eq!(done.state, JobState::Done { action: Action::Reimage });
+    assert!(done.events.iter().any(|event| event.text.contains("has no agent")), "{:?}", done.events);
+    assert_eq!(outcomes(&bench.node(SERIAL).await), ["unreported", "good"]);
+    // It boots its own disk like any other.
+    assert!(bench.script(&machine.mac.to_string()).await.contains("sanboot"));
+
+    job_of(&bench, &machine, json!({"image": "debian", "confirmed": true})).await;
+    let resident = obey(&bench, machine).await;
+    reports(&bench, &resident).await;
+    assert_eq!(outcomes(&bench.node(SERIAL).await), ["good", "unreported", "good"]);
+    let reply = rollback(&bench, json!({"dry_run": true})).await.unwrap();
+    let ReimageReply::Job { expectation, .. } = reply else { panic!("{reply:?}") };
+    assert!(expectation.contains("stock"), "{expectation}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

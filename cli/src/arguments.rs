@@ -408,10 +408,14 @@ pub struct Import {
     /// Call no partition the root and list no files: an image for a data disk, without a system
     #[arg(long, conflicts_with_all = ["root_partition", "immutable_paths", "excluded_paths"])]
     pub no_root: bool,
+    /// The image has no agent of ours, such as a stock cloud image: a job is done when it is written and
+    /// proven, and no report of the installed system is waited for
+    #[arg(long)]
+    pub no_agent: bool,
     /// Number of a boot partition that the running system may change; repeat for more
     #[arg(long = "mutable-partition", value_name = "NUMBER")]
     pub mutable_partitions: Vec<u32>,
-    /// File with these options (TOML: `immutable_paths`, `excluded_paths`, `root_partition`,
+    /// File with these options (TOML: `immutable_paths`, `excluded_paths`, `root_partition`, `no_agent`,
     /// `mutable_partitions`), such as the image's own reprieve-image.toml
     #[arg(long, value_name = "FILE")]
     pub options: Option<PathBuf>,

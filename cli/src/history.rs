@@ -61,6 +61,7 @@ fn word(outcome: &ImageOutcome) -> &'static str {
     match outcome {
         ImageOutcome::Writing => "is being written",
         ImageOutcome::ComingUp => "comes up",
+        ImageOutcome::Unreported => "written, no agent",
         ImageOutcome::Good => "worked",
         ImageOutcome::Failed { .. } => "failed",
     }

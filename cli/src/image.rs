@@ -55,6 +55,7 @@ pub fn print_image(image: &ImageView, json: bool) -> anyhow::Result<Ending> {
         ("shared with others", Some(bytes(image.shared_bytes))),
         ("partitions", Some(partitions.join("\n"))),
         ("immutable files", Some(image.immutable_files.to_string())),
+        ("agent", image.without_agent.then(|| "none: no running system reports from it".to_owned())),
     ]))?;
     Ok(Ending::Good)
 }

@@ -223,9 +223,9 @@ impl<'lab> Operator<'lab> {
     ///
     /// # Errors
     /// What the command says.
-    pub fn import(&self, file: &Path, name: &str) -> Result<ImageView> {
+    pub fn import(&self, file: &Path, name: &str, words: &[&str]) -> Result<ImageView> {
         let file = file.to_str().context("the image's path is not text")?;
-        self.json(&["image", "import", file, "--name", name])
+        self.json(&[&["image", "import", file, "--name", name], words].concat())
     }
 
     /// Waits until a machine with this serial number is known and has told what it is made of.

@@ -149,7 +149,7 @@ fn entry_of(proof: &str) -> Result<&str> {
 fn a_cloud_image_becomes_its_node_and_the_firmware_starts_it_by_our_entry() -> Result<()> {
     let (artefacts, image) = (Artefacts::find()?, cloud_image()?);
     let lab = Lab::new()?;
-    let site = Site::new(&lab, &artefacts, &Configuration::default(), &image)?;
+    let site = Site::importing(&lab, &artefacts, &Configuration::default(), &image, &["--no-agent"])?;
     let disk_bytes = site.image.disk_bytes + ROOM_BYTES;
     let mut machine = site.machine(spec("node", 1, Firmware::UefiPxe), DiskBus::Nvme, disk_bytes)?;
     let node = site.take_in(&mut machine)?.to_string();
@@ -163,7 +163,8 @@ fn a_cloud_image_becomes_its_node_and_the_firmware_starts_it_by_our_entry() -> R
     machine.start(OnReset::Stop)?;
     let outcome = follow_ramdisk(&site, &mut machine, node.parse()?, job, "node data")?;
     expect_action(&outcome, Action::Reimage)?;
-    ensure!(matches!(outcome.job.state, JobState::ComingUp), "{}", describe(&outcome.job));
+    // Nobody waits for a report of a system that has no agent.
+    ensure!(matches!(outcome.job.state, JobState::Done { .. }), "{}", describe(&outcome.job));
     let proof = outcome.job.steps.iter().map(|step| step.proof.as_str()).collect::<Vec<_>>().join("\n");
     let entry = entry_of(&proof)?;
     machine.cut_power();

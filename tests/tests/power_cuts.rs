@@ -157,7 +157,7 @@ impl Images {
     fn import(cutting: &Cutting<'_, '_>) -> Result<Self> {
         let other = cutting.site.lab.folder().join("other.raw");
         small_image::make(&other, 2)?;
-        cutting.site.operator.import(&other, Self::NAMES[1])?;
+        cutting.site.operator.import(&other, Self::NAMES[1], &[])?;
         Ok(Self { files: [cutting.site.image_file.clone(), other], wanted: 0 })
     }
 

@@ -54,7 +54,7 @@ impl<'site, 'lab> Subject<'site, 'lab> {
         site.operator.assign(&reference, IMAGE_NAME, TENANT)?;
         let empty_file = lab.folder().join("empty.raw");
         small_image::make(&empty_file, 5)?;
-        let empty = site.operator.import(&empty_file, EMPTY)?.id;
+        let empty = site.operator.import(&empty_file, EMPTY, &[])?.id;
         Ok(Self { site, boot, machine, reference, empty, empty_file })
     }
 

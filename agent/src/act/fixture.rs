@@ -110,6 +110,7 @@ pub fn of_bytes(bytes: Vec<u8>, mut partitions: Vec<ManifestPartition>) -> Image
         partitions,
         root: None,
         content: Chunks::default(),
+        without_agent: false,
     };
     Image { bytes, manifest, stored }
 }

@@ -221,6 +221,7 @@ impl ImageStore {
                 })
                 .collect(),
             immutable_files: manifest.root.as_ref().map_or(0, |root| root.entries.len() as u64),
+            without_agent: manifest.without_agent,
         })
     }
 

@@ -13,7 +13,7 @@ use crate::http::endpoints::Endpoints;
 use crate::jobs::change::Change;
 use crate::jobs::next::wait;
 use crate::jobs::owner::{owner_after, owner_begun, writes_image};
-use crate::jobs::{empty, history, state};
+use crate::jobs::{empty, history, state, validation};
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::store;
@@ -170,6 +170,7 @@ impl Service {
                 .await?;
         }
         change.note("all steps are proven; the installed system comes up");
+        validation::without_agent(change).await?;
         Ok(Instruction::BootLocal {
             reason: "all steps are proven".to_owned(),
             kexec: order.plan.boot == BootMethod::Kexec,

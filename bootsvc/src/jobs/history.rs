@@ -66,6 +66,13 @@ pub fn proven(images: &mut [PastImage], job: JobId, now: UnixMillis) {
     }
 }
 
+/// All steps of a job are proven, and no report will come from what it wrote.
+pub fn unreported(images: &mut [PastImage], job: JobId, now: UnixMillis) {
+    if let Some(past) = of_job(images, job).filter(|past| past.outcome == ImageOutcome::ComingUp) {
+        (past.outcome, past.outcome_at) = (ImageOutcome::Unreported, now);
+    }
+}
+
 /// A running system is what was asked for.
 pub fn good(images: &mut Vec<PastImage>, image: ImageId, tenant: Option<TenantId>, now: UnixMillis) {
     match images.first_mut().filter(|past| past.image == image && past.tenant == tenant) {
@@ -87,7 +94,8 @@ pub fn failed(images: &mut [PastImage], job: JobId, reason: &str, now: UnixMilli
     }
 }
 
-/// The image to go back to when a person asks: the newest other one that worked, for the same tenant.
+/// The image to go back to when a person asks: the newest other one that worked, or that nobody could report
+/// from, for the same tenant.
 ///
 /// # Errors
 /// [`NoWayBack`].
@@ -96,7 +104,8 @@ pub fn previous<'a>(
     current: Option<ImageId>,
     tenant: Option<&TenantId>,
 ) -> Result<&'a PastImage, NoWayBack> {
-    let other = |past: &&PastImage| past.outcome == ImageOutcome::Good && Some(past.image) != current;
+    let stood = |past: &PastImage| matches!(past.outcome, ImageOutcome::Good | ImageOutcome::Unreported);
+    let other = |past: &&PastImage| stood(past) && Some(past.image) != current;
     let past = images.iter().find(other).ok_or(NoWayBack::NoEarlierImage)?;
     same_tenant(past, tenant)
 }

@@ -7,6 +7,7 @@
 //! | V3 | the machine came to the network too often without a report | the image has failed |
 //! | V4 | no report came in time | the image has failed |
 //! | V5 | the first report speaks against the hardware, or could not see enough | the node is held |
+//! | V6 | the image has no agent, so that no report will come | the job is done when its work is proven |
 //!
 //! A failed image is taken back to the one before, once in a job, if [`way_back`] finds one; else the
 //! node is held.
@@ -191,21 +192,44 @@ impl Service {
 /// V1.
 fn come_up(change: &mut Change<'_>) -> Result<(), Refusal> {
     let now = change.now;
-    let job = change.job()?;
-    let (action, back) = (job.action.unwrap_or(Action::Keep), job.going_back.clone());
-    match back {
-        None => {
-            change.take(|job| state::settle(job, action))?;
-            change.note("the installed system has reported and is what was asked for");
-        }
-        Some(GoingBack { from, to, because, .. }) => {
-            let reason = format!("image {from} failed: {because}. The node is back on image {to}");
-            change.note(format!("the system of the image before has reported; {reason}"));
-            change.take(|job| state::settle_back(job, reason))?;
-        }
+    match settle(change)? {
+        None => change.note("the installed system has reported and is what was asked for"),
+        Some(back) => change.note(format!("the system of the image before has reported; {back}")),
     }
     record_good(change, now);
     Ok(())
+}
+
+/// Ends the job; if the node went back, with which words.
+fn settle(change: &mut Change<'_>) -> Result<Option<String>, Refusal> {
+    let job = change.job()?;
+    let action = job.action.unwrap_or(Action::Keep);
+    match job.going_back.clone() {
+        None => {
+            change.take(|job| state::settle(job, action))?;
+            Ok(None)
+        }
+        Some(GoingBack { from, to, because, .. }) => {
+            let reason = format!("image {from} failed: {because}. The node is back on image {to}");
+            change.take(|job| state::settle_back(job, reason.clone()))?;
+            Ok(Some(reason))
+        }
+    }
+}
+
+/// V6: what a job wrote is proven, and nobody will report from it. Whether its system comes up is not known,
+/// and it does not count as an image that worked.
+pub(super) async fn without_agent(change: &mut Change<'_>) -> Result<bool, Refusal> {
+    let Some(image) = change.node.assignment.image else { return Ok(false) };
+    let image = store::images::by_id(&mut change.transaction, image).await?;
+    if !image.is_some_and(|image| image.without_agent) {
+        return Ok(false);
+    }
+    let (now, job) = (change.now, change.job()?.id);
+    let back = settle(change)?.map_or(String::new(), |back| format!("; {back}"));
+    change.note(format!("the image has no agent, so no report of the installed system is waited for{back}"));
+    history::unreported(&mut change.node.images, job, now);
+    Ok(true)
 }
 
 /// A running system is what the node should have: one more image that is known to work on it.

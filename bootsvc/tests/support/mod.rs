@@ -153,7 +153,7 @@ impl Bench {
         self.import_of(&manifest, &chunk).await
     }
 
-    async fn import_of(&self, manifest: &Manifest, chunk: &[u8]) -> ImageView {
+    pub async fn import_of(&self, manifest: &Manifest, chunk: &[u8]) -> ImageView {
         let name = &manifest.name;
         let begun: ImportReply =
             self.operator(Method::POST, "/v1/imports", &serde_json::json!({"name": name})).await.unwrap();
@@ -195,6 +195,7 @@ pub fn image(name: &str, content: u8) -> (Manifest, Vec<u8>) {
         }],
         root: None,
         content: imaging::manifest::Chunks::default(),
+        without_agent: false,
     };
     (manifest, chunk)
 }

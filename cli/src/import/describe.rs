@@ -1,7 +1,7 @@
 //! Working out what an image is: the digests of its chunks, its partitions, its immutable files.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +18,9 @@ use imaging::source::ReadAt;
 
 use super::content::Content;
 use super::options::Options;
+
+/// Where our package puts the agent.
+const AGENT: &str = "/usr/bin/reprieve-agent";
 
 /// How many threads read and hash at most.
 const THREADS_MAX: usize = 16;
@@ -84,6 +87,11 @@ pub fn describe_image<S: ReadAt + Sync>(
             None
         }
     };
+    if lacks_agent(root.as_ref()) && !options.no_agent && !options.no_root {
+        warnings.push(format!(
+            "{AGENT} is not in this image. If nothing of ours reports from it, import it with --no-agent, or jobs with it wait for a report that does not come"
+        ));
+    }
     let manifest = Manifest {
         version: MANIFEST_VERSION,
         name: name.to_owned(),
@@ -94,8 +102,17 @@ pub fn describe_image<S: ReadAt + Sync>(
         partitions,
         root,
         content: content.chunks(),
+        without_agent: options.no_agent,
     };
     Ok(Description { manifest, content: Arc::new(content), warnings })
+}
+
+/// Whether the place where our package puts the agent was listed and holds none.
+fn lacks_agent(root: Option<&RootManifest>) -> bool {
+    root.is_some_and(|root| {
+        root.immutable_paths.iter().any(|path| Path::new(AGENT).starts_with(path))
+            && !root.entries.iter().any(|entry| entry.path == AGENT)
+    })
 }
 
 /// Lists the root's files. What of them does not lie in the image goes beside it, from `start` on; of a

@@ -16,6 +16,7 @@ struct File {
     excluded_paths: Option<Vec<String>>,
     root_partition: Option<u32>,
     mutable_partitions: Option<Vec<u32>>,
+    no_agent: Option<bool>,
 }
 
 /// How an image is described.
@@ -31,6 +32,8 @@ pub struct Options {
     pub no_root: bool,
     /// Boot partitions that may change.
     pub mutable_partitions: Vec<u32>,
+    /// No running system reports from the image.
+    pub no_agent: bool,
 }
 
 impl Options {
@@ -59,6 +62,7 @@ impl Options {
             root_partition: import.root_partition.or(file.root_partition),
             no_root: import.no_root,
             mutable_partitions: mutable.or(file.mutable_partitions).unwrap_or_default(),
+            no_agent: import.no_agent || file.no_agent.unwrap_or_default(),
         })
     }
 }
@@ -87,11 +91,12 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         assert_eq!(load("").unwrap().selection, Selection::default());
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "immutable_paths = [\"/opt\"]\nmutable_partitions = [15]\n").unwrap();
+        std::fs::write(file.path(), "immutable_paths = [\"/opt\"]\nmutable_partitions = [15]\nno_agent = true\n").unwrap();
         let with_file = format!("--options {}", file.path().display());
         let options = load(&with_file).unwrap();
         assert_eq!(options.selection.immutable_paths, ["/opt"]);
-        assert_eq!((options.selected, options.mutable_partitions), (true, vec![15]));
+        assert_eq!((options.selected, options.mutable_partitions, options.no_agent), (true, vec![15], true));
+        assert!(load("--no-agent").unwrap().no_agent && !load("").unwrap().no_agent);
         let both = load(&format!("{with_file} --immutable-path /srv")).unwrap();
         assert_eq!(both.selection.immutable_paths, ["/srv"]);
         std::fs::write(file.path(), "immutable_path = []\n").unwrap();

@@ -140,6 +140,7 @@ fn view(manifest: &Manifest) -> ImageView {
         shared_bytes: 0,
         partitions: Vec::new(),
         immutable_files: 0,
+        without_agent: false,
     }
 }
 

@@ -33,6 +33,8 @@ pub enum ImageOutcome {
     Writing,
     /// It is on the disk, proven; its system has not reported yet.
     ComingUp,
+    /// It is on the disk, proven, and without an agent; nobody tells whether its system came up.
+    Unreported,
     /// Its system has reported and was what was asked for.
     Good,
     /// It was not written, or its system did not come up as what was asked for.

@@ -350,6 +350,9 @@ pub struct ImageView {
     pub partitions: Vec<String>,
     /// Immutable files on record.
     pub immutable_files: u64,
+    /// It has no agent of ours, so no running system reports from it, and a job is done when it is proven.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_agent: bool,
 }
 
 /// Begin (or go on with) an import.

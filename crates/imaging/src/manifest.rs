@@ -47,6 +47,9 @@ pub struct Manifest {
     /// the file system's own tables. Whole chunks beside the disk, see [`Manifest::content_start`].
     #[serde(default, skip_serializing_if = "Chunks::is_empty")]
     pub content: Chunks,
+    /// It has no agent of ours, as somebody said who imported it: a running system never reports.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_agent: bool,
 }
 
 /// One chunk of an image.

@@ -48,9 +48,23 @@ impl<'lab> Site<'lab> {
         configuration: &Configuration,
         image: &Path,
     ) -> Result<Self> {
+        Self::importing(lab, artefacts, configuration, image, &[])
+    }
+
+    /// The same with more words for the import.
+    ///
+    /// # Errors
+    /// As [`Site::new`].
+    pub fn importing(
+        lab: &'lab Lab,
+        artefacts: &Artefacts,
+        configuration: &Configuration,
+        image: &Path,
+        words: &[&str],
+    ) -> Result<Self> {
         let service = Service::start(lab, artefacts, configuration)?;
         let operator = Operator::new(lab.network(), artefacts, &service);
-        let view = operator.import(image, IMAGE_NAME).context("could not import the image")?;
+        let view = operator.import(image, IMAGE_NAME, words).context("could not import the image")?;
         Ok(Self { lab, service, operator, image_file: image.to_owned(), image: view })
     }
 

@@ -67,6 +67,7 @@ pub(crate) fn sample() -> Manifest {
             ],
         }),
         content: Chunks::default(),
+        without_agent: false,
     }
 }
 
