@@ -113,6 +113,7 @@ impl<'site, 'lab> Subject<'site, 'lab> {
         let name = |outcome: &ImageOutcome| match outcome {
             ImageOutcome::Writing => "writing",
             ImageOutcome::ComingUp => "coming up",
+            ImageOutcome::Unreported => "unreported",
             ImageOutcome::Good => "good",
             ImageOutcome::Failed { .. } => "failed",
         };

@@ -59,7 +59,6 @@ pub const BENCH: &[&str] = &[
     "curl",
     "diffutils", // cmp
     "e2fsprogs", // mkfs.ext4
-    "e2fsprogs", // mkfs.ext4
     "fio",
     "gdisk",
     "qemu-utils",
