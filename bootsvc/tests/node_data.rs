@@ -131,7 +131,8 @@ async fn to_be_wiped(bench: &Bench, at_least: &str) -> (Machine, Order, Plan) {
     let view = shown(bench, &machine).await.unwrap();
     assert!(view.wanted.is_some() && view.written == view.wanted, "{view:?}");
     machine.come_up_and_settle(bench, &identity.unwrap()).await;
-    let wipe = json!({"at_least": at_least, "sanitize_level": "clear", "why": "RMA", "confirm_serial": SERIAL});
+    let wipe =
+        json!({"at_least": at_least, "sanitize_level": "clear", "why": "RMA", "confirm_serial": SERIAL});
     job_of(bench, &machine, wipe).await;
     machine.come(bench).await;
     let (report, instruction) = machine.report(bench).await;

@@ -73,7 +73,9 @@ fn failures(past: &[PastImage]) -> Vec<String> {
         ImageOutcome::Failed { reason } => {
             Some(format!("\n{} failed at {}: {}", short(&past.image), time(past.outcome_at), clean(reason)))
         }
-        ImageOutcome::Writing | ImageOutcome::ComingUp | ImageOutcome::Unreported | ImageOutcome::Good => None,
+        ImageOutcome::Writing | ImageOutcome::ComingUp | ImageOutcome::Unreported | ImageOutcome::Good => {
+            None
+        }
     };
     past.iter().filter_map(failure).collect()
 }

@@ -287,7 +287,9 @@ fn expect(node: &NodeRecord, target: &Assignment, request: &ReimageRequest) -> E
     let data = match target.data_images.len() {
         _ if nothing_installed || !destructive => "",
         0 => "",
-        _ if same_tenant && node.unfinished.is_none() && request.at_least != Some(Floor::Wipe) => "; data disks stay as they are",
+        _ if same_tenant && node.unfinished.is_none() && request.at_least != Some(Floor::Wipe) => {
+            "; data disks stay as they are"
+        }
         _ => "; each data disk with an image of its own gets it if it holds nobody's data then",
     };
     Expectation {

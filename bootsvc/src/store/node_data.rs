@@ -25,11 +25,7 @@ pub struct NodeDataRow {
 ///
 /// # Errors
 /// If the database fails.
-pub async fn put(
-    connection: &mut AnyConnection,
-    node: NodeId,
-    row: &NodeDataRow,
-) -> Result<(), StoreError> {
+pub async fn put(connection: &mut AnyConnection, node: NodeId, row: &NodeDataRow) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO node_data (node, tenant, changed_at, instance, body) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (node) DO UPDATE SET tenant = excluded.tenant, changed_at = excluded.changed_at, \
@@ -52,11 +48,12 @@ pub async fn put(
 /// If the database fails.
 pub async fn of(connection: &mut AnyConnection, node: NodeId) -> Result<Option<NodeDataRow>, StoreError> {
     let doing = "read a node's data";
-    let row = sqlx::query("SELECT tenant, changed_at, instance, written, body FROM node_data WHERE node = $1")
-        .bind(node.to_string())
-        .fetch_optional(connection)
-        .await
-        .doing(doing)?;
+    let row =
+        sqlx::query("SELECT tenant, changed_at, instance, written, body FROM node_data WHERE node = $1")
+            .bind(node.to_string())
+            .fetch_optional(connection)
+            .await
+            .doing(doing)?;
     let Some(row) = row else { return Ok(None) };
     let tenant: String = row.try_get("tenant").doing(doing)?;
     let written: Option<String> = row.try_get("written").doing(doing)?;

@@ -91,7 +91,11 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         assert_eq!(load("").unwrap().selection, Selection::default());
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "immutable_paths = [\"/opt\"]\nmutable_partitions = [15]\nno_agent = true\n").unwrap();
+        std::fs::write(
+            file.path(),
+            "immutable_paths = [\"/opt\"]\nmutable_partitions = [15]\nno_agent = true\n",
+        )
+        .unwrap();
         let with_file = format!("--options {}", file.path().display());
         let options = load(&with_file).unwrap();
         assert_eq!(options.selection.immutable_paths, ["/opt"]);
