@@ -23,7 +23,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 fn nvme_wipe_that_leaves_empty_ends_certified_held_and_without_an_image() -> Result<()> {
     let lab = Lab::new()?;
     let profile = Profile::solid_state("FAKE0001", DISK_BYTES);
-    let mut fake = FakeDiskSite::start(&lab, Configuration::default(), profile)?;
+    // The first wipe finds a disk that was never sanitized, so its word is no help.
+    let policy = Some("[erase]\nskip_already_clean = true\n".to_owned());
+    let configuration = Configuration { policy, ..Configuration::default() };
+    let mut fake = FakeDiskSite::start(&lab, configuration, profile)?;
     let node = fake.take_in()?.to_string();
     fake.device.with(|it, _| it.medium(1).map(|medium| medium.write(90 << 20, LEFTOVER)));
     let job = leave_empty(&fake, &node)?;
@@ -45,7 +48,47 @@ fn nvme_wipe_that_leaves_empty_ends_certified_held_and_without_an_image() -> Res
     until("the agent to say that it waits", ANSWER_LIMIT, || {
         Ok(fake.machine.console_text().contains("left them empty").then_some(()))
     })
-    .with_context(|| fake.console_end())
+    .with_context(|| fake.console_end())?;
+    expect_found_clean(&fake, &node)?;
+    expect_erased_where_it_lies(&mut fake, &node)
+}
+
+/// Wiped once more under a policy that lets the disk's word count: it is read back and not erased.
+fn expect_found_clean(fake: &FakeDiskSite<'_>, node: &str) -> Result<()> {
+    let before = fake.device.with(|it, _| it.counters());
+    wiped_again(fake, node)?;
+    let after = fake.device.with(|it, _| it.counters());
+    ensure!((after.sanitizes, after.formats) == (before.sanitizes, before.formats), "erased: {after:?}");
+    ensure!(after.written_bytes == before.written_bytes, "written to: {after:?}");
+    ensure!(after.read_bytes > before.read_bytes, "not read back: {after:?}");
+    let certificate = fake.site.operator.certificate(node)?;
+    ensure!(certificate["sanitization"]["technique"] == "nvme-found-clean", "{certificate}");
+    let statement = certificate["statement"].as_str().context("the certificate states nothing")?;
+    ensure!(statement.contains("was not erased now"), "{statement}");
+    Ok(())
+}
+
+/// The disk says that it is clean and holds what a tenant wrote: it is erased like any other.
+fn expect_erased_where_it_lies(fake: &mut FakeDiskSite<'_>, node: &str) -> Result<()> {
+    let dirt = vec![0x5e; 8 << 20];
+    fake.device.with(|it, _| it.medium(1).map(|medium| medium.write(50 << 20, &dirt)));
+    let before = fake.device.with(|it, _| it.counters());
+    wiped_again(fake, node)?;
+    let after = fake.device.with(|it, _| it.counters());
+    ensure!(after.sanitizes > before.sanitizes, "the disk's word was taken: {after:?}");
+    let holds = fake.device.with(|it, _| it.medium(1).is_some_and(|medium| medium.holds(LEFTOVER)));
+    ensure!(!holds, "what the tenant wrote is still there");
+    let certificate = fake.site.operator.certificate(node)?;
+    ensure!(certificate["sanitization"]["technique"] == "nvme-sanitize-crypto-block", "{certificate}");
+    Ok(())
+}
+
+/// The machine, still in the ramdisk, is let go on and wiped again.
+fn wiped_again(fake: &FakeDiskSite<'_>, node: &str) -> Result<()> {
+    fake.site.operator.release_hold(node)?;
+    let view = fake.wait_end(leave_empty(fake, node)?)?;
+    ensure!(matches!(view.state, JobState::Done { .. }), "{}", describe(&view));
+    Ok(())
 }
 
 fn leave_empty(fake: &FakeDiskSite<'_>, node: &str) -> Result<JobId> {
