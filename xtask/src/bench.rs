@@ -13,6 +13,7 @@ mod scratch;
 mod service;
 pub mod table;
 mod tools;
+mod virtual_machine;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

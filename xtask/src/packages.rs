@@ -66,6 +66,9 @@ pub const BENCH: &[&str] = &[
     "zstd",
 ];
 
+/// What it takes to measure in a virtual machine.
+pub const BENCH_MACHINE: &[&str] = &["busybox-static", "kmod", "qemu-system-x86"];
+
 /// What `cargo xtask fuzz` builds its library and its first inputs with.
 pub const FUZZ: &[&str] = &["btrfs-progs", "e2fsprogs", "g++", "gdisk", "xfsprogs"];
 

@@ -1,6 +1,6 @@
 //! `cargo xtask ramdisk`: kernel and ramdisk, where the ramdisk is the agent and a few kernel modules.
 
-mod cpio;
+pub mod cpio;
 mod firmware;
 mod modules;
 

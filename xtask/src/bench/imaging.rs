@@ -9,7 +9,7 @@ use super::device::{Device, MEBIBYTE};
 use super::image::{self, Folder};
 use super::service::{Imported, Programs, Service};
 use super::table::{mebibytes, median, render};
-use super::{limit, machine, tools};
+use super::{limit, machine, tools, virtual_machine};
 use crate::demo::aim_line;
 use crate::{packages, paths};
 
@@ -32,6 +32,9 @@ pub struct Options {
     /// Folder of the device's file; its file system decides how fast the device is
     #[arg(long, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
+    /// Leave out the virtual machine, which takes some minutes (`imaging` alone has one)
+    #[arg(long)]
+    pub no_machine: bool,
     /// Folder with `reprieve-agent-bench`, `reprieve-bootsvc` and `reprieve`, instead of building them
     #[arg(long, value_name = "FOLDER")]
     pub programs: Option<PathBuf>,
@@ -74,12 +77,17 @@ impl Stage {
 }
 
 /// One row of the table.
-struct Row {
-    what: &'static str,
-    by: String,
-    seconds: f64,
-    bytes: u64,
-    ours: Option<tools::Ours>,
+pub struct Row {
+    /// What was done.
+    pub what: &'static str,
+    /// By whom.
+    pub by: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// How many bytes were made or looked at.
+    pub bytes: u64,
+    /// What it cost, if it was ours.
+    pub ours: Option<tools::Ours>,
 }
 
 impl Row {
@@ -132,6 +140,20 @@ pub fn run(options: &Options) -> Result<()> {
     println!("\nload {} at the end\n", machine::load());
     device_aims("", &rows);
     aims(&rows, &imported, &again);
+    limited(&mut stage, &service, &imported, options.runs)?;
+    if !options.no_machine {
+        drop(service);
+        let rows = virtual_machine::rows(&stage.programs, options.runs)?;
+        println!("\n{}\n", virtual_machine::words());
+        print_table(&rows);
+        println!("\nload {} at the end\n", machine::load());
+        device_aims("virtual machine, ", &rows);
+    }
+    Ok(())
+}
+
+/// The same on a device that is as slow as a disk.
+fn limited(stage: &mut Stage, service: &Service, imported: &Imported, runs: u8) -> Result<()> {
     if !limit::is_possible() {
         println!("\nThe kernel of this machine cannot hold a device to the speed of a disk.");
         return Ok(());
@@ -142,8 +164,8 @@ pub fn run(options: &Options) -> Result<()> {
         limit::WRITE_BYTES_PER_SECOND / 1_000_000,
         limit::READ_BYTES_PER_SECOND / 1_000_000
     );
-    let mut rows = written(&stage, &service, &imported, options.runs)?;
-    rows.extend(verified(&stage, &service, &imported, options.runs)?);
+    let mut rows = written(stage, service, imported, runs)?;
+    rows.extend(verified(stage, service, imported, runs)?);
     print_table(&rows);
     println!("\nload {} at the end\n", machine::load());
     device_aims("SATA SSD, ", &rows);
