@@ -14,6 +14,7 @@ use contract::id::ImageId;
 use contract::plan::Step;
 use imaging::layout::ByteRange;
 use imaging::manifest::Manifest;
+use tokio::task::JoinHandle;
 use verdict::permit::{Permit, StepPermit};
 
 use self::images::{Image, SIDE_BY_SIDE_MAX, Writing, write_side_by_side};
@@ -176,6 +177,24 @@ async fn run_one(permit: StepPermit, prepared: Prepared, meter: Arc<Meter>, worl
     let _reporter = Reporter::start(Arc::clone(&world.service), vec![Arc::clone(&meter)]);
     let result = run(permit, prepared, world, &meter).await;
     Outcome { step, meter, elapsed: begun_at.elapsed(), result }
+}
+
+/// A step that is carried out beside others.
+type UnderWay = (u32, Arc<Meter>, JoinHandle<(anyhow::Result<Proven>, Duration)>);
+
+/// Waits for all of them, whatever becomes of any; one that was refused its beginning comes last. `lost` is
+/// said of one that ends without a word.
+async fn all_ended(under_way: Vec<UnderWay>, refused: Option<Outcome>, lost: &'static str) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for (step, meter, task) in under_way {
+        let (result, elapsed) = match task.await.context(lost) {
+            Ok(ended) => ended,
+            Err(error) => (Err(error), Duration::ZERO),
+        };
+        outcomes.push(Outcome { step, meter, elapsed, result });
+    }
+    outcomes.extend(refused);
+    outcomes
 }
 
 fn failed(order: contract::id::OrderId, step: u32, error: &anyhow::Error, steps: Vec<StepResult>) -> Finish {

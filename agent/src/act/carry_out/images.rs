@@ -5,14 +5,13 @@
 //! its plan are proven. Together they use the memory that one alone would.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Context;
 use imaging::layout::DiskLayout;
 use imaging::manifest::Manifest;
 use verdict::permit::StepPermit;
 
-use super::{Outcome, Proven, World, open, with_firmware};
+use super::{Outcome, Proven, World, all_ended, open, with_firmware};
 use crate::act::begun::Begun;
 use crate::act::boot_entries::BootEntries;
 use crate::act::grow_root::grow_root;
@@ -67,17 +66,7 @@ pub(super) async fn write_side_by_side(writings: Vec<Writing>, world: &World) ->
             }
         }
     }
-    let mut outcomes = Vec::new();
-    for (step, meter, task) in under_way {
-        let ended = task.await.context("the task that wrote an image ended early");
-        let (result, elapsed) = match ended {
-            Ok((proven, elapsed)) => (proven, elapsed),
-            Err(error) => (Err(error), Duration::ZERO),
-        };
-        outcomes.push(Outcome { step, meter, elapsed, result });
-    }
-    outcomes.extend(refused);
-    outcomes
+    all_ended(under_way, refused, "the task that wrote an image ended early").await
 }
 
 /// Ties the system's disk to all the others, wherever it stands among them. A disk that never begins drops

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::Context;
 use verdict::permit::StepPermit;
 
-use super::{Outcome, Proven, World};
+use super::{Outcome, Proven, World, all_ended};
 use crate::act::begun::Begun;
 use crate::act::erase::{Erase, erase, proof};
 use crate::act::meter::Meter;
@@ -44,17 +44,7 @@ pub(super) async fn erase_side_by_side(
             }
         }
     }
-    let mut outcomes = Vec::new();
-    for (step, meter, task) in under_way {
-        let ended = task.await.context("the thread that erased a disk ended early");
-        let (result, elapsed) = match ended {
-            Ok((proven, elapsed)) => (proven, elapsed),
-            Err(error) => (Err(error), std::time::Duration::ZERO),
-        };
-        outcomes.push(Outcome { step, meter, elapsed, result });
-    }
-    outcomes.extend(refused);
-    outcomes
+    all_ended(under_way, refused, "the thread that erased a disk ended early").await
 }
 
 fn prove(begun: Begun, with: &Erase) -> anyhow::Result<Proven> {
