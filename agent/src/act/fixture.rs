@@ -11,7 +11,7 @@ use contract::id::{ChunkDigest, Digest, DiskId, EvidenceId, ImageId, JobId, Node
 use contract::inventory::{Composition, DiskFacts, Transport};
 use contract::node_data::SeedFiles;
 use contract::order::{Order, SignedOrder};
-use contract::plan::{BootMethod, DiskTarget, Plan, Step};
+use contract::plan::{BootMethod, DiskTarget, KeptPartition, Plan, Step};
 use contract::reading::Outcome;
 use contract::root_size::RootSize;
 use contract::secret::Secret;
@@ -336,11 +336,26 @@ pub fn permit_for(devices: &[(DiskId, &FakeDevice)], steps: Vec<Step>) -> Permit
         now: UnixMillis(1500),
         spent: &SpentOrders::new(),
     };
-    let disks: Vec<DiskFacts> = devices.iter().map(|(id, device)| facts(id.clone(), device)).collect();
+    let facts = |(id, device): &(DiskId, &FakeDevice)| disk_facts(id.clone(), device.size_bytes());
+    let disks: Vec<DiskFacts> = devices.iter().map(facts).collect();
     Permit::grant(&signed, plan, &expected, &disks).unwrap()
 }
 
-fn facts(id: DiskId, device: &FakeDevice) -> DiskFacts {
+/// Data behind the image.
+pub fn data_partition() -> KeptPartition {
+    KeptPartition {
+        number: 9,
+        type_guid: Uuid::from_u128(1),
+        unique_guid: Uuid::from_u128(2),
+        first_byte: 10 << 20,
+        length_bytes: 1 << 20,
+        attributes: 0,
+        name: "data".to_owned(),
+    }
+}
+
+/// What a plain disk of this size says of itself.
+pub fn disk_facts(id: DiskId, size_bytes: u64) -> DiskFacts {
     DiskFacts {
         id,
         kernel_name: "vda".to_owned(),
@@ -348,7 +363,7 @@ fn facts(id: DiskId, device: &FakeDevice) -> DiskFacts {
         model: Outcome::Absent,
         serial: Outcome::Absent,
         firmware_revision: Outcome::Absent,
-        size_bytes: device.size_bytes(),
+        size_bytes,
         logical_sector_bytes: 512,
         rotational: Outcome::Absent,
         read_only: false,

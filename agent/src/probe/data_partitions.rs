@@ -29,23 +29,14 @@ mod tests {
     use contract::reading::{Outcome, ReadingValue};
     use imaging::chunk::CHUNK_BYTES;
     use imaging::layout::{DiskLayout, LayoutRequest};
-    use uuid::Uuid;
 
     use super::read;
-    use crate::act::fixture::{image, layout_request};
+    use crate::act::fixture::{data_partition, image, layout_request};
 
     #[test]
     fn data_is_listed_and_what_cannot_be_read_is_not_absent() {
         let image = image();
-        let data = KeptPartition {
-            number: 9,
-            type_guid: Uuid::from_u128(1),
-            unique_guid: Uuid::from_u128(2),
-            first_byte: 10 << 20,
-            length_bytes: 1 << 20,
-            attributes: 0,
-            name: "data".to_owned(),
-        };
+        let data = data_partition();
         let keep = [data.clone()];
         let request = LayoutRequest { keep: &keep, ..layout_request(64 << 20) };
         let layout = DiskLayout::compute(&image.manifest, &image.bytes[..CHUNK_BYTES], &request).unwrap();

@@ -145,28 +145,17 @@ pub fn digest(evidence: &Evidence) -> Digest {
 
 #[cfg(test)]
 mod tests {
-    use contract::inventory::{Composition, DiskFacts, Transport};
-    use contract::plan::KeptPartition;
     use contract::reading::ReadingValue;
     use imaging::chunk::CHUNK_BYTES;
     use imaging::layout::{DiskLayout, LayoutRequest};
-    use uuid::Uuid;
 
     use super::*;
-    use crate::act::fixture::{disk_id, image, layout_request};
+    use crate::act::fixture::{data_partition, disk_facts, disk_id, image, layout_request};
 
     #[test]
     fn data_beside_the_image_are_listed_and_a_disk_that_does_not_open_is_not_without() {
         let image = image();
-        let data = KeptPartition {
-            number: 9,
-            type_guid: Uuid::from_u128(1),
-            unique_guid: Uuid::from_u128(2),
-            first_byte: 10 << 20,
-            length_bytes: 1 << 20,
-            attributes: 0,
-            name: "data".to_owned(),
-        };
+        let data = data_partition();
         let keep = [data.clone()];
         let request = LayoutRequest { keep: &keep, ..layout_request(64 << 20) };
         let layout = DiskLayout::compute(&image.manifest, &image.bytes[..CHUNK_BYTES], &request).unwrap();
@@ -174,34 +163,13 @@ mod tests {
         let device = folder.path().join("disk");
         std::fs::write(&device, &layout.first_chunk).unwrap();
         std::fs::File::options().write(true).open(&device).unwrap().set_len(64 << 20).unwrap();
-        let mut disk = FoundDisk { facts: facts(64 << 20), device, slot: "here".to_owned() };
+        let mut disk = FoundDisk { facts: disk_facts(disk_id(), 64 << 20), device, slot: "here".to_owned() };
         let found = data_beside(&disk, &image.manifest);
         let listed = ReadingValue::list(vec![serde_json::to_string(&data).unwrap()]);
         let subject = Subject::Disk(disk_id());
         assert_eq!(found, (subject, ReadingKey::DiskDataPartitions, Outcome::Value(listed)));
         disk.device = folder.path().join("none");
         assert!(matches!(data_beside(&disk, &image.manifest).2, Outcome::Unreadable(_)));
-    }
-
-    fn facts(size_bytes: u64) -> DiskFacts {
-        DiskFacts {
-            id: disk_id(),
-            kernel_name: "vda".to_owned(),
-            transport: Transport::Virtio,
-            model: Outcome::Absent,
-            serial: Outcome::Absent,
-            firmware_revision: Outcome::Absent,
-            size_bytes,
-            logical_sector_bytes: 512,
-            rotational: Outcome::Absent,
-            read_only: false,
-            removable: false,
-            nvme: Outcome::Absent,
-            ata: Outcome::Absent,
-            sanitize: Outcome::Absent,
-            locking: Outcome::Absent,
-            composition: Composition::Single,
-        }
     }
 
     #[test]

@@ -206,7 +206,6 @@ pub async fn root_device(
 mod tests {
     use super::*;
     use crate::act::fixture;
-    use contract::inventory::{Composition, Transport};
     use imaging::chunk::CHUNK_BYTES;
     use imaging::layout::DiskLayout;
     use imaging::node_record::encode_initial;
@@ -214,22 +213,8 @@ mod tests {
     fn disk(id: &str, name: &str) -> FoundDisk {
         FoundDisk {
             facts: DiskFacts {
-                id: id.parse().unwrap(),
                 kernel_name: name.to_owned(),
-                transport: Transport::Virtio,
-                model: Outcome::Absent,
-                serial: Outcome::Absent,
-                firmware_revision: Outcome::Absent,
-                size_bytes: 1 << 30,
-                logical_sector_bytes: 512,
-                rotational: Outcome::Absent,
-                read_only: false,
-                removable: false,
-                nvme: Outcome::Absent,
-                ata: Outcome::Absent,
-                sanitize: Outcome::Absent,
-                locking: Outcome::Absent,
-                composition: Composition::Single,
+                ..fixture::disk_facts(id.parse().unwrap(), 1 << 30)
             },
             device: PathBuf::from("/dev").join(name),
             slot: "here".to_owned(),
