@@ -113,6 +113,8 @@ impl Service {
             unfinished: node.unfinished.clone(),
             history: store::evidence::history(connection, node.id).await?,
             node_data: crate::node_data::seed(connection, node).await?.map(|seed| seed.digest),
+            baselines: Vec::new(),
+            boot_trust: None,
         })
     }
 

@@ -34,7 +34,14 @@ pub fn read(source: &Source, disks: &Outcome<Vec<FoundDisk>>) -> Inventory {
         memory_bytes,
         disks: disks.clone().map(|disks| disks.into_iter().map(|disk| disk.facts).collect()),
         nics: nics::read(source),
+        memory_modules: not_looked_for(),
+        gpus: not_looked_for(),
+        bmc_version: not_looked_for(),
     }
+}
+
+fn not_looked_for<T>() -> Outcome<T> {
+    Outcome::Unreadable("this version of the agent does not look for it".to_owned())
 }
 
 /// The kernel makes `/sys/firmware/efi` exactly when UEFI started it.

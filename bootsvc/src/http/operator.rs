@@ -212,7 +212,16 @@ fn expected_hardware(inventory: &Inventory) -> Result<ExpectedHardware, Refusal>
     };
     disks.sort();
     nics.sort();
-    Ok(ExpectedHardware { disks, nics, memory_bytes: inventory.memory_bytes.value().copied() })
+    let modules = inventory.memory_modules.value();
+    let gpus = inventory.gpus.value();
+    Ok(ExpectedHardware {
+        disks,
+        nics,
+        memory_bytes: inventory.memory_bytes.value().copied(),
+        memory_modules: modules.map(|all| all.iter().map(|module| module.locator.clone()).collect()),
+        gpus: gpus.map(|all| all.iter().map(|gpu| gpu.id.clone()).collect()),
+        golden: Vec::new(),
+    })
 }
 
 async fn assign(

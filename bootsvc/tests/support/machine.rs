@@ -132,6 +132,9 @@ impl Machine {
                 link_up: Outcome::Value(true),
                 speed_megabits: Outcome::Absent,
             }]),
+            memory_modules: Outcome::Absent,
+            gpus: Outcome::Absent,
+            bmc_version: Outcome::Absent,
         }
     }
 

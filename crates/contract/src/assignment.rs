@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::data_image::DataImage;
 use crate::decision::{Action, SanitizeLevel};
-use crate::id::{Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
+use crate::id::{BootId, Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
 pub use crate::os_disk::OsDiskRule;
 use crate::plan::Plan;
+use crate::reading::{ReadingKey, ReadingValue, Subject};
 pub use crate::root_size::RootSize;
 
 /// Whose data the disks hold. It changes only when an erase is proven, when an image is proven written
@@ -68,6 +69,60 @@ pub struct ExpectedHardware {
     pub nics: Vec<crate::id::MacAddress>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
+    /// Memory modules by locator, ordered; none where it was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_modules: Option<Vec<String>>,
+    /// GPUs by id, ordered; none where it was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<Vec<String>>,
+    /// Values that links and versions had: compared, because what a slot can do says nothing about what this
+    /// machine does when it is well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub golden: Vec<GoldenValue>,
+}
+
+/// A present value of a healthy machine, for comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoldenValue {
+    /// About what.
+    pub subject: Subject,
+    /// Which reading.
+    pub key: ReadingKey,
+    /// What it was.
+    pub value: ReadingValue,
+}
+
+/// What a counter said at an earlier look: what has changed since is what is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// About what.
+    pub subject: Subject,
+    /// Which counter.
+    pub key: ReadingKey,
+    /// What it said.
+    pub count: u64,
+    /// In which boot.
+    pub boot_id: BootId,
+    /// When.
+    pub observed_at: UnixMillis,
+}
+
+/// How far the way from power-on into the running kernel is proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "boot_trust")]
+pub enum BootTrust {
+    /// The service checked a quote of this boot, and every register is as recorded.
+    Verified,
+    /// The service checked a quote of this boot, and these registers are not as recorded.
+    Mismatch {
+        /// Which, in words.
+        registers: Vec<String>,
+    },
+    /// There is none, or it could not be checked, and why.
+    Unproven {
+        /// Why.
+        why: String,
+    },
 }
 
 /// Destructive work that was begun and never reported done. Until it is finished the node is nobody's.
@@ -122,4 +177,10 @@ pub struct NodeContext {
     /// tenant; none where the node has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_data: Option<Digest>,
+    /// What the node's counters said when they were last found to be right, ordered by subject and key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<Baseline>,
+    /// How far this boot is proven; none where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_trust: Option<BootTrust>,
 }

@@ -42,6 +42,41 @@ pub struct Inventory {
     pub disks: Outcome<Vec<DiskFacts>>,
     /// Network interfaces with hardware, ordered by address.
     pub nics: Outcome<Vec<NicFacts>>,
+    /// Memory modules, ordered by locator.
+    #[serde(default = "not_looked_for")]
+    pub memory_modules: Outcome<Vec<MemoryModuleFacts>>,
+    /// GPUs, ordered by id.
+    #[serde(default = "not_looked_for")]
+    pub gpus: Outcome<Vec<GpuFacts>>,
+    /// Version of the baseboard management controller's firmware.
+    #[serde(default = "not_looked_for")]
+    pub bmc_version: Outcome<String>,
+}
+
+/// One memory module (SMBIOS Reference Specification, type 17).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryModuleFacts {
+    /// Where it stands on the board.
+    pub locator: String,
+    /// Serial number.
+    pub serial: Outcome<String>,
+    /// Part number.
+    pub part: Outcome<String>,
+    /// Size in bytes.
+    pub size_bytes: u64,
+}
+
+/// One GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuFacts {
+    /// Serial number or UUID; the PCI address where the driver says neither.
+    pub id: String,
+    /// PCI address.
+    pub pci_address: String,
+    /// Product name.
+    pub model: Outcome<String>,
+    /// Version of its firmware.
+    pub firmware_version: Outcome<String>,
 }
 
 /// How a disk is attached.

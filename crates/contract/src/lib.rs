@@ -23,5 +23,6 @@ pub mod order;
 pub mod os_disk;
 pub mod plan;
 pub mod reading;
+pub mod reading_key;
 pub mod root_size;
 pub mod secret;

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BootId, DiskId, MacAddress, UnixMillis};
+pub use crate::reading_key::{Counting, ReadingKey};
 
 /// What looking gave. The three are never mixed up: "could not look" is not "nothing there".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +89,20 @@ pub enum Subject {
     FileSystem(String),
     /// The installed image.
     Image,
+    /// One memory module, by its locator on the board (SMBIOS type 17), or by the memory controller's row
+    /// where the board names none.
+    MemoryModule(String),
+    /// One PCI function, by its address, such as `0000:3b:00.0`: the slot is what has a link, whatever card
+    /// stands in it.
+    PciDevice(String),
+    /// One GPU, by its serial number or UUID; by its PCI address where the driver says neither.
+    Gpu(String),
+    /// One port of an InfiniBand or RoCE adapter, such as `mlx5_0/1`.
+    FabricPort(String),
+    /// One RAID array of the kernel, such as `md0`.
+    RaidArray(String),
+    /// One sensor for temperature, fan or power, by chip and label.
+    Sensor(String),
 }
 
 impl fmt::Display for Subject {
@@ -98,82 +113,12 @@ impl fmt::Display for Subject {
             Self::Nic(mac) => write!(f, "nic {mac}"),
             Self::FileSystem(device) => write!(f, "file system {device}"),
             Self::Image => f.write_str("image"),
-        }
-    }
-}
-
-/// What is measured. The unit is the last word of the name where there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReadingKey {
-    /// NVMe SMART log byte 0; bits per NVM Express Base Specification, Figure "SMART / Health". Count.
-    NvmeCriticalWarning,
-    /// NVMe SMART log byte 3. Count, percent.
-    NvmeAvailableSparePercent,
-    /// NVMe SMART log byte 4. Count, percent.
-    NvmeAvailableSpareThresholdPercent,
-    /// NVMe SMART log byte 5; may exceed 100. Count, percent.
-    NvmePercentageUsed,
-    /// NVMe SMART log bytes 160-175. Count over the life of the disk.
-    NvmeMediaErrors,
-    /// ATA SMART attribute 5, raw. Count over the life of the disk.
-    AtaReallocatedSectors,
-    /// ATA SMART attribute 187, raw. Count over the life of the disk.
-    AtaReportedUncorrectable,
-    /// ATA SMART attribute 197, raw. Count at present.
-    AtaPendingSectors,
-    /// ATA SMART attribute 198, raw. Count over the life of the disk.
-    AtaOfflineUncorrectable,
-    /// ATA SMART RETURN STATUS says that a threshold is exceeded. Flag.
-    AtaSmartThresholdExceeded,
-    /// The kernel or the device refuses writes. Flag.
-    DiskReadOnly,
-    /// Reads of this run that the device answered with an unrecoverable error. Count.
-    DiskReadErrors,
-    /// Signatures of data found (partition table, file system, volume manager). List; empty = looked
-    /// at the places where such signatures stand and at evenly spread samples, and all were blank.
-    DiskContentSignatures,
-    /// The partitions on the disk of the operating system that are neither the image's nor ours, each as
-    /// JSON ([`crate::plan::KeptPartition`]). List; absent where the disk has no partition table.
-    DiskDataPartitions,
-    /// Kernel log lines of this boot that match the storage-failure patterns. List, bounded.
-    KernelStorageErrors,
-    /// Kernel log lines of this boot that match the hardware-failure patterns. List, bounded.
-    KernelHardwareErrors,
-    /// `/proc/sys/kernel/tainted`. Count (bit set).
-    KernelTaint,
-    /// Errors recorded in the file system's superblock. Count.
-    FileSystemErrors,
-    /// The file system was not cleanly unmounted and its journal is not replayed. Flag.
-    FileSystemNeedsRecovery,
-    /// The image that the disk says it carries (from the node's own partition). Text: image id.
-    ImageInstalled,
-    /// The disk carries no bootable image at all, or one whose writing was never finished. Flag.
-    ImageUnfinished,
-    /// Immutable partitions whose bytes differ from the image. List of partition numbers.
-    ImagePartitionsAltered,
-    /// Immutable files whose content, mode, owner or extended attributes differ. List of paths, bounded; more are counted.
-    ImageFilesAltered,
-    /// Immutable files that are gone. List of paths, bounded.
-    ImageFilesMissing,
-    /// Files and folders under immutable paths that the image does not know, each by itself. List of
-    /// paths, bounded.
-    ImageFilesForeign,
-    /// How many immutable files were compared. Count.
-    ImageFilesChecked,
-    /// The volumes with the node's data that stand in the seed partition of the disk of the operating
-    /// system, by digest (`imaging::seed`). List; empty = the partition is blank; absent = the disk has no
-    /// such partition. What is no volume of ours has a digest too.
-    NodeDataInstalled,
-    /// The kernel command line. Text, secrets removed.
-    KernelCommandLine,
-}
-
-impl fmt::Display for ReadingKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match serde_json::to_value(self) {
-            Ok(serde_json::Value::String(name)) => f.write_str(&name),
-            _ => Err(fmt::Error),
+            Self::MemoryModule(locator) => write!(f, "memory module {locator}"),
+            Self::PciDevice(address) => write!(f, "PCI device {address}"),
+            Self::Gpu(id) => write!(f, "GPU {id}"),
+            Self::FabricPort(port) => write!(f, "fabric port {port}"),
+            Self::RaidArray(name) => write!(f, "RAID array {name}"),
+            Self::Sensor(label) => write!(f, "sensor {label}"),
         }
     }
 }

@@ -98,6 +98,9 @@ fn inventory() -> Inventory {
             disk(OS_DISK, "vda", Transport::Virtio, 8 << 30),
         ]),
         nics: Outcome::Value(vec![nic(0), nic(1)]),
+        memory_modules: Outcome::Absent,
+        gpus: Outcome::Absent,
+        bmc_version: Outcome::Absent,
     }
 }
 
@@ -188,11 +191,16 @@ impl Case {
                 disks: vec![DATA_DISK.parse().unwrap(), OS_DISK.parse().unwrap()],
                 nics: vec![mac(0), mac(1)],
                 memory_bytes: Some(4 << 30),
+                memory_modules: None,
+                gpus: None,
+                golden: Vec::new(),
             }),
             protected: false,
             unfinished: None,
             history: Vec::new(),
             node_data: None,
+            baselines: Vec::new(),
+            boot_trust: None,
         };
         Self { evidence, context, policy: Policy::parse("").unwrap(), now: NOW }
     }

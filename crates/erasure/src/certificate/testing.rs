@@ -164,6 +164,9 @@ fn evidence(target: &DiskTarget) -> Evidence {
             memory_bytes: Outcome::Value(1 << 30),
             disks: Outcome::Value(vec![disk]),
             nics: Outcome::Absent,
+            memory_modules: Outcome::Absent,
+            gpus: Outcome::Absent,
+            bmc_version: Outcome::Absent,
         },
         readings: Vec::new(),
     }
