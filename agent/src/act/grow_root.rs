@@ -35,11 +35,12 @@ pub async fn grow_root(
     let (disks, step) = (Arc::clone(disks), begun.step().clone());
     let grown = tokio::task::spawn_blocking(move || grow(&*disks, &step, place, root.as_ref())).await;
     Some(match grown.context("the thread that grew it ended early").and_then(|grown| grown) {
-        Ok(Grown { before_bytes, after_bytes }) => format!(
-            "the root partition has {} MiB and its file system was grown from {} to {} MiB",
+        Ok(grown) => format!(
+            "the root partition has {} MiB and its file system was grown from {} to {} MiB{}",
             place.range.length_bytes >> 20,
-            before_bytes >> 20,
-            after_bytes >> 20
+            grown.before_bytes >> 20,
+            grown.after_bytes >> 20,
+            grown.left()
         ),
         Err(error) => {
             tracing::warn!("could not grow the root's file system: {error:#}");
@@ -55,6 +56,20 @@ pub async fn grow_root(
 struct Grown {
     before_bytes: u64,
     after_bytes: u64,
+    /// How much of what it was grown over was to be made empty first, and was not for want of time.
+    not_cleared_bytes: u64,
+}
+
+impl Grown {
+    fn left(&self) -> String {
+        match self.not_cleared_bytes {
+            0 => String::new(),
+            bytes => format!(
+                "; {} MiB of that could not be made empty in time and may hold old blocks of this file system, so if the power fails while it is in use, check it (`xfs_repair -n`) or reimage the node",
+                bytes.div_ceil(1 << 20)
+            ),
+        }
+    }
 }
 
 /// What a file system says of its size.
@@ -99,10 +114,11 @@ fn grow_on(kind: &RootKind, device: &Path, room: Room) -> anyhow::Result<Grown> 
     let before = size_on(kind, device)?;
     let units = room.length_bytes / before.unit_bytes;
     ensure!(units >= before.units, "the file system is larger than its partition");
+    let mut not_cleared_bytes = 0;
     if units > before.units {
         match kind {
             RootKind::Ext4 => {}
-            RootKind::Xfs => xfs::clear_behind_image(device, room)?,
+            RootKind::Xfs => not_cleared_bytes = xfs::clear_behind_image(device, room)?,
             RootKind::Btrfs(_) => btrfs::ensure_is_taken(units.saturating_mul(before.unit_bytes))?,
         }
         let mount = Mount::root(kind, device, Access::ReadWrite)?;
@@ -119,7 +135,7 @@ fn grow_on(kind: &RootKind, device: &Path, room: Room) -> anyhow::Result<Grown> 
         "the kernel said that it grew the file system, and it has {} blocks as before",
         after.units
     );
-    Ok(Grown { before_bytes: before.bytes(), after_bytes: after.bytes() })
+    Ok(Grown { before_bytes: before.bytes(), after_bytes: after.bytes(), not_cleared_bytes })
 }
 
 fn resize(kind: &RootKind, mount: &Mount, device: &Path, units: u64) -> anyhow::Result<()> {
