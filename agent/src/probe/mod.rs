@@ -8,6 +8,7 @@ pub mod ata_facts;
 pub mod ata_port;
 pub mod ata_security;
 pub mod ata_smart;
+pub mod check;
 pub mod composition;
 pub mod content_signatures;
 pub mod data_partitions;
