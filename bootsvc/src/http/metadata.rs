@@ -1,5 +1,5 @@
 //! The files of cloud-init's NoCloud over plain HTTP, for images that are told to look there
-//! (`ds=nocloud;s=http://…/metadata/`) instead of at the seed partition. Off unless configured.
+//! (`ds=nocloud-net;s=http://…/metadata/`) instead of at the seed partition. Off unless configured.
 //!
 //! A machine is known by the address that it asks from: one that DHCP of this service has lent to a
 //! node which is told to boot its own system and holds its tenant's data. There is no secret in it:
