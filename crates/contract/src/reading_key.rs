@@ -180,6 +180,15 @@ pub enum ReadingKey {
     ProcessorRounds,
     /// Read from the disk in one second, in sequence, in megabytes. Count.
     DiskReadMegabytes,
+    /// Rate of a network interface's link as negotiated, in megabits a second; stands in the inventory, and is
+    /// a key of its own for golden values. Count at present.
+    NicSpeedMegabits,
+    /// Version of the firmware: of the machine's BIOS (node), a disk, a GPU; stands in the inventory, and is a
+    /// key of its own for golden values. Text.
+    FirmwareVersion,
+    /// Version of the baseboard management controller's firmware; stands in the inventory, and is a key of its
+    /// own for golden values. Text.
+    BmcVersion,
 }
 
 impl fmt::Display for ReadingKey {

@@ -8,6 +8,7 @@
 //! - [`plan`]: exact disks, methods and order of what follows.
 //! - [`already_clean`]: which disks may be proven clean instead of being erased.
 //! - [`permit`]: what turns a signed order and a plan into the right to write.
+//! - [`golden_values`]: what links and versions a machine had when a person found it right.
 //! - [`explain`]: a decision in words; [`replay`]: the same decision again, compared byte for byte.
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ mod data_images_tests;
 mod delivers;
 pub mod explain;
 mod facts;
+pub mod golden_values;
 pub mod judge;
 mod kept;
 #[cfg(test)]
