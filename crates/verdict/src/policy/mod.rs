@@ -1,0 +1,103 @@
+//! The thresholds that rules compare with. They live in TOML; no rule has a threshold of its own.
+//!
+//! | file | what |
+//! |---|---|
+//! | `sections` | all sections; a new one is a file and a line there |
+//! | `section` | how one section is written down |
+//! | `error` | file, line, key, and what was probably meant |
+
+mod basic;
+mod error;
+mod fitness;
+mod limits;
+mod section;
+mod sections;
+
+use contract::decision::SanitizeLevel;
+use contract::id::{Digest, PolicyDigest};
+use contract::plan::BootMethod;
+
+pub use error::PolicyError;
+pub(crate) use fitness::FitnessPolicy;
+pub(crate) use limits::{ForeignFiles, HealthUnreadable, Limits};
+pub(crate) use sections::Sections;
+
+use sections::Fragment;
+
+const DEFAULT_TEXT: &str = include_str!("../default_policy.toml");
+
+/// The thresholds to judge with, complete and checked. Made only by [`Policy::parse`] and
+/// [`Policy::layered`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    sections: Sections,
+    digest: PolicyDigest,
+}
+
+impl Policy {
+    /// Reads a policy as TOML over the defaults; the empty text is the default policy.
+    ///
+    /// # Errors
+    /// [`PolicyError`] names line and key of what is unknown, of the wrong kind or out of range.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        Self::layered(&[("", text)])
+    }
+
+    /// Reads files over the defaults, each over those before it: the site's, then the pool's. A key that a
+    /// file leaves out keeps the value that it had.
+    ///
+    /// # Errors
+    /// [`PolicyError`] names file, line and key of what is unknown, of the wrong kind or out of range.
+    pub fn layered(layers: &[(&str, &str)]) -> Result<Self, PolicyError> {
+        let in_defaults = |error| PolicyError::in_text("the defaults", DEFAULT_TEXT, &error);
+        let mut sections: Sections = toml::from_str(DEFAULT_TEXT).map_err(in_defaults)?;
+        for (layer, text) in layers {
+            let fragment: Fragment =
+                toml::from_str(text).map_err(|error| PolicyError::in_text(layer, text, &error))?;
+            sections = fragment.over(sections);
+            sections
+                .check()
+                .map_err(|(section, bad)| PolicyError::of_value(layer, text, section, bad))?;
+        }
+        let canonical = serde_json::to_vec(&sections).map_err(|error| PolicyError {
+            layer: String::new(),
+            line: 0,
+            key: String::new(),
+            problem: format!("could not be put into its canonical form: {error}"),
+            suggestion: None,
+        })?;
+        Ok(Self { sections, digest: PolicyDigest(Digest::of(&canonical)) })
+    }
+
+    /// The default policy as a commented file, to start a site's own from.
+    #[must_use]
+    pub fn default_text() -> &'static str {
+        DEFAULT_TEXT
+    }
+
+    /// The digest of the policy's canonical JSON after defaults are filled in: two texts that mean
+    /// the same have the same digest.
+    #[must_use]
+    pub fn digest(&self) -> PolicyDigest {
+        self.digest
+    }
+
+    /// How a machine gets from the ramdisk into its system.
+    #[must_use]
+    pub fn boot_method(&self) -> BootMethod {
+        self.sections.boot.method
+    }
+
+    /// How thoroughly data are made unreadable before another tenant gets the machine.
+    #[must_use]
+    pub fn tenant_change_level(&self) -> SanitizeLevel {
+        self.sections.confidentiality.tenant_change_level
+    }
+
+    pub(crate) fn sections(&self) -> &Sections {
+        &self.sections
+    }
+}
+
+#[cfg(test)]
+mod tests;
