@@ -325,6 +325,7 @@ async fn open(step: &Step, meter: &Arc<Meter>, world: &World) -> anyhow::Result<
         service: Arc::clone(&world.service),
         meter: Arc::clone(meter),
         disks_at_once: 1,
+        buffers: Arc::default(),
     })
 }
 

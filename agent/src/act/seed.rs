@@ -4,8 +4,11 @@
 
 mod alone;
 
+use std::ops::Range;
+
 use anyhow::{Context, ensure};
 use contract::id::Digest;
+use imaging::chunk::is_all_zeros;
 use imaging::layout::ByteRange;
 use imaging::seed::{VOLUME_BYTES, digest, volume};
 
@@ -58,7 +61,7 @@ impl Seed {
     /// # Errors
     /// If anything was not written or not read back as written.
     pub fn write(&self, work: &Work, place: ByteRange) -> anyhow::Result<String> {
-        let differing = self.differing(work, place)?;
+        let differing = self.differing(work, place);
         if differing.is_empty() {
             return Ok(format!("{} and read, and not written", self.in_words("stood there")));
         }
@@ -74,7 +77,7 @@ impl Seed {
         work.flush()?;
         work.drop_caches()?;
         ensure!(
-            self.differing(work, place)?.is_empty(),
+            self.differing(work, place).is_empty(),
             "the node's data were written to disk {} and read back with other bytes; replace the disk",
             work.disk
         );
@@ -96,16 +99,16 @@ impl Seed {
 
     /// The pieces of the partition that are not as they should be. One that cannot be read is none that is
     /// right, and writing it may mend it; after that it has to be read.
-    fn differing(&self, work: &Work, place: ByteRange) -> anyhow::Result<Vec<u64>> {
-        let mut differing = Vec::new();
-        for at in 0..place.length_bytes.div_ceil(PIECE_BYTES as u64) {
-            let wanted = self.piece(place, at);
-            let found = work.read(place.offset + at * PIECE_BYTES as u64, wanted.len());
-            if found.map_or(true, |found| found != wanted) {
-                differing.push(at);
-            }
-        }
-        Ok(differing)
+    fn differing(&self, work: &Work, place: ByteRange) -> Vec<u64> {
+        let end = place.offset + place.length_bytes;
+        let starts = (place.offset..end).step_by(PIECE_BYTES);
+        let ranges: Vec<Range<u64>> =
+            starts.map(|start| start..end.min(start + PIECE_BYTES as u64)).collect();
+        let right = work.scan(&ranges, |at, found| match at {
+            0 => self.first.get(..found.len()) == Some(found),
+            _ => is_all_zeros(found),
+        });
+        (0..).zip(right).filter(|(_, right)| !matches!(right, Ok(true))).map(|(at, _)| at).collect()
     }
 
     /// What a piece of the partition should be: the volume first, then zeros.

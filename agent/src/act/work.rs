@@ -1,5 +1,7 @@
 //! What every step works with: one open disk, the service, the meter.
 
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -7,8 +9,10 @@ use contract::id::ChunkDigest;
 use imaging::chunk::decompress_verified;
 use imaging::manifest::{Chunk, Manifest};
 
+use super::buffers::Buffers;
 use super::device::BlockDevice;
 use super::meter::Meter;
+use super::scan::scan_with;
 use super::service::Service;
 
 /// One open disk with what is needed to work on it. Cheap to clone.
@@ -24,6 +28,8 @@ pub struct Work {
     pub meter: Arc<Meter>,
     /// How many disks are written at the same time; they share the memory that one alone would use.
     pub disks_at_once: usize,
+    /// Memory for reading and writing; the disks that are written at the same time have it together.
+    pub buffers: Arc<Buffers>,
 }
 
 impl Work {
@@ -80,6 +86,15 @@ impl Work {
         })?;
         self.meter.count_read(buffer.len() as u64);
         Ok(())
+    }
+
+    /// Reads many ranges, several at a time, and gives what `inspect` makes of each; see [`scan_with`].
+    pub fn scan<T: Send>(
+        &self,
+        ranges: &[Range<u64>],
+        inspect: impl Fn(usize, &[u8]) -> T + Sync,
+    ) -> Vec<io::Result<T>> {
+        scan_with(&self.buffers, self.disks_at_once, &*self.device, ranges, &self.meter, inspect)
     }
 
     /// Makes a range zeros.

@@ -11,6 +11,7 @@ mod look;
 mod stream;
 mod tables;
 
+use std::slice;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -30,7 +31,7 @@ use crate::image_check::DiskSource;
 pub use data_disk::{WantedData, lay_out_data, write_data_image};
 use look::{Looked, look};
 use stream::{Stream, Written};
-use tables::{destroy_tables, write_backup_table};
+use tables::{destroy_tables, write_backup_entries, write_backup_header};
 
 /// What the plan says of the disk as a whole.
 #[derive(Debug, Clone, Copy)]
@@ -126,33 +127,32 @@ async fn make_so(
     own: Option<Own>,
     others: Others,
 ) -> anyhow::Result<String> {
-    let looked = {
+    let (own, looked) = {
         let (manifest, layout) = (Arc::clone(&manifest), Arc::clone(&layout));
-        work.blocking(move |work| look(work, &manifest, &layout)).await?
+        work.blocking(move |work| {
+            let get_ready = |start_bytes| get_ready(work, &layout, own.as_ref(), start_bytes);
+            let looked = look(work, &manifest, &layout, get_ready)?;
+            Ok((own, looked))
+        })
+        .await?
     };
+    let found = found_in_words(&looked, &manifest, &layout);
     let swap = swap_in_words(&looked.swap);
-    if !looked.anything_to_write() {
+    let Some(ready) = looked.ready else {
         others.all_proven().await?;
         let renewed = work.blocking(move |work| own.map(|own| renew(work, &own)).transpose()).await?;
         return Ok(nothing_written_in_words(layout.image_chunks, renewed) + &swap);
-    }
-    let found = found_in_words(&looked, &manifest, &layout);
+    };
     tracing::info!(disk = %work.disk, "{found}");
-    let start_bytes = if looked.first_differs { layout.first_chunk.len() } else { layout.tables_bytes() };
-    work.blocking({
-        let layout = Arc::clone(&layout);
-        move |work| destroy_tables(work, &layout, start_bytes)
-    })
-    .await?;
+    let start_bytes = ready.start_bytes;
     let stream = Stream::new(work, Arc::clone(&manifest), Arc::clone(&layout), looked.unseen.is_some());
     let written = stream.write(looked.plan).await?;
     others.all_proven().await?;
     let finished = work.blocking({
         let layout = Arc::clone(&layout);
         move |work| {
-            work.flush()?;
             let seeded = own.as_ref().map(|own| own.seed.write(work, own.places.seed)).transpose()?;
-            finish(work, &layout, own.as_ref(), start_bytes)?;
+            finish(work, &layout, &ready)?;
             Ok(seeded)
         }
     });
@@ -185,7 +185,7 @@ fn kept_in_words(keep: &[KeptPartition]) -> String {
 }
 
 /// What was found different, in a bounded number of words.
-fn found_in_words(looked: &Looked, manifest: &Manifest, layout: &DiskLayout) -> String {
+fn found_in_words(looked: &Looked<Ready>, manifest: &Manifest, layout: &DiskLayout) -> String {
     let total = layout.image_chunks;
     if let Some(sampled) = looked.unseen {
         return format!(
@@ -224,19 +224,43 @@ fn written_in_words(written: &Written, seeded: Option<&str>) -> String {
     )
 }
 
-/// Node record, backup table, and last so many bytes at the start; each is read back, and the first
-/// MiB wholly.
-fn finish(work: &Work, layout: &DiskLayout, own: Option<&Own>, start_bytes: usize) -> anyhow::Result<()> {
-    let Some(start) = layout.first_chunk.get(..start_bytes) else {
-        bail!("the first MiB has no {start_bytes} bytes");
-    };
+/// A disk that has no tables any more, and durably what can be there before them.
+struct Ready {
+    /// How much of its start has to be written, last of all.
+    start_bytes: usize,
+    /// Where the node's record was written, and its bytes.
+    record: Option<(u64, Vec<u8>)>,
+}
+
+/// Takes the tables away, durably, and then writes what nobody finds without them: the node's record, and
+/// the backup table but for its header.
+fn get_ready(
+    work: &Work,
+    layout: &DiskLayout,
+    own: Option<&Own>,
+    start_bytes: usize,
+) -> anyhow::Result<Ready> {
+    destroy_tables(work, layout, start_bytes)?;
     let record = own.map(|own| node_record(work, own)).transpose()?;
     if let Some((offset, slots)) = &record {
         work.write(*offset, slots)?;
     }
-    write_backup_table(work, layout)?;
+    write_backup_entries(work, layout)?;
+    work.flush()?;
+    Ok(Ready { start_bytes, record })
+}
+
+/// The header of the backup table, and last the start of a disk that was got ready and then written to. What
+/// makes its tables is read back, and the first MiB wholly.
+fn finish(work: &Work, layout: &DiskLayout, ready: &Ready) -> anyhow::Result<()> {
+    let start_bytes = ready.start_bytes;
+    let Some(start) = layout.first_chunk.get(..start_bytes) else {
+        bail!("the first MiB has no {start_bytes} bytes");
+    };
+    // The stream and the seed have flushed what they wrote, and what was got ready is flushed.
+    write_backup_header(work, layout)?;
     work.drop_caches()?;
-    if let Some((offset, slots)) = &record {
+    if let Some((offset, slots)) = &ready.record {
         expect(work, *offset, slots, "the node's record")?;
     }
     expect(work, layout.backup_table_offset, &layout.backup_table, "the backup partition table")?;
@@ -286,8 +310,12 @@ fn node_record(work: &Work, own: &Own) -> anyhow::Result<(u64, Vec<u8>)> {
 }
 
 fn expect(work: &Work, offset_bytes: u64, expected: &[u8], what: &str) -> anyhow::Result<()> {
-    if work.read(offset_bytes, expected.len())? == expected {
-        return Ok(());
+    let range = offset_bytes..offset_bytes + expected.len() as u64;
+    for read in work.scan(slice::from_ref(&range), |_, found| found == expected) {
+        let same = read.with_context(|| format!("could not read {what} back from disk {}", work.disk))?;
+        if same {
+            return Ok(());
+        }
     }
     bail!("{what} was written to disk {} and reads back with other bytes; replace the disk", work.disk)
 }

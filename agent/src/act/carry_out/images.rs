@@ -14,6 +14,7 @@ use verdict::permit::StepPermit;
 use super::{Outcome, Proven, World, all_ended, open, with_firmware};
 use crate::act::begun::Begun;
 use crate::act::boot_entries::BootEntries;
+use crate::act::buffers::Buffers;
 use crate::act::grow_root::grow_root;
 use crate::act::meter::Meter;
 use crate::act::others::{Others, Teller};
@@ -37,6 +38,12 @@ pub(super) struct Writing {
     pub meter: Arc<Meter>,
 }
 
+/// What the disks share that are written at the same time.
+struct Together {
+    disks_at_once: usize,
+    buffers: Arc<Buffers>,
+}
+
 /// What one disk has to do with the others: the system's waits for them, a data disk tells.
 enum Tie {
     Waits(Others),
@@ -45,13 +52,13 @@ enum Tie {
 
 /// Writes all these images; outcomes in the order of the plan. Once one cannot begin, none after it begins.
 pub(super) async fn write_side_by_side(writings: Vec<Writing>, world: &World) -> Vec<Outcome> {
-    let disks_at_once = writings.len();
+    let together = Together { disks_at_once: writings.len(), buffers: Arc::default() };
     let mut under_way = Vec::new();
     let mut refused = None;
     for (writing, tie) in tied(writings) {
         let Writing { permit, image, meter } = writing;
         let (step, begun_at) = (permit.index(), Instant::now());
-        match begin(permit, &meter, world, disks_at_once).await {
+        match begin(permit, &meter, world, &together).await {
             Ok((begun, work)) => {
                 let world = world.clone();
                 let task = tokio::spawn(async move {
@@ -88,9 +95,11 @@ async fn begin(
     permit: StepPermit,
     meter: &Arc<Meter>,
     world: &World,
-    disks_at_once: usize,
+    together: &Together,
 ) -> anyhow::Result<(Begun, Work)> {
-    let work = Work { disks_at_once, ..open(permit.step(), meter, world).await? };
+    let Together { disks_at_once, buffers } = together;
+    let open = open(permit.step(), meter, world).await?;
+    let work = Work { disks_at_once: *disks_at_once, buffers: Arc::clone(buffers), ..open };
     Ok((Begun::record(permit, &*world.service).await?, work))
 }
 

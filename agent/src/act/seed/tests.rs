@@ -41,6 +41,7 @@ fn work(content: Vec<u8>, faults: Faults) -> (Work, Arc<FakeDevice>) {
         service: Arc::new(FakeService::without_images()),
         meter: Arc::new(Meter::default()),
         disks_at_once: 1,
+        buffers: Arc::default(),
     };
     (work, device)
 }

@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, mpsc};
+use std::thread;
 
+use anyhow::anyhow;
 use contract::id::ChunkDigest;
 use imaging::chunk::{CHUNK_BYTES, digest_of, is_all_zeros};
 use imaging::delta::{
@@ -12,8 +14,6 @@ use imaging::delta::{
 use imaging::layout::DiskLayout;
 use imaging::manifest::Manifest;
 
-use crate::act::buffers::Buffers;
-use crate::act::scan::scan_with;
 use crate::act::work::Work;
 
 /// So many chunks decide whether it is worth while to read the whole disk first.
@@ -23,26 +23,17 @@ const SAMPLE_CHUNKS: usize = 32;
 const SCANNED_AT_A_TIME: usize = 1 << 14;
 
 /// What was found and what has to be done about it.
-pub(super) struct Looked {
+pub(super) struct Looked<T> {
     /// The chunks that differ, without the first, which is made anew whenever anything is.
     pub differing: Vec<u64>,
     /// How they get their bytes.
     pub plan: WritePlan,
-    /// Whether the first chunk differs, tables included.
-    pub first_differs: bool,
-    /// Whether the backup table differs.
-    pub backup_differs: bool,
     /// Numbers of the swap partitions whose content was left as it is.
     pub swap: Vec<u32>,
     /// Set when only this many chunks were looked at, because none of them held anything of the image.
     pub unseen: Option<usize>,
-}
-
-impl Looked {
-    /// Whether the disk is anything but the image.
-    pub fn anything_to_write(&self) -> bool {
-        !self.differing.is_empty() || self.first_differs || self.backup_differs
-    }
+    /// What was done as soon as a difference was known; none where the disk is the image.
+    pub ready: Option<T>,
 }
 
 /// Where a chunk lies.
@@ -57,38 +48,73 @@ pub(super) fn digest_of_found(bytes: &[u8]) -> ChunkDigest {
     if bytes.len() == CHUNK_BYTES && is_all_zeros(bytes) { *ZEROS } else { digest_of(bytes) }
 }
 
-/// Looks at the whole disk, unless a sample shows that it holds nothing of the image.
+/// Looks at the whole disk, unless a sample shows that it holds nothing of the image. As soon as one
+/// difference is known, `get_ready` is called beside the further look, which reads neither end of the disk
+/// any more: with how many bytes at the start of the disk have to be written.
 ///
 /// # Errors
-/// When the kernel does not forget what it has cached. What cannot be read counts as different.
-pub(super) fn look(work: &Work, manifest: &Manifest, layout: &DiskLayout) -> anyhow::Result<Looked> {
+/// When the kernel does not forget what it has cached, and those of `get_ready`. What cannot be read counts
+/// as different.
+pub(super) fn look<T: Send>(
+    work: &Work,
+    manifest: &Manifest,
+    layout: &DiskLayout,
+    get_ready: impl FnOnce(usize) -> anyhow::Result<T> + Send,
+) -> anyhow::Result<Looked<T>> {
     work.drop_caches()?;
     let sampled = sample(manifest, layout, SAMPLE_CHUNKS);
     work.meter.begin("looking", sampled.iter().map(|index| manifest.chunk_length(*index) as u64).sum());
     if !sampled.is_empty() && !holds_something(work, manifest, &sampled) {
         let differing: Vec<u64> = (1..layout.image_chunks).collect();
         let plan = write_plan(manifest, &[], &differing);
-        let unseen = Some(sampled.len());
-        return Ok(Looked {
-            differing,
-            plan,
-            first_differs: true,
-            backup_differs: true,
-            swap: Vec::new(),
-            unseen,
-        });
+        let ready = Some(get_ready(layout.first_chunk.len())?);
+        return Ok(Looked { differing, plan, swap: Vec::new(), unseen: Some(sampled.len()), ready });
     }
     work.meter.begin("looking", layout.image_end_bytes);
-    let found = read_digests(work, manifest, 0..layout.image_chunks);
+    let mut found = read_digests(work, manifest, 0..1, |_, _| ());
+    let expected = |index| layout.chunk_digest(manifest, index).map(OnDisk::Read);
+    let first_differs = found.first().copied() != expected(0);
     // A table that cannot be read is one that differs.
     let backup = work.read(layout.backup_table_offset, layout.backup_table.len());
-    let backup_differs = backup.map_or(true, |found| found != layout.backup_table);
-    let mut differing = chunks_to_write(manifest, layout, &found);
-    let first_differs = differing.first() == Some(&0);
+    let ends_differ = first_differs || backup.map_or(true, |found| found != layout.backup_table);
+    let start_bytes = if first_differs { layout.first_chunk.len() } else { layout.tables_bytes() };
     let (swap, swapped_out): (Vec<u32>, Vec<Range<u64>>) = used_swap(work, manifest).into_iter().unzip();
-    differing.retain(|index| *index != 0 && !swapped_out.iter().any(|chunks| chunks.contains(index)));
+    let is_swapped_out = |index: u64| swapped_out.iter().any(|chunks| chunks.contains(&index));
+    let ready = beside(
+        || get_ready(start_bytes),
+        |known| {
+            if ends_differ {
+                known();
+            }
+            found.extend(read_digests(work, manifest, 1..layout.image_chunks, |index, on_disk| {
+                if Some(on_disk) != expected(index) && !is_swapped_out(index) {
+                    known();
+                }
+            }));
+        },
+    )?;
+    let mut differing = chunks_to_write(manifest, layout, &found);
+    differing.retain(|index| *index != 0 && !is_swapped_out(*index));
     let plan = write_plan(manifest, &found, &differing);
-    Ok(Looked { differing, plan, first_differs, backup_differs, swap, unseen: None })
+    Ok(Looked { differing, plan, swap, unseen: None, ready })
+}
+
+/// Calls `react` on another thread as soon as `work` says that it is known that it must be, or never; returns
+/// when both are done, with what came of it.
+fn beside<T: Send>(
+    react: impl FnOnce() -> anyhow::Result<T> + Send,
+    work: impl FnOnce(&(dyn Fn() + Sync)),
+) -> anyhow::Result<Option<T>> {
+    let (tell, told) = mpsc::sync_channel(1);
+    thread::scope(|scope| {
+        let reacting = scope.spawn(move || told.recv().ok().map(|()| react()).transpose());
+        // Only the first word counts; nobody hears the others.
+        work(&|| {
+            let _ = tell.try_send(());
+        });
+        drop(tell);
+        reacting.join().map_err(|_| anyhow!("a thread that gets a disk ready to be written ended early"))?
+    })
 }
 
 /// The swap partitions that can be used as they are, with the chunks that need not be the image's. One
@@ -107,22 +133,37 @@ fn used_swap(work: &Work, manifest: &Manifest) -> Vec<(u32, Range<u64>)> {
 /// Whether any of these places holds any chunk of the image, be it in its place or not.
 fn holds_something(work: &Work, manifest: &Manifest, places: &[u64]) -> bool {
     let of_image: HashSet<ChunkDigest> = manifest.chunks.stored().collect();
-    read_digests(work, manifest, places.iter().copied())
+    read_digests(work, manifest, places.iter().copied(), |_, _| ())
         .iter()
         .any(|found| matches!(found, OnDisk::Read(digest) if of_image.contains(digest)))
 }
 
-fn read_digests(work: &Work, manifest: &Manifest, places: impl Iterator<Item = u64>) -> Vec<OnDisk> {
+/// What stands in these places; `inspect` is told of each, in any order.
+fn read_digests(
+    work: &Work,
+    manifest: &Manifest,
+    places: impl Iterator<Item = u64>,
+    inspect: impl Fn(u64, OnDisk) + Sync,
+) -> Vec<OnDisk> {
     let mut places = places.peekable();
     let mut found = Vec::new();
     while places.peek().is_some() {
-        let ranges: Vec<Range<u64>> =
-            places.by_ref().take(SCANNED_AT_A_TIME).map(|index| chunk_range(manifest, index)).collect();
-        let (device, at_once) = (&*work.device, work.disks_at_once);
-        let read = scan_with(&Buffers::default(), at_once, device, &ranges, &work.meter, |_, bytes| {
-            digest_of_found(bytes)
+        let indexes: Vec<u64> = places.by_ref().take(SCANNED_AT_A_TIME).collect();
+        let ranges: Vec<Range<u64>> = indexes.iter().map(|index| chunk_range(manifest, *index)).collect();
+        let read = work.scan(&ranges, |at, bytes| {
+            let digest = digest_of_found(bytes);
+            indexes.get(at).iter().for_each(|index| inspect(**index, OnDisk::Read(digest)));
+            digest
         });
-        found.extend(read.into_iter().map(|read| read.map_or(OnDisk::Unknown, OnDisk::Read)));
+        for (index, read) in indexes.iter().zip(read) {
+            found.push(read.map_or(OnDisk::Unknown, OnDisk::Read));
+            if found.last() == Some(&OnDisk::Unknown) {
+                inspect(*index, OnDisk::Unknown);
+            }
+        }
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,6 @@ use imaging::manifest::Manifest;
 use tokio::task::JoinSet;
 
 use super::look::{chunk_range, digest_of_found};
-use crate::act::buffers::Buffers;
-use crate::act::scan::scan_with;
 use crate::act::work::Work;
 
 /// How many chunks are under way at a time on all disks; each takes up to two chunks of memory.
@@ -91,13 +89,12 @@ pub(super) struct Stream {
     layout: Arc<DiskLayout>,
     /// Whether places that are to be zeros are looked at first.
     zeros_unseen: bool,
-    buffers: Arc<Buffers>,
 }
 
 impl Stream {
     /// Prepares to write. `zeros_unseen` says that nobody has looked at what is to become zeros.
     pub fn new(work: &Work, manifest: Arc<Manifest>, layout: Arc<DiskLayout>, zeros_unseen: bool) -> Self {
-        Self { work: work.clone(), manifest, layout, zeros_unseen, buffers: Arc::default() }
+        Self { work: work.clone(), manifest, layout, zeros_unseen }
     }
 
     /// Writes what the plan says and proves it. When something fails what is under way is waited for,
@@ -200,7 +197,7 @@ impl Stream {
     fn place(&self, stored: &[u8], placement: Placement) -> anyhow::Result<Vec<u64>> {
         let Placement { digest, to } = placement;
         let length = to.first().map_or(0, |index| self.manifest.chunk_length(*index));
-        self.buffers.with(|buffer| {
+        self.work.buffers.with(|buffer| {
             let Some(bytes) = buffer.bytes_mut().get_mut(..length) else {
                 bail!("chunk {digest} is longer than a chunk");
             };
@@ -240,7 +237,7 @@ impl Stream {
     /// chunk that begins with something else.
     fn leading_zeros(&self, run: &Range<u64>) -> u64 {
         let is_zero = |range: Range<u64>| {
-            self.buffers.with(|buffer| {
+            self.work.buffers.with(|buffer| {
                 let Some(bytes) = buffer.bytes_mut().get_mut(..(range.end - range.start) as usize) else {
                     return false;
                 };
@@ -256,7 +253,8 @@ impl Stream {
     }
 
     /// Reads some of what was written once more, now that all of it is: a disk that is smaller than it
-    /// says writes its later bytes over its first ones, which were right when they were read back.
+    /// says writes its later bytes over its first ones, which were right when they were read back. Whatever
+    /// was written must have been flushed.
     pub async fn look_once_more(&self, written: &[u64]) -> anyhow::Result<()> {
         let (first, last) =
             (written.iter().take(LAST_LOOK_CHUNKS), written.iter().rev().take(LAST_LOOK_CHUNKS));
@@ -264,35 +262,40 @@ impl Stream {
         let mut again: Vec<u64> = first.chain(last).chain(spread).copied().collect();
         again.sort_unstable();
         again.dedup();
-        self.prove(again).await.map(drop)
+        let stream = self.clone();
+        self.work.blocking(move |_| stream.read_back(&again)).await
     }
 
     /// Flushes what was written and reads it back from the medium.
     async fn prove(&self, indexes: Vec<u64>) -> anyhow::Result<Done> {
         let stream = self.clone();
-        self.work.blocking(move |work| {
-            work.flush()?;
-            work.drop_caches()?;
-            let manifest = &stream.manifest;
-            let ranges: Vec<Range<u64>> = indexes.iter().map(|index| chunk_range(manifest, *index)).collect();
-            let (buffers, at_once) = (&stream.buffers, work.disks_at_once);
-            let found = scan_with(buffers, at_once, &*work.device, &ranges, &work.meter, |_, bytes| {
-                digest_of_found(bytes)
-            });
-            for (index, found) in indexes.iter().zip(found) {
-                let found = found.with_context(|| {
-                    format!("could not read back chunk {index} from disk {}; replace the disk", work.disk)
-                })?;
-                if stream.layout.chunk_digest(manifest, *index) != Some(found) {
-                    bail!(
-                        "chunk {index} was written to disk {} and reads back with other bytes; replace the disk",
-                        work.disk
-                    );
-                }
+        self.work
+            .blocking(move |work| {
+                work.flush()?;
+                stream.read_back(&indexes)?;
+                Ok(Done::Proven)
+            })
+            .await
+    }
+
+    /// Compares what is on the medium with the image.
+    fn read_back(&self, indexes: &[u64]) -> anyhow::Result<()> {
+        let Self { work, manifest, .. } = self;
+        work.drop_caches()?;
+        let ranges: Vec<Range<u64>> = indexes.iter().map(|index| chunk_range(manifest, *index)).collect();
+        let found = work.scan(&ranges, |_, bytes| digest_of_found(bytes));
+        for (index, found) in indexes.iter().zip(found) {
+            let found = found.with_context(|| {
+                format!("could not read back chunk {index} from disk {}; replace the disk", work.disk)
+            })?;
+            if self.layout.chunk_digest(manifest, *index) != Some(found) {
+                bail!(
+                    "chunk {index} was written to disk {} and reads back with other bytes; replace the disk",
+                    work.disk
+                );
             }
-            Ok(Done::Proven)
-        })
-        .await
+        }
+        Ok(())
     }
 
     /// Moves content about on the disk. All of a batch is read before any of it is written. Gives the
@@ -303,10 +306,7 @@ impl Stream {
             .blocking(move |work| {
                 let ranges: Vec<Range<u64>> =
                     batch.iter().map(|copy| chunk_range(&stream.manifest, copy.from)).collect();
-                let (buffers, at_once) = (&stream.buffers, work.disks_at_once);
-                let read = scan_with(buffers, at_once, &*work.device, &ranges, &work.meter, |_, bytes| {
-                    bytes.to_vec()
-                });
+                let read = work.scan(&ranges, |_, bytes| bytes.to_vec());
                 let (mut copied, mut lost) = (Vec::new(), Vec::new());
                 for (copy, bytes) in batch.into_iter().zip(read) {
                     match bytes {

@@ -31,7 +31,8 @@ pub(super) fn destroy_tables(work: &Work, layout: &DiskLayout, start_bytes: usiz
             header(work, &backup, backup.backup_sector)?;
         }
         (Ok(primary), _) => {
-            zeros(work, layout.backup_table_offset, layout.backup_table.len())?;
+            // Until its own header goes the primary table is whole, whatever becomes of these two.
+            work.write(layout.backup_table_offset, &vec![0; layout.backup_table.len()])?;
             zeros(work, 0, work.device.sector_bytes() as usize)?;
             header(work, &primary, 1)?;
         }
@@ -83,19 +84,30 @@ fn zeros(work: &Work, offset_bytes: u64, length: usize) -> anyhow::Result<()> {
     work.flush()
 }
 
-/// Writes the backup table where there is none, durably: its entries, and then the header that makes them
-/// one. Whatever was written before is durable too then.
+/// Writes the entries of the backup table where there is none. Without its header they are none.
+///
+/// # Errors
+/// When the disk does not take them.
+pub(super) fn write_backup_entries(work: &Work, layout: &DiskLayout) -> anyhow::Result<()> {
+    let (entries, _) = layout.backup_table.split_at(entries_bytes(work, layout));
+    work.write(layout.backup_table_offset, entries)
+}
+
+/// Writes the header that makes the entries a table, durably. They, and all else that was written, must
+/// have been flushed before.
 ///
 /// # Errors
 /// When the disk does not take it.
-pub(super) fn write_backup_table(work: &Work, layout: &DiskLayout) -> anyhow::Result<()> {
-    let sector_bytes = work.device.sector_bytes() as usize;
-    let entries_bytes = layout.backup_table.len().saturating_sub(sector_bytes);
-    let (entries, header) = layout.backup_table.split_at(entries_bytes);
-    work.write(layout.backup_table_offset, entries)?;
-    work.flush()?;
+pub(super) fn write_backup_header(work: &Work, layout: &DiskLayout) -> anyhow::Result<()> {
+    let entries_bytes = entries_bytes(work, layout);
+    let (_, header) = layout.backup_table.split_at(entries_bytes);
     work.write(layout.backup_table_offset + entries_bytes as u64, header)?;
     work.flush()
+}
+
+/// How much of the backup table stands before the sector with its header.
+fn entries_bytes(work: &Work, layout: &DiskLayout) -> usize {
+    layout.backup_table.len().saturating_sub(work.device.sector_bytes() as usize)
 }
 
 #[cfg(test)]

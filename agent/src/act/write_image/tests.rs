@@ -194,6 +194,7 @@ fn a_source_that_is_not_what_it_was_is_fetched_instead() {
         service: Arc::clone(&service) as Arc<dyn Service>,
         meter: Arc::default(),
         disks_at_once: 1,
+        buffers: Arc::default(),
     };
     let first = &image.bytes[..CHUNK_BYTES];
     let size = DISK_BYTES as u64;

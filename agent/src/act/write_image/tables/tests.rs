@@ -44,7 +44,9 @@ fn layout(image: &Image) -> DiskLayout {
 fn replace(work: &Work, layout: &DiskLayout) -> anyhow::Result<()> {
     let start = layout.tables_bytes();
     destroy_tables(work, layout, start)?;
-    write_backup_table(work, layout)?;
+    write_backup_entries(work, layout)?;
+    work.flush()?;
+    write_backup_header(work, layout)?;
     work.write(0, &layout.first_chunk[..start])?;
     work.flush()
 }
@@ -82,6 +84,7 @@ fn torn_writes_leave_a_whole_table_or_none() {
                 service: Arc::new(FakeService::without_images()),
                 meter: Arc::default(),
                 disks_at_once: 1,
+                buffers: Arc::default(),
             };
             if replace(&work, &layout(&new)).is_ok() {
                 assert!(at > 5, "{what}: this test cut nothing");
