@@ -1,6 +1,7 @@
 //! The boot service: tells machines what to boot, judges what they report, and signs what may be
 //! done to them. The binary is `main.rs`; this library is what its tests use.
 
+pub mod baselines;
 pub mod bearer;
 pub mod ca;
 pub mod certificates;

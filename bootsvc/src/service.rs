@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use contract::agent_api::ContextReply;
 use contract::assignment::NodeContext;
 use contract::id::{MacAddress, NodeId, UnixMillis};
+use verdict::model::Model;
 use verdict::policy::Policy;
 
 use crate::ca::Authority;
@@ -35,6 +36,10 @@ pub struct Service {
     pub policy: Policy,
     /// The policy's text, which agents are given.
     pub policy_text: String,
+    /// The model that forecasts and costs come from.
+    pub model: Model,
+    /// The model's text, which agents are given.
+    pub model_text: String,
     /// Chunks and manifests.
     pub images: ImageStore,
     /// What is known only while it lasts.
@@ -66,6 +71,8 @@ impl Service {
             None => Policy::default_text().to_owned(),
         };
         let policy = Policy::parse(&policy_text).context("the policy")?;
+        let model_text = Model::default_text().to_owned();
+        let model = Model::parse(&model_text).context("the model")?;
         let service = Self {
             store: Store::open(&state)
                 .await
@@ -74,6 +81,8 @@ impl Service {
             images: ImageStore::open(&state)?,
             policy,
             policy_text,
+            model,
+            model_text,
             live: Live::default(),
             locks: NodeLocks::default(),
             counters: Arc::default(),
@@ -113,7 +122,7 @@ impl Service {
             unfinished: node.unfinished.clone(),
             history: store::evidence::history(connection, node.id).await?,
             node_data: crate::node_data::seed(connection, node).await?.map(|seed| seed.digest),
-            baselines: Vec::new(),
+            baselines: store::baselines::of(connection, node.id).await?,
             boot_trust: None,
         })
     }
@@ -125,6 +134,7 @@ impl Service {
             now,
             node,
             policy: self.policy_text.clone(),
+            model: self.model_text.clone(),
             order_key: hex::encode(self.authority.order_key.verifying_key().to_bytes()),
             image_key: hex::encode(self.authority.image_key.verifying_key().to_bytes()),
             image_base_url: endpoints.http_url.clone(),

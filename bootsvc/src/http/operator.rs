@@ -177,6 +177,7 @@ async fn approve(
         )
     })?;
     change.node.expected_hardware = Some(expected_hardware(inventory)?);
+    service.accept_as_it_is(&mut change).await?;
     change.node.approved = true;
     change.node.discovery_attempts = 0;
     if let Some(pool) = request.pool {
@@ -310,6 +311,7 @@ async fn release_hold(
         return Err(Refusal::conflict(format!("node {} is not held", change.node.id), "nothing to do"));
     }
     change.node.hold_reason = None;
+    service.accept_as_it_is(&mut change).await?;
     change.node.discovery_attempts = 0;
     if let Some(job) = change.job.as_mut() {
         (job.attempts, job.coming_up_boots, job.disagreements) = (0, 0, 0);

@@ -83,11 +83,10 @@ impl Service {
     /// Judges with the service's own facts and records evidence and decision.
     async fn judge_again(&self, change: &mut Change<'_>, report: &Report) -> Result<Judged, Refusal> {
         let (node, job) = (change.node.clone(), change.job.clone());
-        let mut context = self.context_of(&mut change.transaction, &node, job.as_ref()).await?;
-        // If the answer to this very report was lost, its own verdict is not part of its history.
-        context.history.retain(|past| past.evidence != report.evidence.id);
+        let (context, repeated) =
+            self.facts_for(&mut change.transaction, &node, job.as_ref(), report.evidence.id).await?;
         let at = judging::time_of(report.decision.as_ref(), change.now);
-        let decision = judging::judge(&report.evidence, &context, &self.policy, at);
+        let decision = judging::judge(&report.evidence, &context, &self.policy, &self.model, at);
         let agreed = report.decision.as_ref().is_some_and(|theirs| judging::same(&decision, theirs));
         let job = change.job.as_ref().map(|job| job.id);
         let now = change.now;
@@ -99,6 +98,9 @@ impl Service {
             now,
         )
         .await?;
+        if !repeated {
+            self.learn_baselines(change, &report.evidence, &decision).await?;
+        }
         change.node.last_action = Some(decision.action);
         change.node.last_decided_at = Some(decision.decided_at);
         if change.job.is_some() {

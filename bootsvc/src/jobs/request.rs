@@ -172,9 +172,9 @@ impl Service {
         let mut reading = self.store.read().await?;
         let node = node_by_id(&mut reading, id).await?;
         let job = store::jobs::open_of(&mut reading, id).await?;
-        let mut context = self.context_of(&mut reading, &node, job.as_ref()).await?;
-        context.history.retain(|past| past.evidence != evidence.id);
-        let decision = judging::judge(&evidence, &context, &self.policy, crate::clock::now());
+        let (context, _) = self.facts_for(&mut reading, &node, job.as_ref(), evidence.id).await?;
+        let now = crate::clock::now();
+        let decision = judging::judge(&evidence, &context, &self.policy, &self.model, now);
         Ok((decision.action == Action::Keep && job.is_none()).then_some(decision))
     }
 

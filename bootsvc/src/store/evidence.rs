@@ -107,6 +107,24 @@ pub async fn owner(connection: &mut AnyConnection, id: EvidenceId) -> Result<Opt
     from_text("node id", &node).map(Some)
 }
 
+/// The facts that evidence was judged with; none if it was not judged.
+///
+/// # Errors
+/// If the database fails.
+pub async fn context(
+    connection: &mut AnyConnection,
+    id: EvidenceId,
+) -> Result<Option<NodeContext>, StoreError> {
+    let row = sqlx::query("SELECT context FROM decisions WHERE evidence = $1")
+        .bind(id.to_string())
+        .fetch_optional(connection)
+        .await
+        .doing("read the facts of a decision")?;
+    let Some(row) = row else { return Ok(None) };
+    let body: String = row.try_get("context").doing("read the facts of a decision")?;
+    from_json("context", &body).map(Some)
+}
+
 /// The past verdicts of a node, newest first.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! as JSON with the columns that are searched beside it; a version number guards against a lost
 //! update. Functions take a connection, so that several changes can be one transaction.
 
+pub mod baselines;
 pub mod certificates;
 pub mod evidence;
 pub mod images;

@@ -15,6 +15,7 @@ use contract::secret::Secret;
 use reprieve_bootsvc::judging;
 use reqwest::Method;
 use uuid::Uuid;
+use verdict::model::Model;
 use verdict::policy::Policy;
 
 use super::Bench;
@@ -42,6 +43,8 @@ pub struct Machine {
     pub errors_beside: Option<u32>,
     /// Disks besides [`DISK`], blank and of the same kind.
     pub more_disks: Vec<&'static str>,
+    /// What it shows besides.
+    pub more_readings: Vec<(Subject, ReadingKey, ReadingValue)>,
 }
 
 /// The value of a kernel parameter in a boot script.
@@ -66,6 +69,7 @@ impl Machine {
             failing: false,
             errors_beside: None,
             more_disks: Vec::new(),
+            more_readings: Vec::new(),
         }
     }
 
@@ -175,6 +179,9 @@ impl Machine {
             let (subject, errors) = (Subject::FileSystem(format!("vda{number}")), ReadingValue::Count(9));
             readings.push((subject, ReadingKey::FileSystemErrors, Outcome::Value(errors)));
         }
+        for (subject, key, value) in self.more_readings.clone() {
+            readings.push((subject, key, Outcome::Value(value)));
+        }
         let Some(image) = self.installed else {
             let signatures = if self.half_written { list(&["bytes that are not zero"]) } else { none() };
             readings.push((disk, ReadingKey::DiskContentSignatures, signatures));
@@ -257,7 +264,8 @@ impl Machine {
         let context = self.context(bench).await;
         let evidence = self.look(trust);
         let policy = Policy::parse(&context.policy).unwrap();
-        let decision = judging::judge(&evidence, &context.node, &policy, context.now);
+        let model = Model::parse(&context.model).unwrap();
+        let decision = judging::judge(&evidence, &context.node, &policy, &model, context.now);
         let plan = judging::plan(&decision, &evidence, &context.node, &policy, self.nonce).unwrap_or(None);
         Report { evidence, decision: Some(decision), plan, nonce: self.nonce }
     }

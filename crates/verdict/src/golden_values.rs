@@ -112,7 +112,10 @@ mod tests {
         let bios = value(&Subject::Node, ReadingKey::FirmwareVersion);
         assert_eq!(bios, Some(&ReadingValue::Text("2.1".to_owned())));
         assert_eq!(value(&Subject::Node, ReadingKey::BmcVersion), None);
-        assert!(found.iter().all(|value| value.key != ReadingKey::FabricRateMegabits), "not read, not golden");
+        assert!(
+            found.iter().all(|value| value.key != ReadingKey::FabricRateMegabits),
+            "not read, not golden"
+        );
         assert!(found.iter().all(|value| value.key != ReadingKey::DiskReadErrors));
         assert!(found.is_sorted_by(|a, b| (&a.subject, a.key) < (&b.subject, b.key)));
     }

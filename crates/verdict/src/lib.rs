@@ -1,9 +1,10 @@
 //! Judges a node from evidence, plans what follows, and guards the plan's execution.
 //!
 //! Everything here is a pure function of what is handed in: evidence, the service's facts about the
-//! node, the policy and a time. The same input gives the same bytes, on the agent and on the service.
+//! node, the policy, the model and a time. The same input gives the same bytes, on the agent and on the service.
 //!
 //! - [`policy`]: thresholds, each with its source.
+//! - [`model`]: what fails how often, what an action costs.
 //! - [`judge`]: three axes, one action, with reasons.
 //! - [`plan`]: exact disks, methods and order of what follows.
 //! - [`already_clean`]: which disks may be proven clean instead of being erased.
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod already_clean;
+pub mod baseline;
 mod combine;
 mod counterfactual;
 mod data_images;
@@ -26,6 +28,7 @@ pub mod judge;
 mod kept;
 #[cfg(test)]
 mod kept_tests;
+pub mod model;
 pub mod os_disk;
 pub mod permit;
 #[cfg(test)]
