@@ -6,6 +6,7 @@ use contract::decision::Decision;
 use contract::evidence::Evidence;
 use contract::id::{Digest, UnixMillis};
 use contract::plan::Plan;
+use verdict::model::Model;
 use verdict::policy::Policy;
 
 /// A judgement and what follows from it.
@@ -22,7 +23,7 @@ pub struct Judged {
 /// Judges evidence with the service's facts and policy. `seed` is this boot's nonce.
 ///
 /// # Errors
-/// If the policy cannot be read by this version.
+/// If the policy or the model cannot be read by this version.
 pub fn judge(
     evidence: &Evidence,
     context: &ContextReply,
@@ -31,7 +32,9 @@ pub fn judge(
 ) -> anyhow::Result<Judged> {
     let policy = Policy::parse(&context.policy)
         .context("cannot read the service's policy; the agent may be older than the service")?;
-    let decision = verdict::judge::judge(evidence, &context.node, &policy, now);
+    let model = Model::parse(&context.model)
+        .context("cannot read the service's model; the agent may be older than the service")?;
+    let decision = verdict::judge::judge(evidence, &context.node, &policy, &model, now);
     let may_be_clean = verdict::already_clean::disks(evidence, &context.node, &policy);
     let level = policy.tenant_change_level();
     let methods = erasure::method::choose_for(&decision, evidence, level, &may_be_clean);

@@ -5,6 +5,7 @@ use contract::decision::Decision;
 use contract::evidence::Evidence;
 use contract::id::{Digest, UnixMillis};
 use contract::plan::Plan;
+use verdict::model::Model;
 use verdict::policy::Policy;
 
 /// An agent's decision may be this much older or newer than the service's time.
@@ -21,8 +22,14 @@ pub fn time_of(agents: Option<&Decision>, now: UnixMillis) -> UnixMillis {
 
 /// Judges.
 #[must_use]
-pub fn judge(evidence: &Evidence, context: &NodeContext, policy: &Policy, at: UnixMillis) -> Decision {
-    verdict::judge::judge(evidence, context, policy, at)
+pub fn judge(
+    evidence: &Evidence,
+    context: &NodeContext,
+    policy: &Policy,
+    model: &Model,
+    at: UnixMillis,
+) -> Decision {
+    verdict::judge::judge(evidence, context, policy, model, at)
 }
 
 /// Whether two decisions are the same, byte for byte.

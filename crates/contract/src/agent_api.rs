@@ -70,6 +70,9 @@ pub struct ContextReply {
     pub node: NodeContext,
     /// The policy as TOML, exactly the text that the service judges with.
     pub policy: String,
+    /// The model as TOML, exactly the text that the service judges with; empty means the default model.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model: String,
     /// Ed25519 public key of orders, 32 bytes in hexadecimal.
     pub order_key: String,
     /// Ed25519 public key of image manifests, 32 bytes in hexadecimal.

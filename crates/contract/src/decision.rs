@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{DiskId, EvidenceId, NodeId, PolicyDigest, UnixMillis};
+use crate::id::{DiskId, EvidenceId, ModelDigest, NodeId, PolicyDigest, UnixMillis};
+use crate::outlook::{ActionCost, ComponentForecast, Readiness, Remedy};
 use crate::reading::{ReadingKey, Subject};
 
 /// How thoroughly data must be made unreadable (NIST SP 800-88r2 §3.1).
@@ -137,7 +138,7 @@ pub struct Rejected {
     pub because: String,
 }
 
-/// What was judged. The same evidence, context, policy and time give the same bytes.
+/// What was judged. The same evidence, context, policy, model and time give the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// Whose.
@@ -166,4 +167,19 @@ pub struct Decision {
     pub policy: PolicyDigest,
     /// Which rules: name and version of the engine.
     pub engine: String,
+    /// Which model; none in decisions of before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelDigest>,
+    /// What each action costs, and which of them costs could choose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<ActionCost>,
+    /// What may fail within the horizon, likeliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forecast: Vec<ComponentForecast>,
+    /// How ready the node is for work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Readiness>,
+    /// What to try that writes no disk, most pressing first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<Remedy>,
 }

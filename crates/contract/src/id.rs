@@ -165,6 +165,10 @@ digest_id!(
     /// A policy: the digest of its canonical JSON after defaults are filled in.
     PolicyDigest
 );
+digest_id!(
+    /// A model for forecasts and costs: the digest of its canonical JSON after defaults are filled in.
+    ModelDigest
+);
 
 macro_rules! name_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $max:literal, $rule:literal, $allowed:expr) => {

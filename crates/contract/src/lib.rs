@@ -21,6 +21,7 @@ pub mod node_data;
 pub mod operator_api;
 pub mod order;
 pub mod os_disk;
+pub mod outlook;
 pub mod plan;
 pub mod reading;
 pub mod reading_key;

@@ -6,6 +6,7 @@ use contract::evidence::Evidence;
 use contract::id::UnixMillis;
 
 use crate::facts::Facts;
+use crate::model::Model;
 use crate::policy::Policy;
 use crate::rules::{Demand, Ruled, confidentiality, fitness, integrity, request};
 use crate::{combine, counterfactual};
@@ -30,7 +31,13 @@ pub(crate) struct Judged {
 /// Total: any evidence, however incomplete or contradictory, gives a decision. Deterministic: the
 /// same arguments give the same bytes when written as JSON. `now` is the service's time.
 #[must_use]
-pub fn judge(evidence: &Evidence, context: &NodeContext, policy: &Policy, now: UnixMillis) -> Decision {
+pub fn judge(
+    evidence: &Evidence,
+    context: &NodeContext,
+    policy: &Policy,
+    model: &Model,
+    now: UnixMillis,
+) -> Decision {
     let facts = Facts { evidence, context, policy, now };
     let judged = weigh(&facts);
     Decision {
@@ -47,6 +54,11 @@ pub fn judge(evidence: &Evidence, context: &NodeContext, policy: &Policy, now: U
         action: judged.action,
         policy: policy.digest(),
         engine: ENGINE.to_owned(),
+        model: Some(model.digest()),
+        costs: Vec::new(),
+        forecast: Vec::new(),
+        readiness: None,
+        remedies: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use contract::decision::Decision;
 use contract::evidence::Evidence;
 
 use crate::judge::judge;
+use crate::model::Model;
 use crate::policy::Policy;
 
 /// Why a decision is not what these facts give.
@@ -38,8 +39,9 @@ pub fn replay(
     evidence: &Evidence,
     context: &NodeContext,
     policy: &Policy,
+    model: &Model,
 ) -> Result<(), Difference> {
-    let again = judge(evidence, context, policy, decision.decided_at);
+    let again = judge(evidence, context, policy, model, decision.decided_at);
     let theirs = serde_json::to_value(decision).map_err(Difference::Encode)?;
     let ours = serde_json::to_value(&again).map_err(Difference::Encode)?;
     if decision == &again {

@@ -469,7 +469,9 @@ fn decisions_in_words() {
 fn a_decision_is_replayed_and_a_changed_one_is_found_out() {
     for (name, case) in scenarios() {
         let decision = case.judge();
-        let again = |decision| crate::replay::replay(decision, &case.evidence, &case.context, &case.policy);
+        let again = |decision| {
+            crate::replay::replay(decision, &case.evidence, &case.context, &case.policy, &case.model)
+        };
         assert!(again(&decision).is_ok(), "{name}");
         let mut changed = decision.clone();
         changed.action = if decision.action == Action::Keep { Action::Wipe } else { Action::Keep };

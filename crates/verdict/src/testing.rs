@@ -15,6 +15,7 @@ use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tie
 use uuid::Uuid;
 
 use crate::judge::judge;
+use crate::model::Model;
 use crate::policy::Policy;
 
 pub(crate) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -27,6 +28,7 @@ pub(crate) struct Case {
     pub evidence: Evidence,
     pub context: NodeContext,
     pub policy: Policy,
+    pub model: Model,
     pub now: UnixMillis,
 }
 
@@ -202,7 +204,13 @@ impl Case {
             baselines: Vec::new(),
             boot_trust: None,
         };
-        Self { evidence, context, policy: Policy::parse("").unwrap(), now: NOW }
+        Self {
+            evidence,
+            context,
+            policy: Policy::parse("").unwrap(),
+            model: Model::parse("").unwrap(),
+            now: NOW,
+        }
     }
 
     pub fn resident(mut self) -> Self {
@@ -277,7 +285,7 @@ impl Case {
     }
 
     pub fn judge(&self) -> Decision {
-        judge(&self.evidence, &self.context, &self.policy, self.now)
+        judge(&self.evidence, &self.context, &self.policy, &self.model, self.now)
     }
 
     pub fn action(&self) -> Action {

@@ -41,6 +41,11 @@ fn decision(action: Action, integrity: Integrity, fitness: Fitness, rules: &[&st
         findings: Vec::new(),
         policy: PolicyDigest(Digest::of(b"")),
         engine: String::new(),
+        model: None,
+        costs: Vec::new(),
+        forecast: Vec::new(),
+        readiness: None,
+        remedies: Vec::new(),
     }
 }
 

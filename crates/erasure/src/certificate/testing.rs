@@ -121,6 +121,11 @@ fn decision() -> Decision {
         what_would_change_it: Vec::new(),
         policy: PolicyDigest(Digest::of(b"policy")),
         engine: "verdict 1".to_owned(),
+        model: None,
+        costs: Vec::new(),
+        forecast: Vec::new(),
+        readiness: None,
+        remedies: Vec::new(),
     }
 }
 
