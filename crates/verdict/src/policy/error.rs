@@ -37,6 +37,12 @@ impl PolicyError {
         Self { layer: layer.to_owned(), line: line + 1, key, problem, suggestion }
     }
 
+    /// The policy as a whole could not be written down.
+    pub(super) fn whole(error: &dyn std::fmt::Display) -> Self {
+        let problem = format!("could not be put into its canonical form: {error}");
+        Self { layer: String::new(), line: 0, key: String::new(), problem, suggestion: None }
+    }
+
     /// What is out of range, in the section where it stands.
     pub(super) fn of_value(layer: &str, text: &str, section: &str, bad: BadValue) -> Self {
         let line = line_of(text, section, &bad.key);

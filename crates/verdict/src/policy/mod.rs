@@ -32,6 +32,7 @@ const DEFAULT_TEXT: &str = include_str!("../default_policy.toml");
 pub struct Policy {
     sections: Sections,
     digest: PolicyDigest,
+    text: String,
 }
 
 impl Policy {
@@ -55,18 +56,18 @@ impl Policy {
             let fragment: Fragment =
                 toml::from_str(text).map_err(|error| PolicyError::in_text(layer, text, &error))?;
             sections = fragment.over(sections);
-            sections
-                .check()
-                .map_err(|(section, bad)| PolicyError::of_value(layer, text, section, bad))?;
+            sections.check().map_err(|(section, bad)| PolicyError::of_value(layer, text, section, bad))?;
         }
-        let canonical = serde_json::to_vec(&sections).map_err(|error| PolicyError {
-            layer: String::new(),
-            line: 0,
-            key: String::new(),
-            problem: format!("could not be put into its canonical form: {error}"),
-            suggestion: None,
-        })?;
-        Ok(Self { sections, digest: PolicyDigest(Digest::of(&canonical)) })
+        let canonical = serde_json::to_vec(&sections).map_err(|error| PolicyError::whole(&error))?;
+        let text = toml::to_string(&sections).map_err(|error| PolicyError::whole(&error))?;
+        Ok(Self { sections, digest: PolicyDigest(Digest::of(&canonical)), text })
+    }
+
+    /// The whole policy as TOML with every default filled in, which any reader of policies understands as
+    /// the same policy: what agents are given, so that they need no files.
+    #[must_use]
+    pub fn canonical_text(&self) -> &str {
+        &self.text
     }
 
     /// The default policy as a commented file, to start a site's own from.

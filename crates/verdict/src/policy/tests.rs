@@ -71,7 +71,20 @@ fn a_pool_goes_over_its_site_and_a_site_over_the_defaults() {
     assert_eq!(policy.sections.erase.verify_samples, 5000);
     assert_eq!(policy.sections.fitness.memory_percent_min, 90);
     assert_eq!(policy.sections.boot, Policy::parse("").unwrap().sections.boot);
-    assert_eq!(policy.digest(), Policy::parse(&format!("{}memory_percent_min = 90\n", "[erase]\nverify_samples = 5000\n[fitness]\n")).unwrap().digest());
+    assert_eq!(
+        policy.digest(),
+        Policy::parse(&format!("{}memory_percent_min = 90\n", "[erase]\nverify_samples = 5000\n[fitness]\n"))
+            .unwrap()
+            .digest()
+    );
+}
+
+#[test]
+fn the_canonical_text_is_the_same_policy() {
+    for text in ["", "[fitness]\nnvme_media_errors = {}\nkernel_hardware_errors_fatal = [\"a\\nb\\\"\"]\n"] {
+        let policy = Policy::parse(text).unwrap();
+        assert_eq!(Policy::parse(policy.canonical_text()).unwrap(), policy, "{}", policy.canonical_text());
+    }
 }
 
 #[test]
