@@ -1,15 +1,21 @@
-//! Work that takes longer than a session and an order are good for.
+//! Work that takes longer than a session and an order are good for, or that was cut off and waits.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that this is test code")]
 
 mod support;
 
 use contract::agent_api::{FinishResult, Progress};
+use contract::assignment::UnfinishedWork;
+use contract::id::{DiskId, JobId};
+use contract::kept_partition::KeptPartition;
 use contract::operator_api::ErrorKind;
+use contract::plan::{Plan, Step};
+use reprieve_bootsvc::store;
 use reqwest::Method;
 use serde_json::json;
-use support::flow::{discovered, job_of};
-use support::machine::{SERIAL, order_in, results};
+use support::flow::{discovered, installed, job_of};
+use support::machine::{Machine, SERIAL, order_in, results};
 use support::{Bench, kind_of};
+use uuid::Uuid;
 
 async fn set(bench: &Bench, table: &str, expires_at: u64) {
     let mut transaction = bench.service.store.write().await.unwrap();
@@ -19,7 +25,7 @@ async fn set(bench: &Bench, table: &str, expires_at: u64) {
     };
     let at = i64::try_from(expires_at).unwrap();
     sqlx::query(text).bind(at).execute(&mut *transaction).await.unwrap();
-    reprieve_bootsvc::store::commit(transaction).await.unwrap();
+    store::commit(transaction).await.unwrap();
 }
 
 async fn session_expires_at(bench: &Bench) -> u64 {
@@ -63,4 +69,55 @@ async fn an_erase_that_takes_a_day_can_say_that_it_is_done() {
     set(&bench, "sessions", now - 1).await;
     let late = bench.call::<()>(Method::POST, "/v1/agent/progress", &machine.session, &progress).await;
     assert_eq!(kind_of(late), ErrorKind::Unauthorized);
+}
+
+/// Makes the node look as if the same plan had been begun for this disk and was to keep a partition there.
+async fn keeps_on(bench: &Bench, machine: &Machine, plan: &Plan, disk: &DiskId) {
+    let mut plan = plan.clone();
+    for step in &mut plan.steps {
+        if let Step::WriteImage { disk: target, keep, .. } = step {
+            target.id = disk.clone();
+            *keep = vec![KeptPartition {
+                number: 5,
+                type_guid: Uuid::from_u128(1),
+                unique_guid: Uuid::from_u128(2),
+                first_byte: 1 << 30,
+                length_bytes: 1 << 20,
+                attributes: 0,
+                name: "data".to_owned(),
+            }];
+        }
+    }
+    let begun_at = reprieve_bootsvc::clock::now();
+    let mut transaction = bench.service.store.write().await.unwrap();
+    let mut node = store::nodes::by_id(&mut transaction, machine.node).await.unwrap().unwrap();
+    node.unfinished = Some(UnfinishedWork { job: JobId(Uuid::from_u128(3)), begun_at, plan });
+    store::nodes::save(&mut transaction, &mut node).await.unwrap();
+    store::commit(transaction).await.unwrap();
+}
+
+/// The record of work that was cut off may be all that is left of a partition's entry. An order that was
+/// signed before there was such a record must not take its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_not_begun_while_partitions_wait_on_another_disk() {
+    let bench = Bench::start().await;
+    let mut machine = installed(&bench).await;
+    job_of(&bench, &machine, json!({"at_least": "reimage", "confirmed": true})).await;
+    machine.come(&bench).await;
+    let (report, instruction) = machine.report(&bench).await;
+    let (order, plan) = (order_in(&bench, &instruction), report.plan.unwrap());
+    let own = plan.steps[0].disk().id.clone();
+    let other: DiskId = "nvme-eui.other".parse().unwrap();
+
+    keeps_on(&bench, &machine, &plan, &other).await;
+    let refused = machine.begin(&bench, &order, 0).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Conflict);
+    assert!(refused.message.contains("nvme-eui.other may have no partition table"), "{}", refused.message);
+    let waits = machine.context(&bench).await.node.unfinished.unwrap();
+    assert_eq!(waits.plan.steps[0].disk().id, other, "the record was replaced");
+
+    // The same on its own disk is gone on with.
+    keeps_on(&bench, &machine, &plan, &own).await;
+    machine.begin(&bench, &order, 0).await.unwrap();
+    assert_eq!(machine.context(&bench).await.node.unfinished.unwrap().plan, plan);
 }
