@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("verdict", &["contract"]),
     ("imaging", &["contract"]),
     ("erasure", &["contract"]),
+    ("fleetsim", &["contract", "verdict"]),
     ("reprieve-agent", &["contract", "erasure", "imaging", "verdict"]),
     ("reprieve-bootsvc", &["contract", "erasure", "imaging", "netboot", "verdict"]),
     ("reprieve", &["contract", "erasure", "imaging", "verdict"]),

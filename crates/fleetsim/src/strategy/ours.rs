@@ -1,0 +1,106 @@
+//! The product's verdict.
+
+use contract::assignment::NodeContext;
+use contract::decision::{Action, Severity};
+use contract::evidence::Evidence;
+use contract::id::UnixMillis;
+use contract::reading::Subject;
+use verdict::model::Model;
+use verdict::policy::Policy;
+
+use super::{Answer, Asked, Strategy};
+
+/// Decides with `verdict::judge` and the default policy.
+pub struct Ours {
+    policy: Policy,
+    model: Model,
+}
+
+impl Ours {
+    /// With the default policy and model.
+    ///
+    /// # Errors
+    /// If the defaults cannot be read.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self { policy: Policy::parse("")?, model: Model::parse("")? })
+    }
+}
+
+impl Strategy for Ours {
+    fn name(&self) -> &'static str {
+        "reprieve"
+    }
+
+    fn burns_in(&self) -> bool {
+        true
+    }
+
+    fn decide(&self, asked: &Asked<'_>) -> Answer {
+        let decision =
+            verdict::judge::judge(asked.evidence, asked.context, &self.policy, &self.model, asked.now);
+        let critical = decision.reasons.iter().filter(|finding| finding.severity >= Severity::Critical);
+        let mut disks: Vec<_> = critical
+            .filter_map(|finding| match &finding.subject {
+                Subject::Disk(id) => Some(id.clone()),
+                _ => None,
+            })
+            .collect();
+        disks.dedup();
+        if decision.action != Action::Quarantine {
+            disks.clear();
+        }
+        Answer { action: decision.action, disks }
+    }
+
+    fn remember(&self, _context: &mut NodeContext, _evidence: &Evidence, _answer: &Answer, _now: UnixMillis) {
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::life;
+    use crate::parameters::Parameters;
+    use crate::sensors::{self, Look, time};
+    use crate::truth::Truth;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64Mcg;
+
+    /// A machine that is well in every way, whose tenant stays.
+    fn well(storage: f64, accelerators: f64) -> (Parameters, Truth) {
+        let parameters = Parameters {
+            storage_node_share: storage,
+            accelerator_node_share: accelerators,
+            grey_share: 0.0,
+            lemon_share: 0.0,
+            sensor_missing: 0.0,
+            sensor_lie: 0.0,
+            sign_if_healthy: 0.0,
+            memory_corrected_per_year: 1e-9,
+            hard_disk_failures_per_year: 1e-9,
+            flash_failures_per_year: 1e-9,
+            ..Parameters::published()
+        };
+        let truth = Truth::draw(&parameters, &mut Pcg64Mcg::seed_from_u64(1));
+        (parameters, truth)
+    }
+
+    #[test]
+    fn a_machine_that_is_well_is_kept() {
+        for (storage, accelerators) in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)] {
+            let (parameters, mut truth) = well(storage, accelerators);
+            truth.data_of = 1;
+            for ramdisk in [false, true] {
+                let mut random = Pcg64Mcg::seed_from_u64(2);
+                let image = life::image();
+                let context = life::context_for(&truth, 1, image).unwrap();
+                let look = Look { ramdisk, burn_in: false, day: 10.0, number: 1 };
+                let evidence = sensors::evidence(&parameters, 0, &truth, image, look, &mut random);
+                let ours = Ours::new().unwrap();
+                let decision =
+                    verdict::judge::judge(&evidence, &context, &ours.policy, &ours.model, time(10.0));
+                assert_eq!(decision.action, Action::Keep, "{}", verdict::explain::explain(&decision));
+            }
+        }
+    }
+}
