@@ -43,6 +43,8 @@ pub struct Configuration {
     pub attempts_max: Option<u32>,
     /// More arguments for the ramdisk's kernel.
     pub kernel_arguments: String,
+    /// Whether it serves nodes' own data over HTTP.
+    pub metadata: bool,
 }
 
 impl Default for Configuration {
@@ -53,6 +55,7 @@ impl Default for Configuration {
             policy: None,
             attempts_max: None,
             kernel_arguments: String::new(),
+            metadata: false,
         }
     }
 }
@@ -198,6 +201,7 @@ fn configuration_text(artefacts: &Artefacts, configuration: &Configuration, fold
     if let Some(attempts_max) = configuration.attempts_max {
         writeln!(line, "attempts_max = {attempts_max}")?;
     }
+    writeln!(line, "[metadata]\nenabled = {}", configuration.metadata)?;
     writeln!(line, "[[dhcp]]\ninterface = \"{BRIDGE}\"\naddress = \"{address}\"\nsubnet = \"10.77.0.0/24\"")?;
     match configuration.dhcp {
         Dhcp::Authoritative => {

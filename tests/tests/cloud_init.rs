@@ -13,17 +13,19 @@ use contract::operator_api::JobState;
 use reprieve_tests::artefacts::{Artefacts, build_folder};
 use reprieve_tests::disk::DiskBus;
 use reprieve_tests::lab::Lab;
-use reprieve_tests::machine::{Firmware, OnReset};
+use reprieve_tests::machine::{Firmware, Machine, OnReset};
 use reprieve_tests::operator::describe;
 use reprieve_tests::process::capture;
 use reprieve_tests::scenario::site::{Site, console_end, spec};
 use reprieve_tests::scenario::stage::{expect_action, follow_ramdisk};
-use reprieve_tests::service::Configuration;
+use reprieve_tests::service::{Configuration, HTTP_PORT};
 use reprieve_tests::wait::until_every;
 
 const ROOM_BYTES: u64 = 256 << 20;
 /// Beside the addresses that the service gives out.
 const ADDRESS: &str = "10.77.0.240";
+/// What cloud-init is told in the machine's serial number; the older word, which every version knows.
+const LOOK_ON_THE_NETWORK: &str = "ds=nocloud-net;s=http://10.77.0.1";
 /// Longest time from the firmware's first step to a login, with everything emulated.
 const LOGIN_LIMIT: Duration = Duration::from_secs(400);
 const LOGIN_INTERVAL: Duration = Duration::from_secs(2);
@@ -35,10 +37,12 @@ echo "name: $(hostname)"
 echo "user: $(id -un), $(sudo -n id -un)"
 echo "address: $(ip -4 -oneline address show dev lan0)"
 echo "source: $(cat /run/cloud-init/cloud-id)"
+sed -n 's/.*"subplatform": /from: /p' /run/cloud-init/instance-data.json
 cd /sys/firmware/efi/efivars
 space=8be4df61-93ca-11d2-aa0d-00e098032b8c
 number=$(od -An -tx2 -j4 -N2 BootCurrent-$space | tr -d ' ' | tr a-f A-F)
 echo "entry: Boot$number $(tr -dc '[:print:]' < Boot$number-$space)"
+sync
 "#;
 
 /// A key pair of somebody who may log in.
@@ -59,7 +63,7 @@ impl Key {
     }
 
     /// Logs in and asks; fails while nobody answers.
-    fn ask(&self, lab: &Lab, questions: &str) -> Result<String> {
+    fn ask(&self, lab: &Lab, login_as: &str) -> Result<String> {
         let mut login = lab.network().command(Path::new("ssh"));
         login.args(["-F", "/dev/null", "-i"]).arg(&self.0);
         for option in [
@@ -73,18 +77,18 @@ impl Key {
         ] {
             login.args(["-o", option]);
         }
-        let answer = capture(login.arg(format!("anna@{ADDRESS}")).arg(questions))?;
+        let answer = capture(login.arg(login_as).arg(QUESTIONS))?;
         String::from_utf8(answer).context("the answer is not text")
     }
 }
 
-fn data(key: &str) -> String {
+fn data(host_name: &str, user: &str, key: &str) -> String {
     format!(
         r#"
-host_name = "node-1.example.com"
+host_name = "{host_name}"
 
 [[users]]
-name = "anna"
+name = "{user}"
 sudo = "no-password"
 shell = "/bin/bash"
 authorized_keys = ["{key}"]
@@ -138,6 +142,61 @@ fn expect_volume(disk: &Path, node: &str) -> Result<()> {
     Ok(())
 }
 
+/// Sets a node's data: its name, and who may log in.
+fn set_data(site: &Site<'_>, node: &str, host_name: &str, user: &str, key: &Key) -> Result<()> {
+    let file = site.lab.folder().join("node.toml");
+    std::fs::write(&file, data(host_name, user, &key.public()?))
+        .context("could not write the node's data")?;
+    capture(site.operator.command().args(["--json", "node", "data", "set", node]).arg(&file)).map(drop)
+}
+
+/// What the system answers as soon as somebody can log in.
+fn answer(
+    site: &Site<'_>,
+    machine: &mut Machine,
+    mut ask: impl FnMut() -> Result<Option<String>>,
+) -> Result<String> {
+    let answer = until_every(LOGIN_INTERVAL, "a login on the machine", LOGIN_LIMIT, || {
+        machine.check_running()?;
+        ask()
+    })
+    .with_context(|| {
+        let log = reprieve_tests::process::tail(&site.service.log());
+        format!("the console ends:\n{}\nthe service's log ends:\n{log}", console_end(machine))
+    })?;
+    println!("{answer}");
+    Ok(answer)
+}
+
+/// The address that the service's DHCP gave last.
+fn lent_address(site: &Site<'_>) -> Result<Option<String>> {
+    let log = std::fs::read(site.service.log()).context("could not read the service's log")?;
+    let log = String::from_utf8_lossy(&log);
+    let replies = log.lines().filter(|line| line.contains("DHCP reply"));
+    let last = replies.filter_map(|line| line.split_once("address=")).next_back();
+    Ok(last.map(|(_, rest)| rest.split(' ').next().unwrap_or(rest).to_owned()))
+}
+
+/// The same machine with other data, no volume on its disk, and the word where to look instead.
+fn expect_data_over_http(site: &Site<'_>, machine: &mut Machine, node: &str, key: &Key) -> Result<()> {
+    machine.cut_power();
+    let disk = machine.disks()[0].path();
+    let offset = volume_offset(disk)?;
+    let file = File::options().write(true).open(disk).context("could not open the disk")?;
+    file.write_all_at(&[0; 1 << 20], offset).context("could not take the volume away")?;
+    set_data(site, node, "node-2.example.com", "berta", key)?;
+    machine.renumber(&format!("{LOOK_ON_THE_NETWORK}:{HTTP_PORT}/metadata/"));
+    machine.start(OnReset::Restart)?;
+    let answer = answer(site, machine, || {
+        let address = lent_address(site)?;
+        Ok(address.and_then(|address| key.ask(site.lab, &format!("berta@{address}")).ok()))
+    })?;
+    let says = |text: &str| answer.contains(text);
+    ensure!(says("name: node-2\n") && says("user: berta, root\n"), "{answer}");
+    ensure!(says("source: nocloud\n") && says(":8080/metadata/"), "{answer}");
+    Ok(())
+}
+
 /// The number of the firmware's entry that a proof says was written and read back, such as `Boot0004`.
 fn entry_of(proof: &str) -> Result<&str> {
     ensure!(proof.contains("the node's data (") && proof.contains("read back"), "{proof}");
@@ -149,15 +208,13 @@ fn entry_of(proof: &str) -> Result<&str> {
 fn a_cloud_image_becomes_its_node_and_the_firmware_starts_it_by_our_entry() -> Result<()> {
     let (artefacts, image) = (Artefacts::find()?, cloud_image()?);
     let lab = Lab::new()?;
-    let site = Site::importing(&lab, &artefacts, &Configuration::default(), &image, &["--no-agent"])?;
+    let configuration = Configuration { metadata: true, ..Configuration::default() };
+    let site = Site::importing(&lab, &artefacts, &configuration, &image, &["--no-agent"])?;
     let disk_bytes = site.image.disk_bytes + ROOM_BYTES;
     let mut machine = site.machine(spec("node", 1, Firmware::UefiPxe), DiskBus::Nvme, disk_bytes)?;
     let node = site.take_in(&mut machine)?.to_string();
     let key = Key::make(lab.folder())?;
-    let file = lab.folder().join("node.toml");
-    std::fs::write(&file, data(&key.public()?)).context("could not write the node's data")?;
-    let mut set = site.operator.command();
-    capture(set.args(["--json", "node", "data", "set", &node]).arg(&file))?;
+    set_data(&site, &node, "node-1.example.com", "anna", &key)?;
 
     let job = site.operator.reimage(&node, &[])?;
     machine.start(OnReset::Stop)?;
@@ -175,18 +232,14 @@ fn a_cloud_image_becomes_its_node_and_the_firmware_starts_it_by_our_entry() -> R
     // Without the network there is nobody but the firmware to choose what it starts.
     machine.skip_network(true);
     machine.start(OnReset::Restart)?;
-    let answer = until_every(LOGIN_INTERVAL, "a login on the machine", LOGIN_LIMIT, || {
-        machine.check_running()?;
-        Ok(key.ask(&lab, QUESTIONS).ok())
-    })
-    .with_context(|| format!("the console ends:\n{}", console_end(&machine)))?;
-    println!("{answer}");
+    let answer = answer(&site, &mut machine, || Ok(key.ask(&lab, &format!("anna@{ADDRESS}")).ok()))?;
     let says = |text: &str| answer.contains(text);
     ensure!(says("name: node-1\n") && says("user: anna, root\n"), "{answer}");
     ensure!(says(&format!("inet {ADDRESS}/24")) && says("source: nocloud\n"), "{answer}");
+    ensure!(says("from: \"config-disk"), "{answer}");
     ensure!(says(&format!("entry: {entry} ")) && says("Reprieve"), "the proof says {entry}:\n{answer}");
     let view = site.operator.job(job)?;
     let told = view.events.iter().any(|event| event.text.contains("told to boot its system"));
     ensure!(!told, "the network chose: {}", describe(&view));
-    Ok(())
+    expect_data_over_http(&site, &mut machine, &node, &key)
 }
