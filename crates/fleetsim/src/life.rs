@@ -1,7 +1,7 @@
 //! One node's year under one strategy.
 
 use contract::assignment::{
-    Assignment, DataOwner, ExpectedHardware, NodeContext, OsDiskRule, PastVerdict, RootSize,
+    Assignment, DataOwner, ExpectedHardware, NodeContext, OsDiskRule, PastVerdict, Recalled, RootSize,
 };
 use contract::decision::Action;
 use contract::evidence::Evidence;
@@ -149,6 +149,7 @@ fn context(number: u32, truth: &Truth, image: ImageId) -> anyhow::Result<NodeCon
         node_data: None,
         baselines: Vec::new(),
         boot_trust: None,
+        peers: Vec::new(),
     })
 }
 
@@ -344,6 +345,7 @@ impl Life<'_> {
                 decided_at: now,
                 action: answer.action,
                 because: String::new(),
+                recalled: Recalled::default(),
             },
         );
         self.context.history.truncate(HISTORY_MAX);

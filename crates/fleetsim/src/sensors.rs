@@ -24,6 +24,8 @@ const LOG_DAYS: f64 = 1.0;
 /// The memory controller's and the accelerator's names.
 const MODULE: &str = "DIMM_A1";
 const GPU: &str = "GPU-0";
+/// Where the operating system's root is.
+const ROOT: &str = "nvme0n1p1";
 
 /// The time of a simulated day.
 #[must_use]
@@ -141,7 +143,7 @@ fn disk_facts(place: usize, disk: &Disk) -> Option<DiskFacts> {
     };
     Some(DiskFacts {
         id: disk_id(place, disk)?,
-        kernel_name: format!("disk{place}"),
+        kernel_name: if disk.rotating { format!("sd{place}") } else { format!("nvme{place}n1") },
         transport: if disk.rotating { Transport::Ata } else { Transport::Nvme },
         model: Outcome::Absent,
         serial: Outcome::Absent,
@@ -286,5 +288,12 @@ impl<R: Rng> Found<'_, R> {
         self.put(&subject, Key::ImageFilesMissing, list(Vec::new()), false);
         self.put(&subject, Key::ImageFilesForeign, list(Vec::new()), false);
         self.put(&subject, Key::ImageFilesChecked, ReadingValue::Count(8000), false);
+        self.put(&subject, Key::NodeDataInstalled, list(Vec::new()), false);
+        let root = Subject::FileSystem(ROOT.to_owned());
+        self.put(&root, Key::FileSystemErrors, ReadingValue::Count(0), false);
+        self.put(&root, Key::FileSystemNeedsRecovery, ReadingValue::Flag(false), false);
+        if let Some(id) = truth.disks.first().and_then(|disk| disk_id(0, disk)) {
+            self.put(&Subject::Disk(id), Key::DiskDataPartitions, list(Vec::new()), false);
+        }
     }
 }
