@@ -79,8 +79,9 @@ impl Service {
     ) -> Result<(), Refusal> {
         let (node, now) = (change.node.id, change.now);
         let before = store::baselines::of(&mut change.transaction, node).await?;
-        let next =
-            verdict::baseline::next(&before, evidence, decision, accepted_by_person, &self.policy, now);
+        let in_force = self.policies.of(&change.node.assignment.pool);
+        let policy = &in_force.policy;
+        let next = verdict::baseline::next(&before, evidence, decision, accepted_by_person, policy, now);
         if next != before {
             store::baselines::set(&mut change.transaction, node, &next, now).await?;
         }

@@ -16,6 +16,7 @@ pub mod judging;
 pub mod live;
 pub mod network;
 pub mod node_data;
+pub mod policies;
 pub mod readiness;
 pub mod refusal;
 pub mod serve;

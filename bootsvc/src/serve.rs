@@ -3,11 +3,26 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Settings;
 use crate::http::listen::Listeners;
 use crate::service::Service;
+
+/// Reads the policies again at each SIGHUP, until the process ends.
+async fn keep_reading_policies(service: &Service, hangup: &mut Signal) {
+    while hangup.recv().await.is_some() {
+        match service.policies.reload(crate::clock::now()) {
+            Ok(()) => tracing::info!(policy = %service.policies.site().policy.digest(), "policies were read again"),
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "the policies stay as they were; correct the file and send SIGHUP again"
+            ),
+        }
+    }
+    // No further SIGHUP can come; that is no reason to stop.
+    std::future::pending::<()>().await;
+}
 
 /// Runs the service until SIGTERM or SIGINT. Everything answered is durable, so there is nothing to
 /// wait for when it stops.
@@ -17,6 +32,7 @@ use crate::service::Service;
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
     let service = Service::open(settings).await?;
     let listeners = Listeners::bind(&service.settings.http, &service.settings.api).await?;
     tracing::info!(http = ?listeners.http, api = ?listeners.api, "listening");
@@ -30,6 +46,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         ended = listeners.serve(Arc::clone(&service)) => ended?,
         () = service.keep_looking_for_overdue() => {}
         () = service.keep_forgetting() => {}
+        () = keep_reading_policies(&service, &mut hangup) => {}
         _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
     }

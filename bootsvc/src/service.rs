@@ -7,7 +7,6 @@ use contract::agent_api::ContextReply;
 use contract::assignment::NodeContext;
 use contract::id::{MacAddress, NodeId, UnixMillis};
 use verdict::model::Model;
-use verdict::policy::Policy;
 
 use crate::ca::Authority;
 use crate::config::Settings;
@@ -16,6 +15,7 @@ use crate::http::endpoints::Endpoints;
 use crate::images::ImageStore;
 use crate::jobs::state;
 use crate::live::{Live, NodeLocks};
+use crate::policies::Policies;
 use crate::readiness::Readiness;
 use crate::refusal::Refusal;
 use crate::store::jobs::JobRecord;
@@ -32,10 +32,8 @@ pub struct Service {
     pub store: Store,
     /// Keys and certificates.
     pub authority: Authority,
-    /// The policy.
-    pub policy: Policy,
-    /// The policy's text, which agents are given.
-    pub policy_text: String,
+    /// The policies of the site and its pools.
+    pub policies: Policies,
     /// The model that forecasts and costs come from.
     pub model: Model,
     /// The model's text, which agents are given.
@@ -65,12 +63,8 @@ impl Service {
         let state = settings.state_directory.clone();
         std::fs::create_dir_all(&state)
             .with_context(|| format!("could not make the folder {}", state.display()))?;
-        let policy_text = match &settings.policy {
-            Some(path) => std::fs::read_to_string(path)
-                .with_context(|| format!("could not read the policy {}", path.display()))?,
-            None => Policy::default_text().to_owned(),
-        };
-        let policy = Policy::parse(&policy_text).context("the policy")?;
+        let (site, pools) = (settings.policy.clone(), settings.pools_directory.clone());
+        let policies = Policies::open(site, pools, crate::clock::now())?;
         let model_text = Model::default_text().to_owned();
         let model = Model::parse(&model_text).context("the model")?;
         let service = Self {
@@ -79,8 +73,7 @@ impl Service {
                 .with_context(|| format!("the database in {}", state.display()))?,
             authority: Authority::open(&state)?,
             images: ImageStore::open(&state)?,
-            policy,
-            policy_text,
+            policies,
             model,
             model_text,
             live: Live::default(),
@@ -124,16 +117,18 @@ impl Service {
             node_data: crate::node_data::seed(connection, node).await?.map(|seed| seed.digest),
             baselines: store::baselines::of(connection, node.id).await?,
             boot_trust: None,
+            peers: Vec::new(),
         })
     }
 
     /// What an agent is told to judge with.
     #[must_use]
     pub fn context_reply(&self, node: NodeContext, endpoints: &Endpoints, now: UnixMillis) -> ContextReply {
+        let policy = self.policies.of(&node.assignment.pool).policy.canonical_text().to_owned();
         ContextReply {
             now,
             node,
-            policy: self.policy_text.clone(),
+            policy,
             model: self.model_text.clone(),
             order_key: hex::encode(self.authority.order_key.verifying_key().to_bytes()),
             image_key: hex::encode(self.authority.image_key.verifying_key().to_bytes()),

@@ -35,8 +35,9 @@ impl Service {
         let record = node_by_id(&mut reading, node).await?;
         let job = store::jobs::open_of(&mut reading, node).await?;
         let context = self.context_of(&mut reading, &record, job.as_ref()).await?;
-        let may_be_clean = verdict::already_clean::disks(&evidence, &context, &self.policy);
-        let demanded = self.policy.tenant_change_level();
+        let in_force = self.policies.of(&context.assignment.pool);
+        let may_be_clean = verdict::already_clean::disks(&evidence, &context, &in_force.policy);
+        let demanded = in_force.policy.tenant_change_level();
         let level = asked.map_or(demanded, |asked| demanded.max(asked));
         let disks = match &evidence.inventory.disks {
             Outcome::Value(disks) if !disks.is_empty() => disks,

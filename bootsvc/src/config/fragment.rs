@@ -14,6 +14,8 @@ pub struct Fragment {
     pub state_directory: Option<PathBuf>,
     /// The policy file.
     pub policy: Option<PathBuf>,
+    /// The folder with the policies of pools.
+    pub pools_directory: Option<PathBuf>,
     /// Plain HTTP.
     #[serde(default)]
     pub http: ListenFragment,

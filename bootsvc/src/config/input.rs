@@ -54,6 +54,8 @@ pub struct Input {
     pub state_directory: PathBuf,
     /// The policy file.
     pub policy: Option<PathBuf>,
+    /// The folder with the policies of pools.
+    pub pools_directory: Option<PathBuf>,
     /// Plain HTTP.
     pub http: Vec<SocketAddr>,
     /// The API.
@@ -102,6 +104,7 @@ impl Input {
                 .or(file.state_directory)
                 .unwrap_or_else(|| PathBuf::from("/var/lib/reprieve")),
             policy: flags.policy.clone().or(file.policy),
+            pools_directory: file.pools_directory,
             http: pick(file.http.listen, HTTP_PORT),
             api: pick(file.api.listen, API_PORT),
             boot,

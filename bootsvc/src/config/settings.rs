@@ -31,6 +31,9 @@ pub struct Settings {
     pub state_directory: PathBuf,
     /// The policy file; the built-in policy if none.
     pub policy: Option<PathBuf>,
+    /// The folder with the policies of pools; none for the folder `pools` beside the policy file, if there
+    /// is one.
+    pub pools_directory: Option<PathBuf>,
     /// Plain HTTP; at least one.
     pub http: Vec<SocketAddr>,
     /// The API over TLS; at least one.
@@ -153,6 +156,7 @@ impl TryFrom<Input> for Settings {
         Ok(Self {
             state_directory: input.state_directory,
             policy: input.policy,
+            pools_directory: input.pools_directory,
             http: input.http,
             api: input.api,
             boot,
@@ -308,6 +312,11 @@ impl fmt::Display for Settings {
         match &self.policy {
             Some(path) => writeln!(f, "policy            {}", path.display())?,
             None => writeln!(f, "policy            built in")?,
+        }
+        match (&self.pools_directory, &self.policy) {
+            (Some(folder), _) => writeln!(f, "pools' policies   {}", folder.display())?,
+            (None, Some(_)) => writeln!(f, "pools' policies   in the folder pools beside it, if there is one")?,
+            (None, None) => writeln!(f, "pools' policies   none")?,
         }
         writeln!(f, "http              {}", list(&self.http))?;
         writeln!(f, "api (TLS)         {}", list(&self.api))?;

@@ -1,6 +1,8 @@
 //! Evidence arrives. The service judges it again with its own facts and signs only what it finds
 //! itself.
 
+use std::sync::Arc;
+
 use contract::agent_api::{Instruction, Report};
 use contract::decision::{Action, Decision};
 use contract::evidence::Evidence;
@@ -11,11 +13,13 @@ use contract::plan::{BootMethod, Plan};
 use contract::reading::{ReadingKey, ReadingValue, Trust};
 
 use crate::bearer;
+use crate::jobs::blast_radius::Passage;
 use crate::jobs::change::Change;
 use crate::jobs::next::{wait, watch_on};
 use crate::jobs::validation::{FirstReport, first_report, record_good};
 use crate::jobs::{Caller, state};
 use crate::judging;
+use crate::policies::InForce;
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::store;
@@ -60,14 +64,11 @@ impl Service {
         check_new(&mut change, &report.evidence).await?;
         take_inventory(&mut change, &report.evidence).await?;
         let judged = self.judge_again(&mut change, &report).await?;
-        let decision = &judged.decision;
         let instruction = match change.job.as_ref().map(|job| job.state.clone()) {
             None => wait("waits to be approved and given something to do"),
             Some(JobState::Held { reason }) => wait(format!("held: {reason}")),
             Some(JobState::Looking) if !judged.agreed => disagree(&mut change)?,
-            Some(JobState::Looking) => {
-                self.decide(&mut change, session, &report, decision, &judged.context).await?
-            }
+            Some(JobState::Looking) => self.decide(&mut change, session, &report, &judged).await?,
             Some(JobState::Ordered) => self.repeat_order(&mut change, session, &report).await?,
             Some(other) => {
                 return Err(Refusal::conflict(
@@ -86,7 +87,8 @@ impl Service {
         let (context, repeated) =
             self.facts_for(&mut change.transaction, &node, job.as_ref(), report.evidence.id).await?;
         let at = judging::time_of(report.decision.as_ref(), change.now);
-        let decision = judging::judge(&report.evidence, &context, &self.policy, &self.model, at);
+        let in_force = self.policies.of(&context.assignment.pool);
+        let decision = judging::judge(&report.evidence, &context, &in_force.policy, &self.model, at);
         let agreed = report.decision.as_ref().is_some_and(|theirs| judging::same(&decision, theirs));
         let job = change.job.as_ref().map(|job| job.id);
         let now = change.now;
@@ -106,7 +108,7 @@ impl Service {
         if change.job.is_some() {
             change.note(format!("judged: {}", summary(&decision)));
         }
-        Ok(Judged { decision, context, agreed })
+        Ok(Judged { decision, context, in_force, agreed })
     }
 
     /// What follows from a decision that agent and service made alike.
@@ -115,9 +117,9 @@ impl Service {
         change: &mut Change<'_>,
         session: &SessionRow,
         report: &Report,
-        decision: &Decision,
-        context: &contract::assignment::NodeContext,
+        judged: &Judged,
     ) -> Result<Instruction, Refusal> {
+        let (decision, context, policy) = (&judged.decision, &judged.context, &judged.in_force.policy);
         match decision.action {
             Action::Keep if change.node.unfinished.is_some() => {
                 hold(change, "writing was begun and never proven, yet the verdict is keep; look at the disk")
@@ -125,10 +127,19 @@ impl Service {
             Action::Keep => {
                 change.take(state::keep)?;
                 change.note("nothing was written");
-                let kexec = self.policy.boot_method() == BootMethod::Kexec;
+                let kexec = policy.boot_method() == BootMethod::Kexec;
                 Ok(Instruction::BootLocal { reason: summary(decision), kexec })
             }
-            Action::Quarantine => hold(change, &format!("quarantine: {}", summary(decision))),
+            Action::Quarantine => {
+                let found = format!("quarantine: {}", summary(decision));
+                match self.passage(change, decision, policy).await? {
+                    Passage::Free => hold(change, &found),
+                    Passage::Held { incident, reason } => {
+                        self.hold_for(change, incident, &format!("{found}. {reason}")).await?;
+                        Ok(held(change))
+                    }
+                }
+            }
             Action::LookDeeper => {
                 hold(change, &format!("even the ramdisk could not see enough: {}", summary(decision)))
             }
@@ -137,7 +148,11 @@ impl Service {
                 "the node is protected, and the verdict would change its disks; take the protection off first",
             ),
             Action::Repair | Action::Reimage | Action::Wipe => {
-                match judging::plan(decision, &report.evidence, context, &self.policy, report.nonce) {
+                if let Passage::Held { incident, reason } = self.passage(change, decision, policy).await? {
+                    self.hold_for(change, incident, &reason).await?;
+                    return Ok(held(change));
+                }
+                match judging::plan(decision, &report.evidence, context, policy, report.nonce) {
                     Err(refusal) => hold(change, &format!("no plan can be made: {refusal}")),
                     Ok(None) => hold(change, "the verdict changes disks, but there is no plan for it"),
                     Ok(Some(plan)) => self.sign(change, session, report, plan).await,
@@ -221,6 +236,7 @@ impl Service {
             change.node.inventory = Some(report.evidence.inventory.clone());
         }
         let judged = self.judge_again(&mut change, &report).await?;
+        self.notice(&mut change, &judged.decision, &judged.in_force.policy).await?;
         let instruction = match change.job.as_ref().map(|job| (job.id, job.state.clone())) {
             Some((job, JobState::ComingUp)) => {
                 let (installed, words) = (installed_image(&report.evidence), summary(&judged.decision));
@@ -254,6 +270,8 @@ fn enter_ramdisk(job: JobId) -> Instruction {
 struct Judged {
     decision: Decision,
     context: contract::assignment::NodeContext,
+    /// The policy that it was judged with; the plan is made with the same, whatever is read meanwhile.
+    in_force: Arc<InForce>,
     /// The agent made the same of it, byte for byte.
     agreed: bool,
 }
@@ -267,6 +285,11 @@ fn summary(decision: &Decision) -> String {
 fn hold(change: &mut Change<'_>, reason: &str) -> Result<Instruction, Refusal> {
     change.hold(reason)?;
     Ok(wait(format!("held: {reason}")))
+}
+
+/// What a node that was just held is told.
+fn held(change: &Change<'_>) -> Instruction {
+    wait(format!("held: {}", change.node.hold_reason.as_deref().unwrap_or_default()))
 }
 
 /// Agent and service do not agree. Once, the agent may look again with fresh facts.

@@ -173,8 +173,8 @@ impl Service {
         let node = node_by_id(&mut reading, id).await?;
         let job = store::jobs::open_of(&mut reading, id).await?;
         let (context, _) = self.facts_for(&mut reading, &node, job.as_ref(), evidence.id).await?;
-        let now = crate::clock::now();
-        let decision = judging::judge(&evidence, &context, &self.policy, &self.model, now);
+        let (in_force, now) = (self.policies.of(&context.assignment.pool), crate::clock::now());
+        let decision = judging::judge(&evidence, &context, &in_force.policy, &self.model, now);
         Ok((decision.action == Action::Keep && job.is_none()).then_some(decision))
     }
 

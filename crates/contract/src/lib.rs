@@ -23,6 +23,7 @@ pub mod order;
 pub mod os_disk;
 pub mod outlook;
 pub mod plan;
+pub mod policy_api;
 pub mod reading;
 pub mod reading_key;
 pub mod root_size;
