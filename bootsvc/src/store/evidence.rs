@@ -131,7 +131,7 @@ pub async fn context(
 /// If the database fails.
 pub async fn history(connection: &mut AnyConnection, node: NodeId) -> Result<Vec<PastVerdict>, StoreError> {
     let rows = sqlx::query(
-        "SELECT evidence, decided_at, action, because FROM decisions WHERE node = $1 \
+        "SELECT evidence, decided_at, action, because, body FROM decisions WHERE node = $1 \
          ORDER BY received_at DESC, evidence LIMIT $2",
     )
     .bind(node.to_string())
@@ -143,11 +143,13 @@ pub async fn history(connection: &mut AnyConnection, node: NodeId) -> Result<Vec
         .map(|row| {
             let evidence: String = row.try_get("evidence").doing("read past verdicts")?;
             let action: String = row.try_get("action").doing("read past verdicts")?;
+            let body: String = row.try_get("body").doing("read past verdicts")?;
             Ok(PastVerdict {
                 evidence: from_text("evidence id", &evidence)?,
                 decided_at: UnixMillis(from_db(row.try_get("decided_at").doing("read past verdicts")?)),
                 action: from_json("action", &action)?,
                 because: row.try_get("because").doing("read past verdicts")?,
+                recalled: verdict::recall::recall(&from_json("decision", &body)?),
             })
         })
         .collect()

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data_image::DataImage;
-use crate::decision::{Action, SanitizeLevel};
+use crate::decision::{Action, Fitness, SanitizeLevel};
 use crate::id::{BootId, Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
 pub use crate::os_disk::OsDiskRule;
+use crate::outlook::Fix;
 use crate::plan::Plan;
 use crate::reading::{ReadingKey, ReadingValue, Subject};
 pub use crate::root_size::RootSize;
@@ -147,6 +148,52 @@ pub struct PastVerdict {
     pub action: Action,
     /// The first reason.
     pub because: String,
+    /// What it said of the hardware and of what to try.
+    #[serde(default)]
+    pub recalled: Recalled,
+}
+
+/// What later verdicts remember of an earlier one, so that a repair that did not hold is not tried for ever.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recalled {
+    /// What that look itself found of the hardware, before anything that only remembers; none in verdicts of
+    /// before this was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fitness: Option<Fitness>,
+    /// The rule of the first reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What was to be tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<PastRemedy>,
+}
+
+/// Something that was to be tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastRemedy {
+    /// What.
+    pub fix: Fix,
+    /// On what.
+    pub subject: Subject,
+    /// For what this rule found.
+    pub rule: String,
+}
+
+/// What a reading usually says on machines with the same part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerValue {
+    /// The hardware model whose parts were compared, as the device names it; empty for the machine as a
+    /// whole.
+    #[serde(default)]
+    pub hardware_model: String,
+    /// Which reading.
+    pub key: ReadingKey,
+    /// Half of them say no more than this.
+    pub median: u64,
+    /// Half of them are no further from the median than this.
+    pub median_deviation: u64,
+    /// How many machines.
+    pub nodes: u64,
 }
 
 /// Everything besides evidence and policy that a verdict depends on. The service makes it, the agent
@@ -183,4 +230,7 @@ pub struct NodeContext {
     /// How far this boot is proven; none where nobody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_trust: Option<BootTrust>,
+    /// What is usual for machines with the same parts, ordered by hardware model and key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerValue>,
 }

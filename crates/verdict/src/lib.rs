@@ -39,6 +39,7 @@ mod plan_tests;
 pub mod policy;
 #[cfg(test)]
 mod properties;
+pub mod recall;
 mod refusal;
 pub mod replay;
 mod rules;

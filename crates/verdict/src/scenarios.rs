@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use contract::assignment::{DataOwner, Floor, OsDiskRule, PastVerdict};
+use contract::assignment::{DataOwner, Floor, OsDiskRule, PastVerdict, Recalled};
 use contract::decision::{Action, Confidentiality, Severity};
 use contract::id::{EvidenceId, NodeId, UnixMillis};
 use contract::inventory::Transport;
@@ -62,6 +62,7 @@ fn past(count: u32) -> Vec<PastVerdict> {
         decided_at: UnixMillis(NOW.0 - 3_600_000),
         action: Action::Repair,
         because: "files altered".to_owned(),
+        recalled: Recalled::default(),
     };
     (0..count).map(|_| verdict.clone()).collect()
 }

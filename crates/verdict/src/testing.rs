@@ -203,6 +203,7 @@ impl Case {
             node_data: None,
             baselines: Vec::new(),
             boot_trust: None,
+            peers: Vec::new(),
         };
         Self {
             evidence,

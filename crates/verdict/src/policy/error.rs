@@ -27,7 +27,7 @@ pub struct PolicyError {
 
 impl PolicyError {
     /// What the reader of TOML found.
-    pub(super) fn in_text(layer: &str, text: &str, error: &toml::de::Error) -> Self {
+    pub(crate) fn in_text(layer: &str, text: &str, error: &toml::de::Error) -> Self {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.get(..start).map_or(0, |before| before.matches('\n').count());
         let key = text.lines().nth(line).unwrap_or_default();
@@ -38,13 +38,13 @@ impl PolicyError {
     }
 
     /// The policy as a whole could not be written down.
-    pub(super) fn whole(error: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn whole(error: &dyn std::fmt::Display) -> Self {
         let problem = format!("could not be put into its canonical form: {error}");
         Self { layer: String::new(), line: 0, key: String::new(), problem, suggestion: None }
     }
 
     /// What is out of range, in the section where it stands.
-    pub(super) fn of_value(layer: &str, text: &str, section: &str, bad: BadValue) -> Self {
+    pub(crate) fn of_value(layer: &str, text: &str, section: &str, bad: BadValue) -> Self {
         let line = line_of(text, section, &bad.key);
         Self { layer: layer.to_owned(), line, key: bad.key, problem: bad.problem, suggestion: None }
     }

@@ -10,7 +10,7 @@ mod basic;
 mod error;
 mod fitness;
 mod limits;
-mod section;
+pub(crate) mod section;
 mod sections;
 
 use contract::decision::SanitizeLevel;
