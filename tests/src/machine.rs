@@ -192,11 +192,6 @@ impl Machine {
         self.skips_network = yes;
     }
 
-    /// Gives it another serial number in its SMBIOS, from the next start on.
-    pub fn renumber(&mut self, serial: &str) {
-        serial.clone_into(&mut self.spec.serial);
-    }
-
     /// Switches it on.
     ///
     /// # Errors

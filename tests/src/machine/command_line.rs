@@ -7,6 +7,11 @@ use super::{Firmware, Machine, OVMF_CODE};
 use crate::disk::{Disk, DiskBus};
 
 impl Machine {
+    /// Gives it another serial number in its SMBIOS, from the next start on.
+    pub fn renumber(&mut self, serial: &str) {
+        serial.clone_into(&mut self.spec.serial);
+    }
+
     pub(super) fn command(&self, socket: &Path) -> Command {
         // Without the string instructions that copy byte by byte when they are emulated: a kernel that is not
         // told of them clears and copies pages by words, twice as fast.
