@@ -189,6 +189,8 @@ pub enum ReadingKey {
     /// Version of the baseboard management controller's firmware; stands in the inventory, and is a key of its
     /// own for golden values. Text.
     BmcVersion,
+    /// Processors that got a known answer wrong in this run, by number, core and package. List.
+    ProcessorsFailed,
 }
 
 impl fmt::Display for ReadingKey {
