@@ -4,36 +4,88 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use contract::reading::{Outcome, ReadingKey, ReadingValue};
+use contract::reading::{Outcome, ReadingKey, ReadingValue, Tier};
 use erasure::ata::pass_through::{Command, Registers, Transfer};
 
 use super::ata_port::AtaPort;
+use super::check::Check;
 use super::scsi_generic::READ_TIMEOUT_MILLIS;
 
+/// Check 9.
+pub const CHECK: Check = Check {
+    number: 9,
+    name: "ATA disk health",
+    tier: Tier::T1,
+    reads: "SMART READ DATA, SMART RETURN STATUS",
+    keys: &KEYS,
+    rules: &[
+        "fitness/ata-reallocated-sectors",
+        "fitness/ata-reported-uncorrectable",
+        "fitness/ata-pending-sectors",
+        "fitness/ata-offline-uncorrectable",
+        "fitness/ata-smart-threshold",
+    ],
+};
+
 /// What this probe reads.
-pub const KEYS: [ReadingKey; 5] = [
+pub const KEYS: [ReadingKey; 10] = [
     ReadingKey::AtaReallocatedSectors,
     ReadingKey::AtaReportedUncorrectable,
     ReadingKey::AtaPendingSectors,
     ReadingKey::AtaOfflineUncorrectable,
+    ReadingKey::AtaSpinRetries,
+    ReadingKey::AtaCommandTimeouts,
+    ReadingKey::AtaInterfaceCrcErrors,
+    ReadingKey::DiskPowerOnHours,
+    ReadingKey::DiskBytesWritten,
     ReadingKey::AtaSmartThresholdExceeded,
 ];
 
-/// Attribute numbers of the first four of [`KEYS`].
-const ATTRIBUTES: [u8; 4] = [5, 187, 197, 198];
+/// Which part of the six raw bytes of an attribute is the number.
+#[derive(Debug, Clone, Copy)]
+enum Raw {
+    /// The lower 32 bits; the upper two bytes are vendors' extras on many disks.
+    Lower32,
+    /// The lower 16 bits: some makers pack three numbers, of which this is the one that all others mean.
+    Lower16,
+    /// All 48 bits, counted in sectors of 512 bytes, as ACS counts what was written.
+    Sectors,
+}
+
+/// Numbers of the attributes of the first nine of [`KEYS`], and how they are read. Attributes 1 and 7 are
+/// not here: their raw values are rates packed with counts of operations, and healthy disks show millions.
+const ATTRIBUTES: [(u8, Raw); 9] = [
+    (5, Raw::Lower32),
+    (187, Raw::Lower32),
+    (197, Raw::Lower32),
+    (198, Raw::Lower32),
+    (10, Raw::Lower32),
+    (188, Raw::Lower16),
+    (199, Raw::Lower32),
+    (9, Raw::Lower32),
+    (241, Raw::Sectors),
+];
 /// SMART data is one sector.
 const SMART_BYTES: usize = 512;
+/// What was written is counted in these (ACS, Logical Sectors Written of disks with sectors of 512 bytes).
+const SECTOR_BYTES: u64 = 512;
 /// LBA mid and high of every SMART command (ACS-3).
 const SIGNATURE: u64 = 0xc2_4f00;
 
 /// SMART READ DATA.
-fn read_data() -> Command {
+pub(super) fn read_data() -> Command {
     Command { lba: SIGNATURE, ..Command::short("SMART READ DATA", 0xb0, 0xd0, Transfer::In) }
 }
 
 /// SMART RETURN STATUS.
 fn return_status() -> Command {
     Command { lba: SIGNATURE, ..Command::short("SMART RETURN STATUS", 0xb0, 0xda, Transfer::None) }
+}
+
+/// SMART READ LOG of one sector.
+pub(super) fn read_log(address: u8) -> Command {
+    let lba = SIGNATURE | u64::from(address);
+    Command { lba, ..Command::short("SMART READ LOG", 0xb0, 0xd5, Transfer::In) }
 }
 
 /// The health of the disk at `device`; one outcome for each of [`KEYS`], in that order.
@@ -67,28 +119,43 @@ pub fn read_open(file: &File) -> Vec<(ReadingKey, Outcome<ReadingValue>)> {
     KEYS.into_iter().zip(attributes.into_iter().chain([threshold])).collect()
 }
 
-/// Raw values of the four attributes in SMART data (30 entries of 12 bytes from offset 2). A disk that
-/// does not keep an attribute does not have it: absent.
+/// A sector of SMART data, whole and with the checksum that every such sector has.
+///
+/// # Errors
+/// In words, where it is neither.
+pub(super) fn checked(data: &[u8]) -> Result<&[u8], String> {
+    let Some(data) = data.get(..SMART_BYTES) else { return Err("the SMART data is too short".to_owned()) };
+    let sum = data.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    if sum == 0 { Ok(data) } else { Err("the SMART data has a wrong checksum".to_owned()) }
+}
+
+/// Raw values of [`ATTRIBUTES`] in SMART data (30 entries of 12 bytes from offset 2). A disk that does
+/// not keep an attribute does not have it: absent.
 #[must_use]
-pub fn parse_attributes(data: &[u8]) -> [Outcome<ReadingValue>; 4] {
-    if data.len() < SMART_BYTES {
-        return ATTRIBUTES.map(|_| Outcome::Unreadable("the SMART data is too short".to_owned()));
-    }
-    let sum = data[..SMART_BYTES].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
-    if sum != 0 {
-        return ATTRIBUTES.map(|_| Outcome::Unreadable("the SMART data has a wrong checksum".to_owned()));
-    }
-    ATTRIBUTES.map(|wanted| {
+pub fn parse_attributes(data: &[u8]) -> [Outcome<ReadingValue>; 9] {
+    let data = match checked(data) {
+        Ok(data) => data,
+        Err(why) => return ATTRIBUTES.map(|_| Outcome::Unreadable(why.clone())),
+    };
+    ATTRIBUTES.map(|(wanted, raw)| {
         let entry = data[2..362].chunks_exact(12).find(|entry| entry[0] == wanted);
-        match entry {
-            // Six raw bytes; the upper two are vendors' extras on many disks, the count is in the lower four.
-            Some(entry) => {
-                let count = u32::from_le_bytes([entry[5], entry[6], entry[7], entry[8]]);
-                Outcome::Value(ReadingValue::Count(u64::from(count)))
-            }
-            None => Outcome::Absent,
-        }
+        entry.map_or(Outcome::Absent, |entry| Outcome::Value(ReadingValue::Count(raw.count(entry))))
     })
+}
+
+impl Raw {
+    /// The number in an entry of 12 bytes, whose raw value stands in bytes 5 to 10.
+    fn count(self, entry: &[u8]) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[..6].copy_from_slice(&entry[5..11]);
+        let whole = u64::from_le_bytes(bytes);
+        match self {
+            Self::Lower32 => whole & 0xffff_ffff,
+            Self::Lower16 => whole & 0xffff,
+            // 48 bits of sectors are less than 64 bits of bytes.
+            Self::Sectors => whole * SECTOR_BYTES,
+        }
+    }
 }
 
 /// LBA mid and high of the returned registers: 4Fh/C2h is well, F4h/2Ch is a threshold exceeded.
@@ -106,30 +173,48 @@ mod tests {
     use super::*;
     use proptest::prelude::{any, proptest};
 
-    fn smart_data(entries: &[(u8, u32)]) -> Vec<u8> {
+    fn smart_data(entries: &[(u8, [u8; 6])]) -> Vec<u8> {
         let mut data = vec![0u8; SMART_BYTES];
         for (slot, (id, raw)) in entries.iter().enumerate() {
             let at = 2 + 12 * slot;
             data[at] = *id;
-            data[at + 5..at + 9].copy_from_slice(&raw.to_le_bytes());
+            data[at + 5..at + 11].copy_from_slice(raw);
         }
         let sum = data.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
         data[511] = 0u8.wrapping_sub(sum);
         data
     }
 
+    fn counts(entries: &[(u8, [u8; 6])]) -> Vec<Option<u64>> {
+        let counted = |outcome: &Outcome<ReadingValue>| match outcome {
+            Outcome::Value(ReadingValue::Count(count)) => Some(*count),
+            Outcome::Absent => None,
+            other => panic!("{other:?}"),
+        };
+        parse_attributes(&smart_data(entries)).iter().map(counted).collect()
+    }
+
     #[test]
     fn attributes_are_found_wherever_they_stand() {
-        let read = parse_attributes(&smart_data(&[(1, 7), (198, 3), (5, 258)]));
-        assert_eq!(read[0], Outcome::Value(ReadingValue::Count(258)));
-        assert_eq!(read[1], Outcome::Absent);
-        assert_eq!(read[2], Outcome::Absent);
-        assert_eq!(read[3], Outcome::Value(ReadingValue::Count(3)));
+        let found = counts(&[(1, [7; 6]), (198, [3, 0, 0, 0, 0, 0]), (7, [9; 6]), (5, [2, 1, 0, 0, 9, 9])]);
+        assert_eq!(found[..4], [Some(258), None, None, Some(3)], "the upper two bytes are a maker's own");
+        assert_eq!(found[4..], [None; 5], "rates in attributes 1 and 7 are nobody's errors");
+    }
+
+    #[test]
+    fn a_disk_of_each_kind_is_read() {
+        // As a Seagate disk packs 188: three numbers of 16 bits.
+        let packed = [(188, [1, 0, 2, 0, 3, 0]), (10, [0; 6]), (199, [4, 0, 0, 0, 0, 0])];
+        assert_eq!(counts(&packed)[4..7], [Some(0), Some(1), Some(4)]);
+        // 20,000 hours with milliseconds packed above them; 1 TiB in sectors.
+        let aged = [(9, [0x20, 0x4e, 0, 0, 0x5a, 0x01]), (241, [0, 0, 0, 0x80, 0, 0])];
+        assert_eq!(counts(&aged)[7..], [Some(20_000), Some(1 << 40)]);
+        assert_eq!(counts(&[(241, [0xff; 6])])[8], Some(((1 << 48) - 1) * 512), "absurd, and no overflow");
     }
 
     #[test]
     fn short_or_altered_data_is_unreadable_not_absent() {
-        let mut data = smart_data(&[(5, 0)]);
+        let mut data = smart_data(&[(5, [0; 6])]);
         data[40] ^= 1;
         for data in [&data[..], &data[..511]] {
             assert!(parse_attributes(data).iter().all(|one| matches!(one, Outcome::Unreadable(_))));

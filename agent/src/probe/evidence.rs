@@ -2,7 +2,7 @@
 
 use contract::evidence::Evidence;
 use contract::id::{EvidenceId, NodeId};
-use contract::inventory::{SanitizeState, Transport};
+use contract::inventory::SanitizeState;
 use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier, Trust};
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::disks::{self, FoundDisk};
 use super::kernel_log::KernelLog;
 use super::raw_read::RawDisk;
 use super::source::Source;
-use super::{ata_smart, content_signatures, file_systems, inventory, kernel, nvme_smart};
+use super::{content_signatures, disk_health, file_system_errors, file_systems, inventory, kernel, raid};
 use crate::clock::Clock;
 use crate::node_partition::{self, NodePartition};
 
@@ -82,6 +82,8 @@ pub fn look(looking: &Looking, kernel_log: &mut KernelLog) -> Look {
         disks::open_ours(&mut disks);
     }
     let mut found = kernel::read(source);
+    found.extend(raid::read(source));
+    found.extend(file_system_errors::read(source));
     if let Outcome::Value(disks) = &disks {
         found.extend(look_at_disks(disks, looking));
     }
@@ -125,22 +127,9 @@ fn broken_off(disk: &FoundDisk) -> Vec<Found> {
         .to_vec()
 }
 
-/// Disk health alone, from the disks' own counters.
-#[must_use]
-pub fn disk_health(disk: &FoundDisk) -> Vec<Found> {
-    let subject = Subject::Disk(disk.facts.id.clone());
-    let absent = |keys: [ReadingKey; 5]| keys.map(|key| (key, Outcome::Absent)).to_vec();
-    let (nvme, ata) = match disk.facts.transport {
-        Transport::Nvme => (nvme_smart::read(&disk.device), absent(ata_smart::KEYS)),
-        Transport::Ata => (absent(nvme_smart::KEYS), ata_smart::read(&disk.device)),
-        _ => (absent(nvme_smart::KEYS), absent(ata_smart::KEYS)),
-    };
-    nvme.into_iter().chain(ata).map(|(key, outcome)| (subject.clone(), key, outcome)).collect()
-}
-
 fn look_at_disk(disk: &FoundDisk, looking: &Looking) -> Vec<Found> {
     let subject = Subject::Disk(disk.facts.id.clone());
-    let mut found = disk_health(disk);
+    let mut found = disk_health::read(disk);
     let read_only = Outcome::Value(ReadingValue::Flag(disk.facts.read_only));
     found.push((subject.clone(), ReadingKey::DiskReadOnly, read_only));
     let samples = match looking.tier {
@@ -182,11 +171,11 @@ fn refuses_reads(disk: &FoundDisk) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
-    use contract::inventory::{Composition, DiskFacts, SanitizeCapabilities};
+    use contract::inventory::{Composition, DiskFacts, SanitizeCapabilities, Transport};
 
-    fn disk(state: SanitizeState) -> FoundDisk {
+    pub fn disk(state: SanitizeState) -> FoundDisk {
         let sanitize = SanitizeCapabilities {
             block: true,
             crypto: false,

@@ -22,6 +22,10 @@ pub struct FakeAta {
     pub trusted_word: u16,
     /// The answer to Level 0 Discovery, if the translator knows the question.
     pub discovery: Option<Vec<u8>>,
+    /// The answer to SMART READ DATA; none of it is a disk without SMART.
+    pub smart_data: Vec<u8>,
+    /// The answer to SMART READ LOG.
+    pub self_test_log: Vec<u8>,
     /// Word 128: bit 0 supported, 1 enabled, 2 locked, 3 frozen, 4 expired, 5 enhanced erase.
     pub security: Cell<u16>,
     /// The password that is set.
@@ -66,6 +70,8 @@ impl FakeAta {
             sanitize_word: 0,
             trusted_word: 0,
             discovery: None,
+            smart_data: Vec::new(),
+            self_test_log: Vec::new(),
             security: Cell::new(0),
             password: Cell::new([0; 32]),
             sanitize_registers: Cell::new((0, 0, 0, GOOD)),
@@ -123,6 +129,14 @@ impl FakeAta {
         data
     }
 
+    fn smart(&self, feature: u16) -> &[u8] {
+        match feature {
+            0xd0 => &self.smart_data,
+            0xd5 => &self.self_test_log,
+            _ => &[],
+        }
+    }
+
     fn set_security(&self, set: u16, clear: u16) {
         self.security.set((self.security.get() | set) & !clear);
     }
@@ -136,6 +150,7 @@ impl FakeAta {
         let prepared = self.prepared.replace(command == 0xf3);
         match command {
             0xec | 0xb1 => good,
+            0xb0 => (self.smart(feature).len() == 512).then_some((0, 0, 0, GOOD)),
             0x27 => self.native_sectors.map(|sectors| (0, 0, sectors - 1, GOOD)),
             0xb4 if feature == 0 => Some(self.sanitize_registers.get()),
             0xb4 if self.sanitize_word & 0x1000 == 0 || self.sanitize_registers.get().1 & 0x2000 != 0 => None,
@@ -195,7 +210,11 @@ impl ScsiPort for FakeAta {
         };
         let mut moved_bytes = sector.len();
         if let (Data::In(buffer), Some(_)) = (data, returned) {
-            buffer.copy_from_slice(&if command == 0xec { self.identify_data() } else { self.overlay_data() });
+            buffer.copy_from_slice(&match command {
+                0xec => self.identify_data(),
+                0xb0 => self.smart(feature).to_vec(),
+                _ => self.overlay_data(),
+            });
             moved_bytes = buffer.len();
         }
         // Without CK_COND there is sense only with an error.

@@ -17,6 +17,8 @@ pub struct FakeNvme {
     pub active_firmware: u8,
     /// Answer of Get Features 84h; none where write protection is not supported.
     pub write_protection: Option<u32>,
+    /// Log page 06h.
+    self_tests: Vec<u8>,
     /// The answer to Level 0 Discovery.
     discovery: Vec<u8>,
     /// Whether it has log page 15h.
@@ -81,6 +83,12 @@ impl FakeNvme {
         self.discovery = discovery;
     }
 
+    /// Device Self-test is supported and its log is this.
+    pub fn set_self_tests(&mut self, log: Vec<u8>) {
+        self.identify_controller[256] |= 0b1_0000;
+        self.self_tests = log;
+    }
+
     fn boot_page(&self, page: u8) -> Vec<u8> {
         let mut supported = vec![0; 1024];
         supported[0x15 * 4] = u8::from(self.has_boot_partition_log);
@@ -113,6 +121,7 @@ impl NvmePort for FakeNvme {
                 match page {
                     0x00 | 0x15 => self.boot_page(page),
                     0x03 => vec![self.active_firmware],
+                    0x06 => self.self_tests.clone(),
                     _ => self.sanitize_log.borrow().clone(),
                 }
             }

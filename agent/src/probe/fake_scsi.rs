@@ -14,6 +14,10 @@ pub type SenseCodes = (u8, u8, u8);
 pub struct FakeScsi {
     opcodes: bool,
     sanitizes: Vec<u8>,
+    /// Log pages that it knows.
+    pub log_pages: Vec<(u8, Vec<u8>)>,
+    /// The answer to READ DEFECT DATA (12), if it knows the question.
+    pub grown_defects: Option<Vec<u8>>,
     /// The answer to Level 0 Discovery, if it knows the question.
     pub discovery: Option<Vec<u8>>,
     /// How Level 0 Discovery is refused, if it does not know the question.
@@ -44,6 +48,8 @@ impl FakeScsi {
     pub fn with_sanitize(service_actions: &[u8]) -> Self {
         Self {
             opcodes: true,
+            log_pages: Vec::new(),
+            grown_defects: None,
             discovery: None,
             discovery_refused: Cell::new((5, 0x20, 0)),
             vendor: Cell::new(Some(*b"QEMU    ")),
@@ -55,6 +61,13 @@ impl FakeScsi {
             commands: RefCell::default(),
             erased: RefCell::default(),
         }
+    }
+}
+
+impl FakeScsi {
+    fn log_page(&self, control_and_page: u8) -> Option<&[u8]> {
+        let wanted = control_and_page & 0x3f;
+        self.log_pages.iter().find(|(page, _)| *page == wanted).map(|(_, content)| content.as_slice())
     }
 }
 
@@ -99,6 +112,10 @@ impl ScsiPort for FakeScsi {
             inquiry::OPERATION_CODE => inquiry_answer(self.vendor.get(), data),
             0xa2 => discovery_answer(self.discovery.as_deref(), self.discovery_refused.get(), data),
             0x03 => good(data, &sense_data(self.sense.get())),
+            0x4d if self.log_page(command[2]).is_some() => {
+                good(data, self.log_page(command[2]).unwrap_or(&[]))
+            }
+            0xb7 if self.grown_defects.is_some() => good(data, self.grown_defects.as_deref().unwrap_or(&[])),
             0xa3 if self.opcodes => {
                 let support = if self.sanitizes.contains(&command[5]) { 3 } else { 1 };
                 good(data, &[0, support, 0, 10])

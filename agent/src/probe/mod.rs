@@ -7,15 +7,18 @@
 pub mod ata_facts;
 pub mod ata_port;
 pub mod ata_security;
+pub mod ata_self_test;
 pub mod ata_smart;
 pub mod check;
 pub mod composition;
 pub mod content_signatures;
 pub mod data_partitions;
+pub mod disk_health;
 pub mod disk_id;
 pub mod disk_names;
 pub mod disks;
 pub mod evidence;
+pub mod file_system_errors;
 pub mod file_systems;
 pub mod inventory;
 pub mod kernel;
@@ -25,10 +28,13 @@ pub mod nics;
 pub mod node_data;
 pub mod nvme_admin;
 pub mod nvme_facts;
+pub mod nvme_self_test;
 pub mod nvme_smart;
+pub mod raid;
 pub mod raw_read;
 pub mod scsi_facts;
 pub mod scsi_generic;
+pub mod scsi_health;
 pub mod scsi_settle;
 pub mod smbios;
 pub mod source;
@@ -39,3 +45,5 @@ pub mod fake_ata;
 pub mod fake_nvme;
 #[cfg(test)]
 pub mod fake_scsi;
+#[cfg(test)]
+pub mod recorded;

@@ -10,12 +10,12 @@ use super::state::State;
 use crate::clock::Clock;
 use crate::image_check::check_in_place;
 use crate::judging::{self, Judged};
-use crate::probe::data_partitions;
 use crate::probe::disks::{self, FoundDisk};
-use crate::probe::evidence::{Found, Look, Looking, disk_health, look};
+use crate::probe::evidence::{Found, Look, Looking, look};
 use crate::probe::kernel_log::KernelLog;
 use crate::probe::raw_read::RawDisk;
 use crate::probe::source::Source;
+use crate::probe::{data_partitions, disk_health};
 
 /// What a look needs to know.
 #[derive(Debug)]
@@ -112,12 +112,13 @@ fn os_disk(seen: &Look) -> Option<&FoundDisk> {
 pub fn quick_digest(source: &Source, kernel_log: &mut KernelLog) -> Digest {
     let mut found = kernel_log.look(source);
     match disks::list(source) {
-        Outcome::Value(disks) => found.extend(disks.iter().flat_map(disk_health)),
+        Outcome::Value(disks) => found.extend(disks.iter().flat_map(disk_health::read)),
         Outcome::Absent => {}
         Outcome::Unreadable(why) => {
             found.push((Subject::Node, ReadingKey::DiskReadErrors, Outcome::Unreadable(why)));
         }
     }
+    found.retain(|(_, key, _)| !disk_health::ALWAYS_MOVING.contains(key));
     Digest::of(&serde_json::to_vec(&found).unwrap_or_default())
 }
 
