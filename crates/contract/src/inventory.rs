@@ -62,7 +62,7 @@ pub struct MemoryModuleFacts {
     pub serial: Outcome<String>,
     /// Part number.
     pub part: Outcome<String>,
-    /// Size in bytes.
+    /// Size in bytes; 0 where the firmware does not know it.
     pub size_bytes: u64,
 }
 
