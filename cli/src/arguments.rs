@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use contract::assignment::{Floor, OsDiskRule, RootSize};
 use contract::data_image::DataImageRequest;
 use contract::decision::SanitizeLevel;
-use contract::id::{CertificateId, DiskId, JobId, PoolName, TenantId};
+use contract::id::{CertificateId, DiskId, JobId, PoolName, RackName, TenantId};
 
 use crate::node_data::NodeDataCommand;
 
@@ -150,6 +150,9 @@ pub struct Assign {
     /// Pool
     #[arg(long)]
     pub pool: Option<PoolName>,
+    /// Rack, or another name for what shares a switch and power: too many of one at once are held
+    #[arg(long)]
+    pub rack: Option<RackName>,
     /// Disk of the operating system: a disk id as `node show` prints it, or what it is like, words with
     /// commas between: nvme, ata, scsi, virtio, usb, rotating, not-rotating, serial=TEXT, at-least=480G,
     /// at-most=1Ti, smallest, largest. Example: nvme,smallest

@@ -15,6 +15,7 @@
 //! | [`endpoints`] | the addresses that a client is told |
 
 pub mod agent;
+pub mod blast_radius;
 pub mod body;
 pub mod certificates;
 pub mod content;

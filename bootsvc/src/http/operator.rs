@@ -19,7 +19,7 @@ use contract::reading::Outcome;
 
 use crate::bearer;
 use crate::http::body::{self, Answer, SMALL_BYTES_MAX};
-use crate::http::{certificates, node_data};
+use crate::http::{blast_radius, certificates, node_data};
 use crate::images::data::check_rules;
 use crate::jobs::state;
 use crate::refusal::Refusal;
@@ -44,6 +44,7 @@ pub fn router() -> Router<Arc<Service>> {
         .route("/v1/jobs", get(jobs))
         .route("/v1/jobs/{job}", get(job))
         .route("/v1/jobs/{job}/cancel", post(cancel))
+        .merge(blast_radius::router())
         .merge(certificates::router())
         .merge(node_data::router())
 }
@@ -88,6 +89,7 @@ async fn status(
             .into_iter()
             .map(|(name, count)| (name.to_owned(), count))
             .collect(),
+        incidents: store::incidents::open(&mut reading).await?,
     }))
 }
 
@@ -105,6 +107,7 @@ fn view(service: &Service, node: NodeRecord, job: Option<JobId>) -> NodeView {
         system_uuid: node.system_uuid,
         serial: node.serial,
         macs: node.macs,
+        rack: node.rack,
         assignment: node.assignment,
         data_owner: node.data_owner,
         expected_hardware: node.expected_hardware,
@@ -253,6 +256,9 @@ async fn assign(
     if let Some(pool) = request.pool {
         change.node.assignment.pool = pool;
     }
+    if let Some(rack) = request.rack {
+        change.node.rack = Some(rack);
+    }
     if let Some(os_disk) = request.os_disk {
         os_disk.check().map_err(|refused| {
             Refusal::bad_request(format!("the rule for the OS disk: {refused}"), "look at the node's disks")
@@ -273,9 +279,13 @@ async fn assign(
 /// Whether only the images for data disks change while the job is held, whose next plan is made anew. So
 /// a data disk that fails for good does not keep the machine from its system.
 fn goes_on_with_other_data_images(job: &JobRecord, request: &AssignRequest) -> bool {
-    let AssignRequest { image, tenant, pool, os_disk, root_size, data_images } = request;
-    let others =
-        image.is_some() || tenant.is_some() || pool.is_some() || os_disk.is_some() || root_size.is_some();
+    let AssignRequest { image, tenant, pool, rack, os_disk, root_size, data_images } = request;
+    let others = image.is_some()
+        || tenant.is_some()
+        || pool.is_some()
+        || os_disk.is_some()
+        || root_size.is_some()
+        || rack.is_some();
     matches!(job.state, JobState::Held { .. }) && data_images.is_some() && !others
 }
 

@@ -14,9 +14,11 @@
 //! | [`history`] | which images a node had, pure |
 //! | `owner` | whose data the disks hold while a plan is carried out and after it, pure |
 //! | `long_work` | work that takes longer than a session is good for |
+//! | [`blast_radius`] | what too many nodes want at once is held |
 //! | [`change`] | how a change becomes durable |
 
 pub mod act;
+pub mod blast_radius;
 pub mod boot;
 pub mod change;
 mod empty;

@@ -9,6 +9,7 @@ pub mod baselines;
 pub mod certificates;
 pub mod evidence;
 pub mod images;
+pub mod incidents;
 pub mod jobs;
 pub mod leases;
 pub mod node_data;
@@ -16,6 +17,7 @@ pub mod nodes;
 pub mod orders;
 pub mod prune;
 pub mod sessions;
+pub mod wishes;
 
 use std::path::Path;
 use std::time::Duration;

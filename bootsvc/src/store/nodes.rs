@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use contract::assignment::{Assignment, DataOwner, ExpectedHardware, OsDiskRule, RootSize, UnfinishedWork};
 use contract::decision::Action;
 use contract::history::PastImage;
-use contract::id::{MacAddress, NodeId, PoolName, UnixMillis};
+use contract::id::{MacAddress, NodeId, PoolName, RackName, UnixMillis};
 use contract::inventory::Inventory;
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
 
+use crate::store::wishes::hardware_model;
 use crate::store::{Doing, StoreError, from_json, from_text, to_db, to_json};
 
 /// How many nodes are kept; beyond that unknown machines are not recorded any more.
@@ -37,6 +38,9 @@ pub struct NodeRecord {
     pub system_uuid: Option<Uuid>,
     /// Serial number, as its ramdisk said.
     pub serial: Option<String>,
+    /// Where it stands.
+    #[serde(default)]
+    pub rack: Option<RackName>,
     /// What it should have.
     pub assignment: Assignment,
     /// Whose data its disks hold.
@@ -76,6 +80,7 @@ impl NodeRecord {
             hold_reason: None,
             system_uuid: None,
             serial: None,
+            rack: None,
             assignment: Assignment {
                 pool,
                 image: None,
@@ -100,17 +105,28 @@ impl NodeRecord {
     }
 }
 
+fn rack(node: &NodeRecord) -> String {
+    node.rack.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
 /// Records a new node with its addresses.
 ///
 /// # Errors
 /// If the database fails or an address belongs to another node.
 pub async fn insert(connection: &mut AnyConnection, node: &NodeRecord) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO nodes (id, version, system_uuid, serial, first_seen, body) VALUES ($1, 0, $2, $3, $4, $5)")
+    sqlx::query(
+        "INSERT INTO nodes (id, version, system_uuid, serial, first_seen, body, approved, pool, rack, hardware_model) \
+         VALUES ($1, 0, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
         .bind(node.id.to_string())
         .bind(node.system_uuid.map(|uuid| uuid.to_string()))
         .bind(node.serial.clone())
         .bind(to_db(node.first_seen.0))
         .bind(to_json("node", node)?)
+        .bind(i64::from(node.approved))
+        .bind(node.assignment.pool.to_string())
+        .bind(rack(node))
+        .bind(hardware_model(node).unwrap_or_default())
         .execute(&mut *connection)
         .await
         .doing("record a node")?;
@@ -131,11 +147,16 @@ pub async fn insert(connection: &mut AnyConnection, node: &NodeRecord) -> Result
 /// [`StoreError::Changed`] if somebody else wrote it since it was read.
 pub async fn save(connection: &mut AnyConnection, node: &mut NodeRecord) -> Result<(), StoreError> {
     let done = sqlx::query(
-        "UPDATE nodes SET version = version + 1, system_uuid = $1, serial = $2, body = $3 WHERE id = $4 AND version = $5",
+        "UPDATE nodes SET version = version + 1, system_uuid = $1, serial = $2, body = $3, approved = $4, \
+         pool = $5, rack = $6, hardware_model = $7 WHERE id = $8 AND version = $9",
     )
     .bind(node.system_uuid.map(|uuid| uuid.to_string()))
     .bind(node.serial.clone())
     .bind(to_json("node", node)?)
+    .bind(i64::from(node.approved))
+    .bind(node.assignment.pool.to_string())
+    .bind(rack(node))
+    .bind(hardware_model(node).unwrap_or_default())
     .bind(node.id.to_string())
     .bind(node.version)
     .execute(connection)

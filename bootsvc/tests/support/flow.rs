@@ -78,3 +78,31 @@ pub async fn installed(bench: &Bench) -> Machine {
     assert_eq!(ended.state, JobState::Done { action: Action::Reimage }, "{:#?}", ended.events);
     resident
 }
+
+/// Several installed machines of tenant a, in the running system; the image is `debian`.
+pub async fn fleet(bench: &Bench, count: u8) -> Vec<Machine> {
+    bench.import("debian", 1).await;
+    let mut fleet = Vec::new();
+    for last in 1..=count {
+        let mut machine = Machine::new(last);
+        machine.come(bench).await;
+        machine.report(bench).await;
+        approve(bench, &machine, factory_new()).await;
+        job_of(bench, &machine, json!({"image": "debian", "tenant": "a", "confirmed": true})).await;
+        machine.next(bench).await;
+        let (report, instruction) = machine.report(bench).await;
+        let order = order_in(bench, &instruction);
+        let (identity, _) = machine.carry_out(bench, &order, report.plan.as_ref().unwrap()).await;
+        machine.come_up_and_settle(bench, &identity.unwrap()).await;
+        fleet.push(machine);
+    }
+    fleet
+}
+
+/// A job for an installed machine, which comes into the ramdisk for it and reports.
+pub async fn asked(bench: &Bench, machine: &mut Machine, changes: Value) -> (JobId, Instruction) {
+    let id = job_of(bench, machine, changes).await;
+    machine.come(bench).await;
+    let (_, instruction) = machine.report(bench).await;
+    (id, instruction)
+}

@@ -45,8 +45,11 @@ pub fn settings_with(state: &Path, more: &str) -> Settings {
     } else {
         "[http]\nlisten = [\"127.0.0.1:0\"]\n[api]\nlisten = [\"127.0.0.1:0\"]\n"
     };
+    // A test may have put a policy there.
+    let policy = state.join("policy.toml");
+    let policy = if policy.exists() { format!("policy = {policy:?}\n") } else { String::new() };
     let text = format!(
-        "state_directory = {state:?}\n{listen}\
+        "state_directory = {state:?}\n{policy}{listen}\
          [boot]\nkernel = \"{0}/vmlinuz\"\nramdisk = \"{0}/initrd\"\nloaders = \"{0}\"\n{more}",
         state.display()
     );
@@ -61,6 +64,13 @@ impl Bench {
     /// With more in its configuration.
     pub async fn start_with(more: &str) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), more).await
+    }
+
+    /// With a policy of its own, also after a restart.
+    pub async fn start_with_policy(policy: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
+        Self::start_in(folder, "").await
     }
 
     async fn start_in(folder: tempfile::TempDir, more: &str) -> Self {

@@ -68,6 +68,11 @@ uuid_id!(
     "certificate id"
 );
 uuid_id!(
+    /// More nodes that wanted the same at once than the policy lets through.
+    IncidentId,
+    "incident id"
+);
+uuid_id!(
     /// All readings of one run.
     EvidenceId,
     "evidence id"
@@ -223,6 +228,14 @@ name_id!(
     /// What a group of nodes is for.
     PoolName,
     "pool",
+    64,
+    "1 to 64 letters, digits, '-', '_' or '.'",
+    |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+);
+name_id!(
+    /// Where a group of nodes stands, behind the same switch and on the same power.
+    RackName,
+    "rack",
     64,
     "1 to 64 letters, digits, '-', '_' or '.'",
     |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')

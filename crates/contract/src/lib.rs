@@ -9,6 +9,7 @@
 
 pub mod agent_api;
 pub mod assignment;
+pub mod blast_radius;
 pub mod certificate_api;
 pub mod data_image;
 pub mod decision;

@@ -29,11 +29,12 @@ use uuid::Uuid;
 
 use crate::agent_api::StepResult;
 use crate::assignment::{Assignment, DataOwner, ExpectedHardware, Floor, OsDiskRule, RootSize};
+use crate::blast_radius::IncidentView;
 use crate::data_image::DataImageRequest;
 use crate::decision::{Action, Decision, SanitizeLevel};
 use crate::evidence::Evidence;
 use crate::history::{GoingBack, PastImage};
-use crate::id::{ChunkDigest, ImageId, JobId, MacAddress, NodeId, PoolName, TenantId, UnixMillis};
+use crate::id::{ChunkDigest, ImageId, JobId, MacAddress, NodeId, PoolName, RackName, TenantId, UnixMillis};
 use crate::inventory::Inventory;
 
 /// A refusal: a bounded kind for programs, a sentence for people, and what to do next.
@@ -84,6 +85,9 @@ pub struct StatusView {
     pub images: u64,
     /// Counters of protocol events since the start: name and count, ordered by name.
     pub counters: Vec<(String, u64)>,
+    /// More nodes want the same than the policy lets through, and nobody has looked yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<IncidentView>,
 }
 
 /// Where a node stands.
@@ -115,6 +119,9 @@ pub struct NodeView {
     pub serial: Option<String>,
     /// All known addresses.
     pub macs: Vec<MacAddress>,
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<RackName>,
     /// What it should have.
     pub assignment: Assignment,
     /// Whose data its disks hold.
@@ -165,6 +172,9 @@ pub struct AssignRequest {
     pub tenant: Option<TenantId>,
     /// The pool.
     pub pool: Option<PoolName>,
+    /// Where it stands.
+    #[serde(default)]
+    pub rack: Option<RackName>,
     /// Which disk carries the operating system.
     pub os_disk: Option<OsDiskRule>,
     /// How large the root partition becomes at the next writing of an image.

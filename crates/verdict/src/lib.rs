@@ -10,11 +10,13 @@
 //! - [`already_clean`]: which disks may be proven clean instead of being erased.
 //! - [`permit`]: what turns a signed order and a plan into the right to write.
 //! - [`golden_values`]: what links and versions a machine had when a person found it right.
+//! - [`blast_radius`]: how many nodes may want the same at once before a person has to look.
 //! - [`explain`]: a decision in words; [`replay`]: the same decision again, compared byte for byte.
 #![forbid(unsafe_code)]
 
 pub mod already_clean;
 pub mod baseline;
+pub mod blast_radius;
 mod combine;
 mod counterfactual;
 mod data_images;

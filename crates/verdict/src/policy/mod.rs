@@ -7,8 +7,10 @@
 //! | `error` | file, line, key, and what was probably meant |
 
 mod basic;
+mod blast_radius;
 mod error;
 mod fitness;
+mod hardware;
 mod limits;
 pub(crate) mod section;
 mod sections;
@@ -19,7 +21,8 @@ use contract::plan::BootMethod;
 
 pub use error::PolicyError;
 pub(crate) use fitness::FitnessPolicy;
-pub(crate) use limits::{ForeignFiles, HealthUnreadable, Limits};
+pub(crate) use hardware::GpuPolicy;
+pub(crate) use limits::{ForeignFiles, HealthUnreadable, Limits, Response};
 pub(crate) use sections::Sections;
 
 use sections::Fragment;

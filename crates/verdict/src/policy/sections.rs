@@ -6,7 +6,13 @@ use super::basic::{
     BootFragment, BootPolicy, ConfidentialityFragment, ConfidentialityPolicy, EraseFragment, ErasePolicy,
     EvidenceFragment, EvidencePolicy, IntegrityFragment, IntegrityPolicy,
 };
+use super::blast_radius::{BlastRadiusFragment, BlastRadiusPolicy};
 use super::fitness::{FitnessFragment, FitnessPolicy};
+use super::hardware::{
+    BootTrustFragment, BootTrustPolicy, DisksFragment, DisksPolicy, GpuFragment, GpuPolicy, KernelFragment,
+    KernelPolicy, LinksFragment, LinksPolicy, MemoryFragment, MemoryPolicy, ProcessorFragment,
+    ProcessorPolicy, SensorsFragment, SensorsPolicy,
+};
 use super::section::BadValue;
 
 macro_rules! sections {
@@ -42,6 +48,15 @@ sections! {
     confidentiality: ConfidentialityPolicy, ConfidentialityFragment;
     integrity: IntegrityPolicy, IntegrityFragment;
     fitness: FitnessPolicy, FitnessFragment;
+    disks: DisksPolicy, DisksFragment;
+    memory: MemoryPolicy, MemoryFragment;
+    processor: ProcessorPolicy, ProcessorFragment;
+    kernel: KernelPolicy, KernelFragment;
+    sensors: SensorsPolicy, SensorsFragment;
+    links: LinksPolicy, LinksFragment;
+    gpu: GpuPolicy, GpuFragment;
+    boot_trust: BootTrustPolicy, BootTrustFragment;
     erase: ErasePolicy, EraseFragment;
     boot: BootPolicy, BootFragment;
+    blast_radius: BlastRadiusPolicy, BlastRadiusFragment;
 }
