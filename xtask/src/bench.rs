@@ -6,6 +6,7 @@ mod device;
 mod erase;
 mod image;
 mod imaging;
+mod judgement;
 mod limit;
 mod machine;
 mod repair;
@@ -39,6 +40,8 @@ enum What {
     Erase(erase::Options),
     /// Writing, verifying and importing an image, beside other tools on the same device
     Imaging(imaging::Options),
+    /// The verdict beside simpler ways to decide, in simulated fleets
+    Judgement(judgement::Options),
     /// Reimaging a disk of which a part has changed
     Repair(imaging::Options),
 }
@@ -50,6 +53,7 @@ pub fn run(options: &Options) -> Result<()> {
         Some(What::Check(options)) => check::run(options),
         Some(What::Erase(options)) => erase::run(options),
         Some(What::Imaging(options)) => imaging::run(options),
+        Some(What::Judgement(options)) => judgement::run(options),
         Some(What::Repair(options)) => repair::run(options),
     }
 }
@@ -75,6 +79,7 @@ mod tests {
         assert!(matches!(parse("bench check --runs 2"), Ok(Some(What::Check(_)))));
         assert!(matches!(parse("bench erase --size-mebibytes 64"), Ok(Some(What::Erase(_)))));
         assert!(matches!(parse("bench repair --folder /x"), Ok(Some(What::Repair(_)))));
+        assert!(matches!(parse("bench judgement --seeds 2"), Ok(Some(What::Judgement(_)))));
         assert!(parse("bench --runs 2 imaging").is_err());
     }
 }

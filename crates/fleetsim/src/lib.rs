@@ -15,6 +15,7 @@ pub mod calendar;
 pub mod fleet;
 pub mod life;
 pub mod parameters;
+pub mod report;
 pub mod score;
 pub mod sensors;
 pub mod statistics;

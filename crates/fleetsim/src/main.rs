@@ -1,4 +1,4 @@
-//! `fleetsim`: runs fleets and prints figures as JSON, a line each, for `cargo xtask bench judgement`.
+//! `fleetsim`: runs simulated fleets under several strategies and prints what came of it.
 
 use std::io::Write;
 use std::time::Instant;
@@ -6,11 +6,10 @@ use std::time::Instant;
 use clap::Parser;
 use fleetsim::fleet;
 use fleetsim::parameters::Parameters;
-use fleetsim::score::Score;
+use fleetsim::report::{self, Aims, Swept, Years};
 use fleetsim::strategy::{AlwaysWipe, NeverWipe, Oracle, Ours, StaticThresholds, Strategy};
-use serde_json::{Value, json};
 
-/// Runs simulated fleets under several strategies.
+/// Runs simulated fleets for a year under several strategies.
 #[derive(Debug, Parser)]
 struct Options {
     /// Machines of a fleet
@@ -20,9 +19,9 @@ struct Options {
     #[arg(long, default_value_t = 30)]
     seeds: u64,
     /// Fleets of each sweep
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     sweep_seeds: u64,
-    /// Machines of the one large fleet, which is run under the product's verdict alone; 0 for none
+    /// Machines of the one large fleet under the product's verdict alone; 0 for none
     #[arg(long, default_value_t = 100_000)]
     large: u32,
 }
@@ -30,71 +29,77 @@ struct Options {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let ours = Ours::new()?;
+    let parameters = Parameters { nodes: options.nodes, ..Parameters::published() };
     let strategies: [&(dyn Strategy + Sync); 5] =
         [&ours, &AlwaysWipe, &NeverWipe, &StaticThresholds, &Oracle];
-    let parameters = Parameters { nodes: options.nodes, ..Parameters::published() };
+    let mut all = Vec::new();
     for strategy in strategies {
-        for seed in 0..options.seeds {
-            let score = fleet::run(&parameters, strategy, seed)?;
-            say(
-                &json!({ "part": "compare", "strategy": strategy.name(), "seed": seed, "score": figures(&score) }),
-            )?;
-        }
+        all.push(years(&parameters, strategy, options.seeds)?);
     }
-    // The share of releases after which the node could be kept, as the closed form has it.
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "A year of {} fleets of {} nodes; mean over the fleets and its 95 % interval (bootstrap).\n",
+        options.seeds, options.nodes
+    )?;
+    writeln!(out, "{}\n", report::comparison(&all))?;
+
+    let mut swept = Vec::new();
+    for (parameter, value, changed) in parameters.sweeps() {
+        let ours = years(&changed, &ours, options.sweep_seeds)?;
+        let fixed = years(&changed, &StaticThresholds, options.sweep_seeds)?;
+        swept.push(Swept { parameter, value, ours, fixed });
+    }
+    writeln!(
+        out,
+        "What nobody publishes, swept ({} fleets each):\n\n{}\n",
+        options.sweep_seeds,
+        report::sweeps(&swept)
+    )?;
+
     let keep = Parameters { same_owner_share: 0.8, ..parameters.clone() };
-    for strategy in [&ours as &(dyn Strategy + Sync), &AlwaysWipe] {
-        for seed in 0..options.sweep_seeds {
-            let score = fleet::run(&keep, strategy, seed)?;
-            say(
-                &json!({ "part": "keep-0.8", "strategy": strategy.name(), "seed": seed, "score": figures(&score) }),
-            )?;
-        }
-    }
-    for (name, value, changed) in parameters.sweeps() {
-        for strategy in [&ours as &(dyn Strategy + Sync), &StaticThresholds] {
-            for seed in 0..options.sweep_seeds {
-                let score = fleet::run(&changed, strategy, seed)?;
-                say(
-                    &json!({ "part": "sweep", "parameter": name, "value": value, "strategy": strategy.name(), "seed": seed, "score": figures(&score) }),
-                )?;
-            }
-        }
-    }
-    if options.large > 0 {
-        let large = Parameters { nodes: options.large, ..parameters };
-        let begun = Instant::now();
-        let score = fleet::run(&large, &ours, 0)?;
-        let seconds = begun.elapsed().as_secs_f64();
-        say(
-            &json!({ "part": "large", "nodes": options.large, "seconds": seconds, "score": figures(&score) }),
-        )?;
+    let ours_keep = years(&keep, &ours, options.sweep_seeds)?;
+    let always_keep = years(&keep, &AlwaysWipe, options.sweep_seeds)?;
+    let large_seconds =
+        if options.large > 0 { Some(large(&parameters, &ours, options.large)?) } else { None };
+    let aims = Aims {
+        ours: &all[0],
+        fixed: &all[3],
+        ours_keep: &ours_keep,
+        always_keep: &always_keep,
+        large_seconds,
+    };
+    for line in aims.lines() {
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }
 
-fn say(line: &Value) -> std::io::Result<()> {
-    writeln!(std::io::stdout().lock(), "{line}")
+fn years(parameters: &Parameters, strategy: &(dyn Strategy + Sync), seeds: u64) -> anyhow::Result<Years> {
+    let mut scores = Vec::new();
+    for seed in 0..seeds {
+        say(&format!("  {}: fleet {} of {seeds}", strategy.name(), seed + 1))?;
+        scores.push(fleet::run(parameters, strategy, seed)?);
+    }
+    Ok(Years { strategy: strategy.name(), scores, nodes: parameters.nodes })
 }
 
-fn figures(score: &Score) -> Value {
-    json!({
-        "releases": score.releases,
-        "leaks": score.leaks,
-        "escapes": score.escapes,
-        "unneeded-share": score.unneeded_share(),
-        "interruptions": score.interruptions(),
-        "failures": score.failures,
-        "drains": score.drains,
-        "false-quarantine-share": score.false_quarantine_share(),
-        "grey-caught": score.grey_share_caught(),
-        "grey-refused": score.refused_share(),
-        "disk-precision": score.disk_precision(),
-        "disk-recall": score.disk_recall(),
-        "minutes-per-release": score.minutes_per_release(),
-        "lost-minutes": score.lost_minutes,
-        "flash-terabytes": score.flash_bytes / 1e12,
-        "kilowatt-hours": score.kilowatt_hours,
-        "verdicts": score.verdicts,
-    })
+fn large(parameters: &Parameters, ours: &Ours, nodes: u32) -> anyhow::Result<f64> {
+    say(&format!("  {nodes} nodes for a year"))?;
+    let begun = Instant::now();
+    let score = fleet::run(&Parameters { nodes, ..parameters.clone() }, ours, 0)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    writeln!(
+        std::io::stdout(),
+        "{nodes} nodes for a year: {} releases, {} verdicts, {} leaks in {seconds:.0} s\n",
+        score.releases,
+        score.verdicts,
+        score.leaks
+    )?;
+    Ok(seconds)
+}
+
+/// Progress, for people.
+fn say(line: &str) -> std::io::Result<()> {
+    writeln!(std::io::stderr(), "{line}")
 }

@@ -38,7 +38,8 @@ impl Strategy for Ours {
     fn decide(&self, asked: &Asked<'_>) -> Answer {
         let decision =
             verdict::judge::judge(asked.evidence, asked.context, &self.policy, &self.model, asked.now);
-        let critical = decision.reasons.iter().filter(|finding| finding.severity >= Severity::Critical);
+        // What could not be read is no word that the disk will fail.
+        let critical = decision.findings.iter().filter(|finding| finding.severity == Severity::Critical);
         let mut disks: Vec<_> = critical
             .filter_map(|finding| match &finding.subject {
                 Subject::Disk(id) => Some(id.clone()),
