@@ -1,5 +1,7 @@
 //! What rules look at: evidence, the service's facts, policy and time, with hostile readings sorted out.
 
+use std::collections::BTreeSet;
+
 use contract::assignment::{Floor, NodeContext};
 use contract::evidence::Evidence;
 use contract::id::UnixMillis;
@@ -52,6 +54,21 @@ impl<'a> Facts<'a> {
     /// Whether anybody looked at all, whatever came of it.
     pub fn was_tried(&self, subject: &Subject, key: ReadingKey) -> bool {
         self.of(subject, key).next().is_some()
+    }
+
+    /// All that anybody read `key` of, or that had it when the node was last found right.
+    pub fn subjects(&self, key: ReadingKey) -> BTreeSet<Subject> {
+        let read = self.evidence.readings.iter().filter(|reading| reading.key == key);
+        let counted = self.context.baselines.iter().filter(|baseline| baseline.key == key);
+        read.map(|reading| &reading.subject)
+            .chain(counted.map(|baseline| &baseline.subject))
+            .cloned()
+            .collect()
+    }
+
+    /// When `key` of `subject` was read; the earliest of several.
+    pub fn observed_at(&self, subject: &Subject, key: ReadingKey) -> Option<UnixMillis> {
+        self.of(subject, key).map(|reading| reading.observed_at).min()
     }
 
     fn of(&self, subject: &Subject, key: ReadingKey) -> impl Iterator<Item = &'a Reading> {
@@ -149,7 +166,14 @@ fn typed<T>(
 /// reading is at its most cautious without it; what contradicts itself is unreadable.
 fn worse(key: ReadingKey, one: Outcome<ReadingValue>, other: Outcome<ReadingValue>) -> Outcome<ReadingValue> {
     use ReadingValue::{Count, Flag, List};
-    let less_is_worse = matches!(key, ReadingKey::NvmeAvailableSparePercent | ReadingKey::ImageFilesChecked);
+    let less_is_worse = matches!(
+        key,
+        ReadingKey::NvmeAvailableSparePercent
+            | ReadingKey::ImageFilesChecked
+            | ReadingKey::PcieLinkWidth
+            | ReadingKey::PcieLinkMegatransfers
+            | ReadingKey::FabricRateMegabits
+    );
     match (one, other) {
         (one, other) if one == other => one,
         (Outcome::Unreadable(why), _) | (_, Outcome::Unreadable(why)) => Outcome::Unreadable(why),

@@ -430,7 +430,7 @@ fn what_follows_from_what() {
     insta::assert_snapshot!(table);
 }
 
-/// Each rule must be seen to find something in at least one scenario.
+/// Each rule of these files must be seen to find something here; of all rules, in `tests/situations`.
 #[test]
 fn every_rule_is_in_the_table() {
     let sources = [
@@ -447,8 +447,8 @@ fn every_rule_is_in_the_table() {
     let found = scenarios().into_iter().flat_map(|(_, case)| case.judge().findings);
     let found: BTreeSet<String> =
         found.filter(|finding| finding.severity != Severity::Good).map(|finding| finding.rule).collect();
-    assert_eq!(written, found);
-    assert!(written.len() >= 30, "{}", written.len());
+    assert_eq!(written.difference(&found).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert!(written.len() >= 25, "{}", written.len());
 }
 
 #[test]
@@ -462,7 +462,9 @@ fn decisions_in_words() {
         &["/usr/x"],
     );
     for (name, case) in [("keep", healthy), ("wipe", changed), ("look-deeper", weak), ("quarantine", sick)] {
-        insta::assert_snapshot!(name, crate::explain::explain(&case.judge()));
+        // The digest changes with every default, which is no change of the words.
+        let told = crate::explain::explain(&case.judge());
+        insta::assert_snapshot!(name, told.replace(&case.policy.digest().to_string(), "(its digest)"));
     }
 }
 

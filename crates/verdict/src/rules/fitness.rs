@@ -1,16 +1,17 @@
 //! Will the disks last? No reading here is a reason to wipe.
 
 use contract::decision::{Axis, Fitness};
-use contract::inventory::{DiskFacts, SanitizeState, Transport};
-use contract::plan::Step;
+use contract::inventory::{DiskFacts, Transport};
 use contract::reading::{Outcome, ReadingKey, Subject};
 
-use super::{Demand, Rule, Ruled, Seen, hardware, strongest};
+use super::{
+    Demand, Rule, Ruled, Seen, disk_counters, disk_states, golden, gpus, hardware, links, machine, memory,
+    strongest,
+};
 use crate::facts::Facts;
-use crate::policy::{FitnessPolicy, HealthUnreadable, Limits};
+use crate::policy::HealthUnreadable;
 
 const NVME_LOG: &str = "NVM Express Base Specification, SMART / Health Information log";
-const BACKBLAZE: &str = "Backblaze annual failure rates by attribute value, as tabulated by Scrutiny";
 
 /// F1: no bit of the critical warning that means data are in danger.
 const NVME_CRITICAL: Rule =
@@ -30,82 +31,6 @@ const READ_ONLY: Rule = Rule {
     source: "NVM Express critical warning bit 3; kernel read-only flag",
 };
 
-/// A counter with limits in the policy.
-struct Counter {
-    rule: Rule,
-    key: ReadingKey,
-    /// On which disks it is needed; none means on all.
-    transport: Option<Transport>,
-    limits: fn(&FitnessPolicy) -> Limits,
-    /// `false` if a disk that lacks the counter (`Absent`) is fine.
-    always_there: bool,
-    what: &'static str,
-}
-
-/// F5: counters, one rule each.
-const COUNTERS: [Counter; 7] = [
-    Counter {
-        rule: Rule {
-            id: "fitness/disk-read-errors",
-            axis: Axis::Fitness,
-            source: "Google FAST'07: a first scan error makes failure within 60 days 39 times as likely",
-        },
-        key: ReadingKey::DiskReadErrors,
-        transport: None,
-        limits: |policy| policy.disk_read_errors,
-        always_there: true,
-        what: "reads answered with an unrecoverable error in this run",
-    },
-    Counter {
-        rule: Rule { id: "fitness/nvme-percentage-used", axis: Axis::Fitness, source: NVME_LOG },
-        key: ReadingKey::NvmePercentageUsed,
-        transport: Some(Transport::Nvme),
-        limits: |policy| policy.nvme_percentage_used,
-        always_there: true,
-        what: "percent of the rated life used",
-    },
-    Counter {
-        rule: Rule { id: "fitness/nvme-media-errors", axis: Axis::Fitness, source: NVME_LOG },
-        key: ReadingKey::NvmeMediaErrors,
-        transport: Some(Transport::Nvme),
-        limits: |policy| policy.nvme_media_errors,
-        always_there: true,
-        what: "media errors over the life of the disk",
-    },
-    Counter {
-        rule: Rule { id: "fitness/ata-reallocated-sectors", axis: Axis::Fitness, source: BACKBLAZE },
-        key: ReadingKey::AtaReallocatedSectors,
-        transport: Some(Transport::Ata),
-        limits: |policy| policy.ata_reallocated_sectors,
-        always_there: false,
-        what: "sectors reallocated",
-    },
-    Counter {
-        rule: Rule { id: "fitness/ata-reported-uncorrectable", axis: Axis::Fitness, source: BACKBLAZE },
-        key: ReadingKey::AtaReportedUncorrectable,
-        transport: Some(Transport::Ata),
-        limits: |policy| policy.ata_reported_uncorrectable,
-        always_there: false,
-        what: "uncorrectable errors reported to the host",
-    },
-    Counter {
-        rule: Rule { id: "fitness/ata-pending-sectors", axis: Axis::Fitness, source: BACKBLAZE },
-        key: ReadingKey::AtaPendingSectors,
-        transport: Some(Transport::Ata),
-        limits: |policy| policy.ata_pending_sectors,
-        always_there: false,
-        what: "sectors waiting to be reallocated",
-    },
-    Counter {
-        rule: Rule { id: "fitness/ata-offline-uncorrectable", axis: Axis::Fitness, source: BACKBLAZE },
-        key: ReadingKey::AtaOfflineUncorrectable,
-        transport: Some(Transport::Ata),
-        limits: |policy| policy.ata_offline_uncorrectable,
-        always_there: false,
-        what: "sectors found uncorrectable in the disk's own scan",
-    },
-];
-
 /// The verdict of the third axis and its findings.
 pub(crate) fn judge(facts: &Facts<'_>) -> (Fitness, Vec<Ruled>) {
     let mut ruled = Vec::new();
@@ -114,7 +39,13 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Fitness, Vec<Ruled>) {
             judge_disk(facts, disk, &mut ruled);
         }
     }
+    disk_counters::judge_others(facts, &mut ruled);
     hardware::judge(facts, &mut ruled);
+    memory::judge(facts, &mut ruled);
+    machine::judge(facts, &mut ruled);
+    golden::judge(facts, &mut ruled);
+    links::judge(facts, &mut ruled);
+    gpus::judge(facts, &mut ruled);
     let verdict = match strongest(&ruled) {
         Demand::Nothing => Fitness::Fit,
         Demand::Quarantine => Fitness::Quarantine,
@@ -161,11 +92,8 @@ fn judge_disk(facts: &Facts<'_>, disk: &DiskFacts, ruled: &mut Vec<Ruled>) {
         ruled.push(smart_threshold(facts, disk, &subject));
     }
     ruled.extend(read_only(facts, disk, &subject));
-    for counter in &COUNTERS {
-        if counter.transport.is_none_or(|transport| concerns(counter.key, transport)) {
-            ruled.push(counted(facts, disk, &subject, counter));
-        }
-    }
+    disk_counters::judge_disk(facts, disk, ruled);
+    disk_states::judge(facts, disk, ruled);
 }
 
 fn critical_warning(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject) -> Ruled {
@@ -292,60 +220,4 @@ fn read_only(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject) -> Option<R
             format!("Disk {} can no longer be written.", disk.id),
         )
     })
-}
-
-fn counted(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject, counter: &Counter) -> Ruled {
-    let limits = (counter.limits)(&facts.thresholds().fitness);
-    let threshold = match (limits.watch_above, limits.quarantine_above) {
-        (Some(watch), Some(quarantine)) => format!("at most {watch}; more than {quarantine} is quarantine"),
-        (Some(limit), None) | (None, Some(limit)) => format!("at most {limit}"),
-        (None, None) => "none set".to_owned(),
-    };
-    let seen = |observed: String| Seen::reading(subject.clone(), counter.key, observed, &threshold);
-    let (id, what) = (&disk.id, counter.what);
-    let unknown_demand = match limits {
-        Limits { quarantine_above: Some(_), .. } => cautious(facts),
-        Limits { watch_above: Some(_), .. } => Demand::Watch,
-        Limits { .. } => Demand::Nothing,
-    };
-    match facts.count(subject, counter.key) {
-        Outcome::Value(count) => {
-            let demand = if limits.quarantine_above.is_some_and(|limit| count > limit) {
-                Demand::Quarantine
-            } else if limits.watch_above.is_some_and(|limit| count > limit) {
-                Demand::Watch
-            } else {
-                Demand::Nothing
-            };
-            counter.rule.found(demand, seen(count.to_string()), format!("Disk {id}: {count} {what}."))
-        }
-        Outcome::Absent if !counter.always_there => counter.rule.found(
-            Demand::Nothing,
-            seen("not kept".to_owned()),
-            format!("Disk {id} does not count {what}."),
-        ),
-        Outcome::Absent => counter.rule.unknown(
-            unknown_demand,
-            seen("absent".to_owned()),
-            format!("Disk {id} has no count of {what}."),
-        ),
-        Outcome::Unreadable(why) => counter.rule.unknown(
-            if silent_for_our_erase(facts, disk, counter.key) { Demand::Watch } else { unknown_demand },
-            seen(why.clone()),
-            format!("Disk {id}: the count of {what} could not be read: {why}."),
-        ),
-    }
-}
-
-/// Whether a disk gives nothing to read because a sanitize that was begun here and cut off runs on, or
-/// has failed. It is sanitized again, which rests on what is read back from it then: a disk that cannot
-/// be read is not erased, and nothing is installed on it.
-fn silent_for_our_erase(facts: &Facts<'_>, disk: &DiskFacts, key: ReadingKey) -> bool {
-    let refuses_reads = disk.sanitize.value().is_some_and(|sanitize| {
-        matches!(sanitize.state, SanitizeState::Running { .. } | SanitizeState::Failed)
-    });
-    let begun = facts.context.unfinished.as_ref().is_some_and(|work| {
-        work.plan.steps.iter().any(|step| matches!(step, Step::Erase { disk: of, .. } if of.id == disk.id))
-    });
-    key == ReadingKey::DiskReadErrors && facts.in_ramdisk() && refuses_reads && begun
 }

@@ -5,7 +5,7 @@ use contract::id::ImageId;
 use contract::inventory::DiskFacts;
 use contract::reading::{Outcome, ReadingKey, Subject};
 
-use super::{Demand, Rule, Ruled, Seen, data_partitions, node_data, strongest};
+use super::{Demand, Rule, Ruled, Seen, boot_trust, data_partitions, node_data, strongest};
 use crate::facts::{Facts, Listed};
 use crate::plan;
 use crate::policy::ForeignFiles;
@@ -66,6 +66,7 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Integrity, Vec<Ruled>) {
             "Writing to this node was begun and never reported done; what it left is not trusted.",
         ));
     }
+    boot_trust::judge(facts, &mut ruled);
     let verdict = match strongest(&ruled) {
         Demand::Nothing | Demand::Watch => Integrity::Intact,
         Demand::Repair => Integrity::Repair,

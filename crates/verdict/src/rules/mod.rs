@@ -4,19 +4,39 @@
 //! |---|---|
 //! | `confidentiality` | C1–C4: whose data the disks hold, and who gets the machine |
 //! | `integrity`, `data_partitions`, `node_data` | I1–I8: is the installed software what was assigned, what stays beside it, what is the node's own |
+//! | `boot_trust` | I9–I11: is the way from power-on into the kernel proven |
 //! | `fitness`, `hardware` | F1–F12: health of the disks; errors, hardware that should be there |
+//! | `disk_counters`, `disk_states` | F5, F13–F18: what disks, arrays and file systems count and say of themselves |
+//! | `memory`, `machine` | F19–F31: memory, processors, what kernel and sensors report |
+//! | `golden`, `links` | F32–F46: links and versions against what they were, errors of links |
+//! | `gpus`, `xid` | F47–F54: GPUs and their driver's messages |
+//!
+//! `change` says how much of a counter is new; `counters` and `flags` judge numbers, flags and lists, all in
+//! one way, with what follows from a reading that is not there.
 //! | `request` | R1–R7: what was asked, how old the evidence is, what forbids acting |
 
 use contract::decision::{Axis, Finding, Severity};
 use contract::reading::{ReadingKey, Subject};
 
+mod boot_trust;
+pub(crate) mod change;
 pub(crate) mod confidentiality;
+mod counters;
 mod data_partitions;
+mod disk_counters;
+mod disk_states;
 pub(crate) mod fitness;
+mod flags;
+mod golden;
+mod gpus;
 pub(crate) mod hardware;
 pub(crate) mod integrity;
+mod links;
+mod machine;
+mod memory;
 pub(crate) mod node_data;
 pub(crate) mod request;
+mod xid;
 
 /// What a finding demands, ordered by how much it asks. `Nothing` and `Watch` allow any action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
