@@ -60,7 +60,7 @@ fn permit(target: DiskTarget) -> Result<StepPermit> {
         verify_samples: 200,
         verify_depth: VerifyDepth::default(),
     };
-    let permit = rehearsal::permit(&target, Transport::Scsi, Action::Wipe, step)?;
+    let permit = rehearsal::permit(Transport::Scsi, Action::Wipe, vec![step])?;
     permit.into_steps().into_iter().next().context("the plan has no step")
 }
 

@@ -17,6 +17,7 @@ use contract::decision::Action;
 use contract::id::{ChunkDigest, DiskId, ImageId, OrderId};
 use contract::inventory::Transport;
 use contract::plan::{DiskTarget, Step};
+use contract::root_size::RootSize;
 use contract::secret::Secret;
 use ed25519_dalek::SigningKey;
 use imaging::manifest::Manifest;
@@ -47,54 +48,76 @@ pub struct Options {
     /// Id of the image
     #[arg(long)]
     image: ImageId,
+    /// Loop device to write the data image to, at the same time; several may be given. Both of its ends are
+    /// blank
+    #[arg(long, value_name = "DEVICE", requires = "data_image")]
+    data_device: Vec<PathBuf>,
+    /// Id of the data image
+    #[arg(long, value_name = "ID")]
+    data_image: Option<ImageId>,
     /// The service's `image.key`, which says who signs images
     #[arg(long, value_name = "FILE")]
     image_key: PathBuf,
 }
 
-/// Writes the image and prints what it cost, as JSON.
+/// Writes the images and prints what all of them cost, as JSON.
 ///
 /// # Errors
 /// When the device is no loop device, or writing failed.
 pub fn write(options: &Options) -> anyhow::Result<()> {
-    require_loop_device(&options.device)?;
-    let open = DirectDisk::open_exclusive(&options.device)?;
-    let target = DiskTarget {
-        id: disk_id()?,
-        size_bytes: open.size_bytes(),
-        logical_sector_bytes: open.sector_bytes(),
-    };
-    drop(open);
-    let step = Step::WriteImage {
-        disk: target.clone(),
+    let devices: Vec<PathBuf> = [&options.device].into_iter().chain(&options.data_device).cloned().collect();
+    let mut steps = Vec::new();
+    for (number, (device, disk_guid)) in (1..).zip(options.data_device.iter().zip(100..)) {
+        steps.push(Step::WriteDataImage {
+            disk: target(device, number)?,
+            image: options.data_image.context("no data image was named")?,
+            disk_guid: Uuid::from_u128(disk_guid),
+            last_partition: RootSize::Image,
+        });
+    }
+    steps.push(Step::WriteImage {
+        disk: target(&options.device, 0)?,
         image: options.image,
         disk_guid: Uuid::from_u128(2),
         node_partition_guid: Uuid::from_u128(3),
         node_data: None,
-        root_size: contract::root_size::RootSize::Image,
+        root_size: RootSize::Image,
         keep: Vec::new(),
-    };
-    let permit = permit(&target, Transport::Other, Action::Reimage, step)?;
-    let disks = MachineDisks::new(Arc::new(Only(options.device.clone())));
-    let (step, seconds) = carried_out(permit, Arc::new(Images::new(options)?), Arc::new(disks))?;
+    });
+    let permit = permit(Transport::Other, Action::Reimage, steps)?;
+    let disks = MachineDisks::new(Arc::new(Devices(devices)));
+    let (steps, seconds) = carried_out(permit, Arc::new(Images::new(options)?), Arc::new(disks))?;
+    let sum = |figure: fn(&StepResult) -> u64| steps.iter().map(figure).sum::<u64>();
+    let proofs: Vec<&str> = steps.iter().map(|step| step.proof.as_str()).collect();
     let said = json!({
         "seconds": seconds,
-        "bytes_read": step.bytes_read,
-        "bytes_fetched": step.bytes_fetched,
-        "bytes_written": step.bytes_written,
+        "bytes_read": sum(|step| step.bytes_read),
+        "bytes_fetched": sum(|step| step.bytes_fetched),
+        "bytes_written": sum(|step| step.bytes_written),
         "peak_memory_kibibytes": peak_memory_kibibytes()?,
-        "proof": step.proof,
+        "proof": proofs.join("\n"),
     });
     println!("{said}");
     Ok(())
 }
 
-/// Carries out the one step of a permit, in a runtime like the ramdisk's; what it cost, and the seconds.
+/// A device as a plan names it.
+fn target(device: &Path, number: usize) -> anyhow::Result<DiskTarget> {
+    require_loop_device(device)?;
+    let open = DirectDisk::open_exclusive(device)?;
+    Ok(DiskTarget {
+        id: disk_id(number)?,
+        size_bytes: open.size_bytes(),
+        logical_sector_bytes: open.sector_bytes(),
+    })
+}
+
+/// Carries out the steps of a permit, in a runtime like the ramdisk's; what each cost, and the seconds of all.
 fn carried_out(
     permit: Permit,
     service: Arc<dyn Service>,
     disks: Arc<dyn Disks>,
-) -> anyhow::Result<(StepResult, f64)> {
+) -> anyhow::Result<(Vec<StepResult>, f64)> {
     let world = World { service, disks, clock: Arc::new(|| NOW), firmware: None };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let started = Instant::now();
@@ -103,8 +126,7 @@ fn carried_out(
     if let FinishResult::Failed { error, .. } | FinishResult::Refused { error } = &finish.result {
         bail!("the step that is measured failed: {error}");
     }
-    let step = finish.steps.into_iter().next().context("nothing was done")?;
-    Ok((step, seconds))
+    Ok((finish.steps, seconds))
 }
 
 /// What is measured is overwritten, so nothing but a loop device is taken.
@@ -118,8 +140,8 @@ fn require_loop_device(device: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn disk_id() -> anyhow::Result<DiskId> {
-    "loop-bench".parse().context("could not name the device")
+fn disk_id(number: usize) -> anyhow::Result<DiskId> {
+    format!("loop-bench-{number}").parse().context("could not name the device")
 }
 
 /// The public half of the key in this file, in hexadecimal.
@@ -131,11 +153,17 @@ fn image_key(file: &Path) -> anyhow::Result<String> {
     Ok(hex::encode(SigningKey::from_bytes(&seed).verifying_key().as_bytes()))
 }
 
-struct Only(PathBuf);
+/// The devices that are measured, by the numbers in their ids.
+struct Devices(Vec<PathBuf>);
 
-impl DiskResolver for Only {
-    fn device_path(&self, _disk: &DiskId) -> anyhow::Result<PathBuf> {
-        Ok(self.0.clone())
+impl DiskResolver for Devices {
+    fn device_path(&self, disk: &DiskId) -> anyhow::Result<PathBuf> {
+        for (number, device) in self.0.iter().enumerate() {
+            if &disk_id(number)? == disk {
+                return Ok(device.clone());
+            }
+        }
+        bail!("there is no device {disk}")
     }
 }
 

@@ -25,36 +25,18 @@ pub const NODE: NodeId = NodeId(Uuid::from_u128(1));
 pub const NOW: UnixMillis = UnixMillis(1000);
 const EXPIRES: UnixMillis = UnixMillis(2000);
 
-/// A permit as it is granted in the ramdisk, for an order that is signed here.
+/// A permit as it is granted in the ramdisk, for an order that is signed here. Each step has a disk of its
+/// own.
 ///
 /// # Errors
 /// If the order is refused, as any other would be.
-pub fn permit(
-    target: &DiskTarget,
-    transport: Transport,
-    action: Action,
-    step: Step,
-) -> anyhow::Result<Permit> {
-    let facts: DiskFacts = serde_json::from_value(json!({
-        "id": target.id,
-        "kernel_name": "rehearsal",
-        "transport": transport,
-        "model": {"outcome": "absent"},
-        "serial": {"outcome": "absent"},
-        "firmware_revision": {"outcome": "absent"},
-        "size_bytes": target.size_bytes,
-        "logical_sector_bytes": target.logical_sector_bytes,
-        "rotational": {"outcome": "absent"},
-        "read_only": false,
-        "removable": false,
-        "nvme": {"outcome": "absent"},
-    }))
-    .context("could not describe the device")?;
+pub fn permit(transport: Transport, action: Action, steps: Vec<Step>) -> anyhow::Result<Permit> {
+    let facts = steps.iter().map(|step| facts(step.disk(), transport)).collect::<anyhow::Result<Vec<_>>>()?;
     let plan = Plan {
         node: NODE,
         evidence: EvidenceId(Uuid::from_u128(4)),
         action,
-        steps: vec![step],
+        steps,
         boot: BootMethod::Reboot,
     };
     let key = SigningKey::from_bytes(&[7; 32]);
@@ -71,7 +53,26 @@ pub fn permit(
     let signed = SignedOrder::sign(&order, &key).context("could not sign the order")?;
     let (order_key, nonce, spent) = (key.verifying_key(), order.nonce, &SpentOrders::new());
     let expected = Expected { order_key, node: NODE, nonce, now: NOW, spent };
-    Permit::grant(&signed, plan, &expected, &[facts]).context("the order was refused")
+    Permit::grant(&signed, plan, &expected, &facts).context("the order was refused")
+}
+
+/// What is known of a device.
+fn facts(target: &DiskTarget, transport: Transport) -> anyhow::Result<DiskFacts> {
+    serde_json::from_value(json!({
+        "id": target.id,
+        "kernel_name": "rehearsal",
+        "transport": transport,
+        "model": {"outcome": "absent"},
+        "serial": {"outcome": "absent"},
+        "firmware_revision": {"outcome": "absent"},
+        "size_bytes": target.size_bytes,
+        "logical_sector_bytes": target.logical_sector_bytes,
+        "rotational": {"outcome": "absent"},
+        "read_only": false,
+        "removable": false,
+        "nvme": {"outcome": "absent"},
+    }))
+    .context("could not describe the device")
 }
 
 /// No service: an erase needs nothing of one but the word that it may begin.

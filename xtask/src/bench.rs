@@ -13,6 +13,7 @@ mod repair;
 mod scratch;
 mod service;
 pub mod table;
+mod together;
 mod tools;
 mod virtual_machine;
 

@@ -14,7 +14,7 @@ use contract::plan::{DiskTarget, EraseMethod, Step, VerifyDepth};
 use erasure::command::{CommandProgress, DeviceCommand};
 use serde_json::json;
 
-use super::{Only, carried_out, disk_id, require_loop_device};
+use super::{Devices, carried_out, disk_id, require_loop_device};
 use crate::act::device::{BlockDevice, Disks, PartitionPlace};
 use crate::act::disk::{DirectDisk, MachineDisks};
 use crate::rehearsal::{Nobody, permit};
@@ -45,7 +45,7 @@ pub fn erase(options: &Options) -> anyhow::Result<()> {
         .with_context(|| format!("there is no depth {:?}", options.depth))?;
     let open = DirectDisk::open_exclusive(&options.device)?;
     let disk = DiskTarget {
-        id: disk_id()?,
+        id: disk_id(0)?,
         size_bytes: open.size_bytes(),
         logical_sector_bytes: open.sector_bytes(),
     };
@@ -58,11 +58,12 @@ pub fn erase(options: &Options) -> anyhow::Result<()> {
         verify_samples: SAMPLES,
         verify_depth,
     };
-    let permit = permit(&disk, Transport::Other, Action::Wipe, step)?;
+    let permit = permit(Transport::Other, Action::Wipe, vec![step])?;
     let watch = Arc::new(Watch::default());
-    let machine = MachineDisks::new(Arc::new(Only(options.device.clone())));
+    let machine = MachineDisks::new(Arc::new(Devices(vec![options.device.clone()])));
     let disks = Watched { machine, watch: Arc::clone(&watch) };
-    let (step, seconds) = carried_out(permit, Arc::new(Nobody), Arc::new(disks))?;
+    let (steps, seconds) = carried_out(permit, Arc::new(Nobody), Arc::new(disks))?;
+    let step = steps.into_iter().next().context("nothing was done")?;
     let said = json!({
         "seconds": seconds,
         "overwrite_seconds": watch.overwrite()?.as_secs_f64(),

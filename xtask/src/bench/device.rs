@@ -93,6 +93,18 @@ impl Device {
         self.forget_cached()
     }
 
+    /// Makes the first and the last mebibyte zeros, as on a disk that holds no table and no file system.
+    pub fn make_ends_blank(&self) -> Result<()> {
+        let disk = OpenOptions::new().write(true).open(&self.path);
+        let disk = disk.with_context(|| format!("opening {}", self.path.display()))?;
+        for at in [0, self.size_bytes - MEBIBYTE] {
+            disk.write_all_at(&vec![0; MEBIBYTE as usize], at)
+                .with_context(|| format!("writing to {}", self.path.display()))?;
+        }
+        disk.sync_all().with_context(|| format!("flushing {}", self.path.display()))?;
+        self.forget_cached()
+    }
+
     /// Makes all of it zeros, and of the file holes.
     pub fn make_blank(&self) -> Result<()> {
         let mut command = privileged(located("blkdiscard"))?;

@@ -9,12 +9,12 @@ use super::device::{Device, MEBIBYTE};
 use super::image::{self, Folder};
 use super::service::{Imported, Programs, Service};
 use super::table::{mebibytes, median, render};
-use super::{limit, machine, tools, virtual_machine};
+use super::{limit, machine, together, tools, virtual_machine};
 use crate::demo::aim_line;
 use crate::{packages, paths};
 
 /// Room behind the image for the node's partition and the backup table, in mebibytes.
-const ROOM_MEBIBYTES: u64 = 64;
+pub const ROOM_MEBIBYTES: u64 = 64;
 /// Aim for our memory, in mebibytes.
 const MEMORY_AIM_MEBIBYTES: f64 = 200.0;
 /// In the second version of the image one mebibyte of so many with content has changed.
@@ -52,6 +52,8 @@ pub struct Stage {
     pub size_bytes: u64,
     /// What is written to.
     pub device: Device,
+    /// Where the device's file lies.
+    pub place: Folder,
 }
 
 impl Stage {
@@ -72,7 +74,7 @@ impl Stage {
             "image of {} MiB, three fifths zeros; median of {} runs; the device held other bytes before each\n",
             options.size_mebibytes, options.runs
         );
-        Ok(Self { programs, folder, image, size_bytes: options.size_mebibytes * MEBIBYTE, device })
+        Ok(Self { programs, folder, image, size_bytes: options.size_mebibytes * MEBIBYTE, device, place })
     }
 }
 
@@ -130,6 +132,7 @@ pub fn run(options: &Options) -> Result<()> {
     let (imported, again) = import(&stage, &service)?;
     let mut rows = written(&stage, &service, &imported, options.runs)?;
     rows.extend(verified(&stage, &service, &imported, options.runs)?);
+    rows.extend(together::written(&stage, &service, options.runs)?);
     let whole = stage.size_bytes;
     let row =
         |by: &str, seconds| Row { what: "import", by: by.to_owned(), seconds, bytes: whole, ours: None };
@@ -196,7 +199,7 @@ fn import(stage: &Stage, service: &Service) -> Result<(Imported, Imported)> {
 }
 
 /// Everybody who does the same thing, in turn.
-struct Contest<'a> {
+pub struct Contest<'a> {
     what: &'static str,
     contenders: Vec<Contender<'a>>,
 }
@@ -209,7 +212,7 @@ struct Contender<'a> {
 }
 
 /// One run.
-struct Sample {
+pub struct Sample {
     seconds: f64,
     ours: Option<tools::Ours>,
 }
@@ -227,12 +230,13 @@ impl From<tools::Ours> for Sample {
 }
 
 impl<'a> Contest<'a> {
-    fn new(what: &'static str) -> Self {
+    /// One without contenders, for what they do.
+    pub fn new(what: &'static str) -> Self {
         Self { what, contenders: Vec::new() }
     }
 
     /// One more; `prepare` is not measured.
-    fn add<S: Into<Sample>>(
+    pub fn add<S: Into<Sample>>(
         &mut self,
         by: &'static str,
         bytes: u64,
@@ -244,7 +248,7 @@ impl<'a> Contest<'a> {
     }
 
     /// Round after round, so that a machine that becomes slower does so for all; the median run of each.
-    fn hold(self, runs: u8) -> Result<Vec<Row>> {
+    pub fn hold(self, runs: u8) -> Result<Vec<Row>> {
         let mut samples: Vec<Vec<Sample>> = self.contenders.iter().map(|_| Vec::new()).collect();
         for _ in 0..runs {
             for (contender, samples) in self.contenders.iter().zip(&mut samples) {

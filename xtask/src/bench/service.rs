@@ -118,11 +118,20 @@ impl Service {
 
     /// Imports an image with the technician's command.
     pub fn import(&self, image: &Path, name: &str) -> Result<Imported> {
+        self.import_as(image, name, &[])
+    }
+
+    /// Imports an image for data disks.
+    pub fn import_data(&self, image: &Path, name: &str) -> Result<Imported> {
+        self.import_as(image, name, &["--no-root"])
+    }
+
+    fn import_as(&self, image: &Path, name: &str, how: &[&str]) -> Result<Imported> {
         let mut command = Command::new(&self.operator);
         command.env("REPRIEVE_SERVICE", format!("https://127.0.0.1:{}", self.api_port));
         command.env("REPRIEVE_TOKEN_FILE", self.state.join("operator.token"));
         command.env("REPRIEVE_CA", self.state.join("ca.pem"));
-        command.args(["--json", "image", "import"]).arg(image).args(["--name", name]);
+        command.args(["--json", "image", "import"]).arg(image).args(["--name", name]).args(how);
         let started = Instant::now();
         let said = output("importing the image", &mut command)?;
         let seconds = started.elapsed().as_secs_f64();

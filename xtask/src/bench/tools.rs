@@ -56,11 +56,27 @@ pub fn erase(programs: &Programs, device: &Device, depth: &str) -> Result<Erased
 
 /// Our agent writes an image.
 pub fn agent(programs: &Programs, service: &Service, device: &Device, image: &str) -> Result<Ours> {
+    agent_beside(programs, service, (device, image), (&[], image))
+}
+
+/// Our agent writes an image, and at the same time another to data disks.
+pub fn agent_beside(
+    programs: &Programs,
+    service: &Service,
+    (device, image): (&Device, &str),
+    (data_devices, data_image): (&[Device], &str),
+) -> Result<Ours> {
     let _limited = device.limit()?;
     let mut command = privileged(&programs.agent)?;
     command.env("REPRIEVE_LOG", "error").arg("bench-write").arg("--device").arg(device.path());
     command.args(["--images", &service.images_url(), "--image", image]);
     command.arg("--image-key").arg(service.image_key());
+    if !data_devices.is_empty() {
+        command.args(["--data-image", data_image]);
+    }
+    for data_device in data_devices {
+        command.arg("--data-device").arg(data_device.path());
+    }
     let said = output("writing the image with our agent", &mut command)?;
     let line = said.lines().last().unwrap_or_default();
     serde_json::from_str(line).with_context(|| format!("reading what our agent said: {said}"))
