@@ -12,6 +12,7 @@ mod efi;
 mod image_check;
 mod judging;
 mod kernel_command_line;
+mod look;
 mod node_partition;
 mod probe;
 mod ramdisk;
@@ -56,6 +57,8 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = resident::STATE_DIRECTORY)]
         state: PathBuf,
     },
+    /// Look at this machine and say what each check saw, without judging it.
+    Look(look::Options),
     /// Say what this machine is made of.
     Inventory {
         /// JSON instead of a table.
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         Command::Init => return start_ramdisk(),
         Command::Resident(options) => resident::run(&options),
         Command::Check { json, sysroot, state } => check::check(json, sysroot.as_deref(), &state),
+        Command::Look(options) => look::look(&options),
         Command::Inventory { json, sysroot } => check::inventory(json, sysroot.as_deref()),
         #[cfg(feature = "bench")]
         Command::BenchWrite(options) => bench::write(&options),

@@ -6,11 +6,13 @@ use contract::inventory::SanitizeState;
 use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier, Trust};
 use uuid::Uuid;
 
+use super::deep::{self, Effort};
 use super::disks::{self, FoundDisk};
 use super::kernel_log::KernelLog;
+use super::machine::{self, Spent, timed};
 use super::raw_read::RawDisk;
 use super::source::Source;
-use super::{content_signatures, disk_health, file_system_errors, file_systems, inventory, kernel, raid};
+use super::{content_signatures, disk_health, file_systems, inventory, kernel};
 use crate::clock::Clock;
 use crate::node_partition::{self, NodePartition};
 
@@ -41,7 +43,12 @@ pub struct Look {
     pub disks: Outcome<Vec<FoundDisk>>,
     /// The node's own partition.
     pub node_partition: Outcome<NodePartition>,
+    /// What the checks took.
+    pub spent: Vec<Spent>,
 }
+
+/// The checks that are part of looking at each disk.
+const DISK_CHECKS: &[u8] = &[7, 9, 11, 12, 13];
 
 impl Look {
     /// Adds what was found besides, and keeps the order. A later look at the same thing replaces the
@@ -81,16 +88,18 @@ pub fn look(looking: &Looking, kernel_log: &mut KernelLog) -> Look {
     if looking.trust >= Trust::Ramdisk && source.is_machine() {
         disks::open_ours(&mut disks);
     }
-    let mut found = kernel::read(source);
-    found.extend(raid::read(source));
-    found.extend(file_system_errors::read(source));
+    let mut spent = Vec::new();
+    let mut found = machine::read(source, &mut spent);
     if let Outcome::Value(disks) = &disks {
-        found.extend(look_at_disks(disks, looking));
+        found.extend(timed(&mut spent, DISK_CHECKS, || look_at_disks(disks, looking)));
+    }
+    if looking.tier >= Tier::T2 && source.is_machine() {
+        found.extend(timed(&mut spent, &[29], || deep::read(source, Effort::QUICK)));
     }
     let node_partition = node_partition::find(&disks);
     found.extend(node_partition::readings(&node_partition));
     // Last, so that what the reads above provoked is in it.
-    found.extend(kernel_log.look(source));
+    found.extend(timed(&mut spent, &[15, 18, 19, 24], || kernel_log.look(source)));
     let evidence = Evidence {
         id: EvidenceId(Uuid::new_v4()),
         node: looking.node,
@@ -99,10 +108,10 @@ pub fn look(looking: &Looking, kernel_log: &mut KernelLog) -> Look {
         trust: looking.trust,
         tier: looking.tier,
         agent_version: crate::VERSION.to_owned(),
-        inventory: inventory::read(source, &disks),
+        inventory: timed(&mut spent, &[2, 8, 10, 28], || inventory::read(source, &disks)),
         readings: Vec::new(),
     };
-    let mut look = Look { evidence, disks, node_partition };
+    let mut look = Look { evidence, disks, node_partition, spent };
     look.add(found, &looking.clock);
     look
 }

@@ -5,7 +5,7 @@ use contract::reading::Outcome;
 
 use super::disks::FoundDisk;
 use super::source::{self, Source};
-use super::{nics, smbios};
+use super::{firmware as firmware_versions, nics, smbios};
 
 /// Gathers the inventory around the disks that were found.
 #[must_use]
@@ -36,7 +36,7 @@ pub fn read(source: &Source, disks: &Outcome<Vec<FoundDisk>>) -> Inventory {
         nics: nics::read(source),
         memory_modules: not_looked_for(),
         gpus: not_looked_for(),
-        bmc_version: not_looked_for(),
+        bmc_version: firmware_versions::bmc_version(source, &smbios.has_bmc),
     }
 }
 

@@ -1,19 +1,57 @@
-//! The kernel's log of this boot, searched for signs of failing storage and hardware.
-//!
-//! Record format: the kernel's `Documentation/ABI/testing/dev-kmsg`.
+//! The kernel's log of this boot, searched for signs of failing storage and hardware, for lockups, for want
+//! of memory, and for the operator's own patterns. Each line counts once, also when the agent starts anew.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use contract::id::BootId;
-use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
+use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject, Tier};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::check::Check;
 use super::source::{self, Source};
 use crate::kernel_command_line::redacted;
+
+mod kinds;
+mod operator;
+mod record;
+
+use kinds::{KINDS, tell};
+use record::Record;
+
+/// Signs of failing storage.
+pub const CHECK_STORAGE: Check = Check {
+    number: 15,
+    name: "kernel log: storage",
+    tier: Tier::T0,
+    reads: "/dev/kmsg",
+    keys: &[ReadingKey::KernelStorageErrors],
+    rules: &["fitness/kernel-storage-errors"],
+};
+
+/// What the kernel says of itself; its taint is read in [`super::kernel`].
+pub const CHECK_KERNEL: Check = Check {
+    number: 19,
+    name: "kernel taint, lockups, hung tasks, out of memory, own patterns",
+    tier: Tier::T0,
+    reads: "/proc/sys/kernel/tainted, /dev/kmsg, /etc/reprieve/kernel-log-patterns.toml",
+    keys: &[
+        ReadingKey::KernelTaint,
+        ReadingKey::KernelLockups,
+        ReadingKey::KernelOutOfMemory,
+        ReadingKey::OperatorLogMatches,
+    ],
+    rules: &[
+        "fitness/kernel-taint",
+        "fitness/kernel-lockups",
+        "fitness/kernel-out-of-memory",
+        "fitness/operator-log-matches",
+    ],
+};
 
 /// The kernel gives no longer record.
 const RECORD_BYTES_MAX: usize = 8192;
@@ -23,53 +61,19 @@ const RECORDS_MAX: usize = 500_000;
 const LINE_CHARACTERS_MAX: usize = 300;
 /// Lines kept of each kind; more are counted.
 const LINES_MAX: usize = 1000;
-
-/// A pattern: these pieces, in this order, anywhere in the line.
-type Pattern = &'static [&'static str];
-
-/// Storage is failing. From the kernel's own messages, as gpud and node-problem-detector match them.
-const STORAGE: &[Pattern] = &[
-    &["Buffer I/O error on dev"],
-    &["I/O error, dev ", "sector"],
-    &["critical medium error, dev "],
-    &["critical target error, dev "],
-    &["Unrecovered read error"],
-    &["attempt to access beyond end of device"],
-    &["I/O error while writing superblock"],
-    &["I/O ", "timeout, reset controller"],
-    &["Disabling device after reset failure"],
-    &["no available path - failing I/O"],
-    &["rejecting I/O to offline device"],
-    &["Remounting filesystem read-only"],
-    &["EXT4-fs error"],
-    &["XFS", "Shutting down filesystem"],
-    &["XFS", "Corruption of in-memory data"],
-    &["md/raid", "Disk failure on"],
-];
-
-/// Hardware is failing. A lockup or a hung task is not here: it says nothing about hardware.
-const HARDWARE: &[Pattern] = &[
-    &["[Hardware Error]"],
-    &["event severity: "],
-    &["Memory failure: "],
-    &["CE memory read error"],
-    &["UE memory read error"],
-    &["PCIe Bus Error: severity=Uncorrected (Fatal)"],
-    &["insufficient power on the PCIe slot"],
-    &["critical temperature reached"],
-];
-
-/// Devices whose errors say nothing: empty floppy and CD drives answer every read with one.
-const NOT_DISKS: &[&str] = &["dev fd", "dev sr", "dev loop"];
+/// Lines kept of each of the operator's patterns.
+const OPERATOR_LINES_MAX: usize = 100;
 
 /// What has been found in this boot's log so far. Kept from look to look by the resident agent, because
 /// the kernel's buffer forgets.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct KernelLog {
-    next_sequence: u64,
-    lost: bool,
-    storage: Found,
-    hardware: Found,
+    /// By the key that it is reported as.
+    #[serde(default)]
+    found: BTreeMap<ReadingKey, Found>,
+    /// By the operator's pattern.
+    #[serde(default)]
+    operator: BTreeMap<String, Found>,
 }
 
 /// A kept log, and of which boot it is.
@@ -79,42 +83,65 @@ struct Kept {
     log: KernelLog,
 }
 
+/// What was found of one kind. Each has its own place in the log: a kind or a pattern that comes later
+/// begins at the beginning, and makes nothing else count twice.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Found {
+    next_sequence: u64,
+    lost: bool,
     lines: Vec<String>,
     total: u64,
 }
 
 impl Found {
-    fn add(&mut self, line: &str) {
-        self.total += 1;
-        if self.lines.len() < LINES_MAX {
-            self.lines.push(redacted(line).chars().take(LINE_CHARACTERS_MAX).collect());
+    /// Whether the record of this number is new here; it is not a second time.
+    fn is_new(&mut self, sequence: u64) -> bool {
+        if sequence < self.next_sequence {
+            return false;
         }
+        self.lost |= sequence > self.next_sequence;
+        self.next_sequence = sequence.saturating_add(1);
+        true
     }
 
-    fn value(&self) -> ReadingValue {
-        ReadingValue::List { items: self.lines.clone(), total: self.total }
+    fn add(&mut self, line: &str, lines_max: usize) {
+        self.total += 1;
+        if self.lines.len() < lines_max {
+            self.lines.push(shown(line));
+        }
     }
+}
+
+/// A line as it may be shown: without secrets, short, and with nothing that a terminal obeys.
+fn shown(line: &str) -> String {
+    let harmless = |c: char| match c.is_control() {
+        true => c.escape_default().collect::<String>(),
+        false => c.to_string(),
+    };
+    redacted(line).chars().take(LINE_CHARACTERS_MAX).map(harmless).collect()
 }
 
 impl KernelLog {
     /// Reads what has come since the last look, and says what was found in this boot.
     pub fn look(&mut self, source: &Source) -> Vec<(Subject, ReadingKey, Outcome<ReadingValue>)> {
-        let outcome = self.read_new(source);
-        let value = |found: &Found| match &outcome {
-            // What was found counts even if reading broke off or lines are gone; "nothing found" would not.
-            _ if found.total > 0 => Outcome::Value(found.value()),
-            Ok(()) if self.lost => {
-                Outcome::Unreadable("the kernel has forgotten the beginning of this boot's log".to_owned())
-            }
-            Ok(()) => Outcome::Value(found.value()),
-            Err(error) => Outcome::Unreadable(format!("cannot read the kernel log: {error}")),
+        let patterns = operator::read(source);
+        let of_operator: &[operator::Pattern] = patterns.value().map_or(&[], Vec::as_slice);
+        self.operator.retain(|identity, _| of_operator.iter().any(|known| known.identity() == *identity));
+        let outcome = self.read_new(source, of_operator);
+        let mut readings: Vec<_> = KINDS
+            .iter()
+            .map(|kind| {
+                let found = self.found.entry(kind.key).or_default();
+                (Subject::Node, kind.key, value(&outcome, &[found]))
+            })
+            .collect();
+        let matches = match patterns {
+            Outcome::Value(_) => value(&outcome, &self.operator.values().collect::<Vec<_>>()),
+            Outcome::Absent => Outcome::Absent,
+            Outcome::Unreadable(why) => Outcome::Unreadable(why),
         };
-        vec![
-            (Subject::Node, ReadingKey::KernelStorageErrors, value(&self.storage)),
-            (Subject::Node, ReadingKey::KernelHardwareErrors, value(&self.hardware)),
-        ]
+        readings.push((Subject::Node, ReadingKey::OperatorLogMatches, matches));
+        readings
     }
 
     /// What an earlier process found in this boot; nothing if it was another boot.
@@ -135,174 +162,173 @@ impl KernelLog {
         std::fs::rename(&beside, path)
     }
 
-    fn read_new(&mut self, source: &Source) -> io::Result<()> {
+    fn read_new(&mut self, source: &Source, patterns: &[operator::Pattern]) -> io::Result<()> {
         let path = source.path("dev/kmsg");
         let mut file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path)?;
         if !source.is_machine() {
             // A recorded log is a plain file of records, one a line.
             let mut text = String::new();
             file.take(64 << 20).read_to_string(&mut text)?;
-            text.lines().for_each(|line| self.take(line));
+            text.lines().for_each(|line| self.take(line, patterns));
             return Ok(());
         }
         let mut buffer = vec![0; RECORD_BYTES_MAX];
         for _ in 0..RECORDS_MAX {
             match file.read(&mut buffer) {
                 Ok(0) => break,
-                Ok(length) => self.take(&String::from_utf8_lossy(&buffer[..length])),
+                Ok(length) => self.take(&String::from_utf8_lossy(&buffer[..length]), patterns),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Overwritten while reading: the next read goes on behind the gap.
-                Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => self.lost = true,
+                // Overwritten while reading: the next read goes on behind the gap, which its number shows.
+                Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Takes one record; those seen before, those of user space and those that are none are skipped.
-    fn take(&mut self, record: &str) {
+    /// Takes one record. Those seen before and those that are none are skipped; those of user space only
+    /// move the place on.
+    fn take(&mut self, record: &str, patterns: &[operator::Pattern]) {
         let Some(record) = Record::parse(record) else { return };
-        if record.sequence < self.next_sequence {
-            return;
-        }
-        self.lost |= record.sequence > self.next_sequence;
-        self.next_sequence = record.sequence.saturating_add(1);
-        if !record.from_kernel || NOT_DISKS.iter().any(|name| record.text.contains(name)) {
-            return;
-        }
-        if matches_any(record.text, STORAGE) {
-            self.storage.add(record.text);
-        }
-        if matches_any(record.text, HARDWARE) {
-            self.hardware.add(record.text);
-        }
-    }
-}
-
-/// One record of `/dev/kmsg`.
-#[derive(Debug, PartialEq, Eq)]
-struct Record<'a> {
-    sequence: u64,
-    from_kernel: bool,
-    text: &'a str,
-}
-
-impl<'a> Record<'a> {
-    /// `priority,sequence,microseconds,flags[,…];text`, then continuation lines that begin with a space.
-    fn parse(record: &'a str) -> Option<Self> {
-        let (head, text) = record.split_once(';')?;
-        let mut fields = head.split(',');
-        let priority: u32 = fields.next()?.parse().ok()?;
-        let sequence = fields.next()?.parse().ok()?;
-        // The facility is above the three bits of the level; user space cannot write as facility 0.
-        Some(Self {
-            sequence,
-            from_kernel: priority >> 3 == 0,
-            text: text.lines().next().unwrap_or_default(),
-        })
-    }
-}
-
-fn matches_any(line: &str, patterns: &[Pattern]) -> bool {
-    patterns.iter().any(|pattern| {
-        let mut rest = line;
-        pattern.iter().all(|piece| match rest.find(piece) {
-            Some(at) => {
-                rest = &rest[at + piece.len()..];
-                true
+        let told = if record.from_kernel { tell(record.text) } else { None };
+        for kind in &KINDS {
+            let found = self.found.entry(kind.key).or_default();
+            let new = found.is_new(record.sequence);
+            if let Some((_, line)) = told.as_ref().filter(|(key, _)| new && *key == kind.key) {
+                found.add(line, LINES_MAX);
             }
-            None => false,
-        })
-    })
+        }
+        for pattern in patterns {
+            let found = self.operator.entry(pattern.identity()).or_default();
+            let new = found.is_new(record.sequence);
+            if let Some(line) = pattern.tell(record.text).filter(|_| new && record.from_kernel) {
+                found.add(&line, OPERATOR_LINES_MAX);
+            }
+        }
+    }
+}
+
+/// What was found counts even if reading broke off or lines are gone; "nothing found" would not.
+fn value(read: &io::Result<()>, found: &[&Found]) -> Outcome<ReadingValue> {
+    let total = found.iter().map(|found| found.total).fold(0, u64::saturating_add);
+    if total == 0 && let Err(error) = read {
+        return Outcome::Unreadable(format!("cannot read the kernel log: {error}"));
+    }
+    if total == 0 && found.iter().any(|found| found.lost) {
+        return Outcome::Unreadable("the kernel has forgotten the beginning of this boot's log".to_owned());
+    }
+    let mut items: Vec<String> = found.iter().flat_map(|found| found.lines.clone()).collect();
+    items.truncate(LINES_MAX);
+    Outcome::Value(ReadingValue::List { items, total })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::recorded::Tree;
     use proptest::prelude::{any, proptest};
 
-    fn found(log: &mut KernelLog, lines: &[&str]) -> (u64, u64) {
+    const FAILED_READ: &str = "Buffer I/O error on dev sda1";
+
+    fn total(log: &KernelLog, key: ReadingKey) -> u64 {
+        log.found.get(&key).map_or(0, |found| found.total)
+    }
+
+    fn storage(log: &mut KernelLog, lines: &[&str]) -> u64 {
         for line in lines {
-            log.take(line);
+            log.take(line, &[]);
         }
-        (log.storage.total, log.hardware.total)
+        total(log, ReadingKey::KernelStorageErrors)
     }
 
     #[test]
-    fn failures_are_found_and_harmless_lines_are_not() {
-        let cases = [
-            ("3,0,1,-;Buffer I/O error on dev sda1, logical block 0, async page read", (1, 0)),
-            ("3,0,1,-;blk_update_request: I/O error, dev vda, sector 12 op 0x0:(READ)", (1, 0)),
-            ("3,0,1,-;I/O error, dev fd0, sector 0 op 0x0:(READ) flags 0x0", (0, 0)),
-            ("3,0,1,-;nvme nvme0: I/O 12 QID 3 timeout, reset controller", (1, 0)),
-            ("2,0,1,-;EXT4-fs error (device sda1): ext4_lookup:1855: inode #2", (1, 0)),
-            ("0,0,1,-;mce: [Hardware Error]: Machine check events logged", (0, 1)),
-            ("4,0,1,-;{1}[Hardware Error]: event severity: corrected", (0, 1)),
-            ("6,0,1,-;EXT4-fs (vda1): recovery complete", (0, 0)),
-            ("6,0,1,-;watchdog: BUG: soft lockup - CPU#0 stuck for 22s!", (0, 0)),
-            // User space may write what it likes into the log; it counts for nothing.
-            ("12,0,1,-;Buffer I/O error on dev sda1, said a tenant", (0, 0)),
-            ("not a record", (0, 0)),
-        ];
-        for (line, expected) in cases {
-            assert_eq!(found(&mut KernelLog::default(), &[line]), expected, "{line}");
-        }
+    fn what_user_space_writes_counts_for_nothing() {
+        let mut log = KernelLog::default();
+        assert_eq!(storage(&mut log, &["12,0,1,-;Buffer I/O error on dev sda1, said a tenant"]), 0);
+        assert_eq!(storage(&mut log, &["3,1,1,-;Buffer I/O error on dev sda1", "not a record"]), 1);
+        log.take("4,2,1,-;INFO: task a:1 blocked for more than 120 seconds.", &[]);
+        assert_eq!(total(&log, ReadingKey::KernelLockups), 1);
     }
 
     #[test]
     fn a_line_counts_once_however_often_it_is_read() {
         let mut log = KernelLog::default();
-        let line = "3,0,1,-;Buffer I/O error on dev sda1";
-        assert_eq!(found(&mut log, &[line, line]), (1, 0));
-        assert!(!log.lost);
-        assert_eq!(found(&mut log, &["3,9,1,-;Buffer I/O error on dev sda1"]), (2, 0));
-        assert!(log.lost);
+        let line = format!("3,0,1,-;{FAILED_READ}");
+        assert_eq!(storage(&mut log, &[&line, &line]), 1);
+        assert!(!log.found[&ReadingKey::KernelStorageErrors].lost);
+        assert_eq!(storage(&mut log, &[&format!("3,9,1,-;{FAILED_READ}")]), 2);
+        assert!(log.found[&ReadingKey::KernelStorageErrors].lost);
     }
 
     #[test]
     fn a_forgotten_beginning_is_not_an_empty_log() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir(root.path().join("dev")).unwrap();
-        std::fs::write(root.path().join("dev/kmsg"), "6,100,1,-;harmless\n").unwrap();
-        let readings = KernelLog::default().look(&Source::recorded(root.path()));
-        assert!(readings.iter().all(|(_, _, outcome)| matches!(outcome, Outcome::Unreadable(_))));
+        let tree = Tree::new();
+        tree.write("dev/kmsg", "6,100,1,-;harmless\n");
+        for (_, key, outcome) in KernelLog::default().look(&tree.source()) {
+            match key {
+                ReadingKey::OperatorLogMatches => assert_eq!(outcome, Outcome::Absent),
+                _ => assert!(matches!(outcome, Outcome::Unreadable(_)), "{key}"),
+            }
+        }
     }
 
     #[test]
-    fn what_was_found_is_kept_for_this_boot_only() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("kernel-log.json");
+    fn what_was_found_is_kept_for_this_boot_only_and_not_counted_again() {
+        let tree = Tree::new();
+        let path = tree.path("kernel-log.json");
         let boot = |number| BootId(uuid::Uuid::from_u128(number));
+        let line = format!("3,0,1,-;{FAILED_READ}");
         let mut log = KernelLog::default();
-        log.take("3,0,1,-;Buffer I/O error on dev sda1");
+        assert_eq!(storage(&mut log, &[&line]), 1);
         log.save(&path, boot(1)).unwrap();
-        assert_eq!(KernelLog::load(&path, boot(1)).storage.total, 1);
-        assert_eq!(KernelLog::load(&path, boot(2)).storage.total, 0);
+        assert_eq!(storage(&mut KernelLog::load(&path, boot(1)), &[&line]), 1);
+        assert_eq!(storage(&mut KernelLog::load(&path, boot(2)), &[]), 0);
+        // As an earlier version kept it: read anew.
+        std::fs::write(&path, format!("{{\"boot\":\"{}\",\"log\":{{\"next_sequence\":9}}}}", boot(1))).unwrap();
+        assert_eq!(storage(&mut KernelLog::load(&path, boot(1)), &[&line]), 1);
+    }
+
+    #[test]
+    fn the_operator_s_patterns_count_from_the_beginning_and_change_nothing_else() {
+        let tree = Tree::new();
+        tree.write("dev/kmsg", format!("3,0,1,-;{FAILED_READ}\n4,1,1,-;fan controller lost\n"));
+        let mut log = KernelLog::default();
+        let matches = |log: &mut KernelLog| log.look(&tree.source()).pop().unwrap().2;
+        assert_eq!(matches(&mut log), Outcome::Absent);
+        tree.write(operator::FILE, "[[pattern]]\nname = \"fan\"\ntext = \"controller lost\"\n");
+        let one = ReadingValue::list(vec!["fan: fan controller lost".to_owned()]);
+        assert_eq!(matches(&mut log), Outcome::Value(one.clone()));
+        assert_eq!(matches(&mut log), Outcome::Value(one), "a second look counts nothing twice");
+        assert_eq!(total(&log, ReadingKey::KernelStorageErrors), 1);
+        tree.write(operator::FILE, "[[pattern]]\nnam = 1\n");
+        assert!(matches!(matches(&mut log), Outcome::Unreadable(_)));
     }
 
     #[test]
     fn a_log_that_cannot_be_opened_is_unreadable() {
-        let root = tempfile::tempdir().unwrap();
-        let readings = KernelLog::default().look(&Source::recorded(root.path()));
-        assert!(readings.iter().all(|(_, _, outcome)| matches!(outcome, Outcome::Unreadable(_))));
+        let readings = KernelLog::default().look(&Tree::new().source());
+        let unreadable = readings.iter().filter(|(_, _, outcome)| matches!(outcome, Outcome::Unreadable(_)));
+        assert_eq!(unreadable.count(), KINDS.len());
     }
 
     #[test]
-    fn the_token_in_a_line_is_removed_and_lists_are_bounded() {
+    fn lines_are_shown_without_secrets_and_harmless_and_lists_are_bounded() {
         let mut log = KernelLog::default();
-        log.take("3,0,1,-;Buffer I/O error on dev sda reprieve.token=abc");
-        assert!(!log.storage.lines[0].contains("abc"));
+        storage(&mut log, &[&format!("3,0,1,-;{FAILED_READ} reprieve.token=abc \u{1b}[2J")]);
+        let line = &log.found[&ReadingKey::KernelStorageErrors].lines[0];
+        assert!(!line.contains("abc") && line.contains("\\u{1b}[2J"), "{line}");
         for sequence in 1..=(LINES_MAX as u64 + 5) {
-            log.take(&format!("3,{sequence},1,-;Buffer I/O error on dev sda"));
+            log.take(&format!("3,{sequence},1,-;{FAILED_READ}"), &[]);
         }
-        assert_eq!((log.storage.lines.len(), log.storage.total), (LINES_MAX, LINES_MAX as u64 + 6));
+        let found = &log.found[&ReadingKey::KernelStorageErrors];
+        assert_eq!((found.lines.len(), found.total), (LINES_MAX, LINES_MAX as u64 + 6));
     }
 
     proptest! {
         #[test]
         fn any_record_is_survived(record in any::<String>()) {
-            KernelLog::default().take(&record);
+            KernelLog::default().take(&record, &[]);
         }
     }
 }

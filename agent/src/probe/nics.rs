@@ -1,12 +1,26 @@
-//! Network interfaces that have hardware behind them.
+//! Network interfaces that have hardware behind them, and how often their links went down.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use contract::id::MacAddress;
 use contract::inventory::NicFacts;
-use contract::reading::Outcome;
+use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject, Tier};
 
+use super::check::Check;
+use super::evidence::Found;
 use super::source::{self, Source};
+
+/// Links of network interfaces; their speed and state stand in the inventory.
+pub const CHECK: Check = Check {
+    number: 22,
+    name: "network links",
+    tier: Tier::T0,
+    reads: "/sys/class/net/*/{carrier,speed,carrier_down_count}",
+    keys: &[ReadingKey::NicLinkDowns],
+    rules: &["fitness/nic-link-downs", "fitness/nic-speed"],
+};
 
 /// No machine has more; a directory that says so is not believed.
 const NICS_MAX: usize = 1024;
@@ -35,6 +49,34 @@ fn try_read(directory: &Path) -> io::Result<Vec<NicFacts>> {
     }
     nics.sort_by_key(|nic| nic.mac);
     Ok(nics)
+}
+
+/// How often the link of each interface went down in this boot. The members of a bond bear one address;
+/// their counts are told together.
+#[must_use]
+pub fn link_downs(source: &Source) -> Vec<Found> {
+    let directory = source.path("sys/class/net");
+    let node = |outcome| vec![(Subject::Node, ReadingKey::NicLinkDowns, outcome)];
+    let names = match source::names(&directory, NICS_MAX) {
+        Outcome::Value(names) => names,
+        Outcome::Absent => return node(Outcome::Unreadable(format!("{} is not there", directory.display()))),
+        Outcome::Unreadable(why) => return node(Outcome::Unreadable(why)),
+    };
+    let mut counts: BTreeMap<MacAddress, Outcome<u64>> = BTreeMap::new();
+    for path in names.iter().map(|name| directory.join(name)).filter(|path| path.join("device").exists()) {
+        let Ok(Ok(mac)) = source::read_text(&path.join("address")).map(|text| text.parse()) else { continue };
+        let count = source::number(&path.join("carrier_down_count"));
+        let count = match (counts.remove(&mac), count) {
+            (None, count) => count,
+            (Some(Outcome::Value(one)), Outcome::Value(other)) => Outcome::Value(one.saturating_add(other)),
+            (Some(unknown @ Outcome::Unreadable(_)), _) | (_, unknown @ Outcome::Unreadable(_)) => unknown,
+            // Kernels before 4.16 do not count.
+            (Some(_), _) => Outcome::Absent,
+        };
+        counts.insert(mac, count);
+    }
+    let told = counts.into_iter();
+    told.map(|(mac, count)| (Subject::Nic(mac), ReadingKey::NicLinkDowns, count.map(ReadingValue::Count))).collect()
 }
 
 fn facts(path: &Path) -> io::Result<Option<NicFacts>> {
@@ -83,6 +125,27 @@ mod tests {
         assert_eq!(names, ["eth0", "eth1"]);
         assert_eq!(nics[0].link_up, Outcome::Value(true));
         assert_eq!(nics[0].speed_megabits, Outcome::Absent);
+    }
+
+    #[test]
+    fn lost_links_are_counted_by_address() {
+        let tree = crate::probe::recorded::Tree::new();
+        for (name, address, downs) in [
+            ("eth0", "52:54:00:00:00:01", "2\n"),
+            ("eth1", "52:54:00:00:00:01", "3\n"),
+            ("eth2", "52:54:00:00:00:02", "x"),
+        ] {
+            tree.directory(&format!("sys/class/net/{name}/device"));
+            tree.write(&format!("sys/class/net/{name}/address"), address);
+            tree.write(&format!("sys/class/net/{name}/carrier_down_count"), downs);
+        }
+        tree.write("sys/class/net/lo/address", "00:00:00:00:00:00");
+        let found = link_downs(&tree.source());
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].2, Outcome::Value(ReadingValue::Count(5)), "a bond's members bear one address");
+        assert!(matches!(found[1].2, Outcome::Unreadable(_)));
+        let nothing = link_downs(&crate::probe::recorded::Tree::new().source());
+        assert!(matches!(nothing[..], [(Subject::Node, _, Outcome::Unreadable(_))]));
     }
 
     #[test]

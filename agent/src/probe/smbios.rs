@@ -4,7 +4,8 @@ use std::path::Path;
 
 use contract::reading::Outcome;
 use smbioslib::{
-    SMBiosData, SMBiosInformation, SMBiosString, SMBiosSystemInformation, SMBiosVersion, SystemUuidData,
+    SMBiosData, SMBiosInformation, SMBiosIpmiDeviceInformation, SMBiosString, SMBiosSystemInformation,
+    SMBiosVersion, SystemUuidData,
 };
 use uuid::Uuid;
 
@@ -23,6 +24,8 @@ pub struct Smbios {
     pub serial: Outcome<String>,
     /// BIOS version, type 0.
     pub bios_version: Outcome<String>,
+    /// Whether there is a baseboard management controller that speaks IPMI, type 38.
+    pub has_bmc: Outcome<bool>,
 }
 
 /// Reads the tables that the kernel keeps.
@@ -46,6 +49,7 @@ fn all(why: impl Fn() -> String) -> Smbios {
         product: Outcome::Unreadable(why()),
         serial: Outcome::Unreadable(why()),
         bios_version: Outcome::Unreadable(why()),
+        has_bmc: Outcome::Unreadable(why()),
     }
 }
 
@@ -68,12 +72,14 @@ pub fn parse(table: Vec<u8>) -> Smbios {
     }
     if let Some(bios) = data.first::<SMBiosInformation<'_>>() {
         found.bios_version = text(bios.version());
+        // With the BIOS's structure there, the tables are tables, and what they lack is not there.
+        found.has_bmc = Outcome::Value(data.first::<SMBiosIpmiDeviceInformation<'_>>().is_some());
     }
     found
 }
 
 /// A text; none, blank and the vendors' usual fillers are absent.
-fn text(field: SMBiosString) -> Outcome<String> {
+pub(super) fn text(field: SMBiosString) -> Outcome<String> {
     const FILLERS: [&str; 5] =
         ["To Be Filled By O.E.M.", "Not Specified", "Default string", "System Serial Number", "0123456789"];
     match field.to_utf8_lossy().map(|text| text.trim().chars().take(200).collect::<String>()) {
@@ -110,6 +116,10 @@ mod tests {
         assert_eq!(read.vendor, Outcome::Value("QEMU".into()));
         assert_eq!(read.serial, Outcome::Value("SN-1".into()));
         assert_eq!(read.bios_version, Outcome::Value("1.16".into()));
+        assert_eq!(read.has_bmc, Outcome::Value(false));
+        let bmc = [vec![38, 0x12, 0, 2], vec![0; 0x0e], vec![0, 0], table(uuid.to_bytes_le())].concat();
+        assert_eq!(parse(bmc).has_bmc, Outcome::Value(true));
+        assert!(matches!(parse(vec![]).has_bmc, Outcome::Unreadable(_)));
     }
 
     #[test]
