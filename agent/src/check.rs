@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::probe::source::Source;
-use crate::probe::{disks, inventory as inventory_probe, kernel};
+use crate::probe::{disks, gpus, inventory as inventory_probe, kernel};
 use crate::resident::examine::{Examination, examine, judge};
 use crate::resident::state::{self, State};
 
@@ -80,7 +80,7 @@ fn kept_manifest(
 /// If it cannot be printed.
 pub fn inventory(json: bool, sysroot: Option<&Path>) -> anyhow::Result<()> {
     let source = source_of(sysroot);
-    let inventory = inventory_probe::read(&source, &disks::read(&source));
+    let inventory = inventory_probe::read(&source, &disks::read(&source), gpus::read(&source).facts);
     if json {
         println!("{}", serde_json::to_string_pretty(&inventory)?);
     } else {

@@ -12,7 +12,7 @@ use super::kernel_log::KernelLog;
 use super::machine::{self, Spent, timed};
 use super::raw_read::RawDisk;
 use super::source::Source;
-use super::{content_signatures, disk_health, file_systems, inventory, kernel};
+use super::{content_signatures, disk_health, file_systems, gpus, inventory, kernel};
 use crate::clock::Clock;
 use crate::node_partition::{self, NodePartition};
 
@@ -98,6 +98,8 @@ pub fn look(looking: &Looking, kernel_log: &mut KernelLog) -> Look {
     }
     let node_partition = node_partition::find(&disks);
     found.extend(node_partition::readings(&node_partition));
+    let gpus = timed(&mut spent, &[25, 26], || gpus::read(source));
+    found.extend(gpus.readings);
     // Last, so that what the reads above provoked is in it.
     found.extend(timed(&mut spent, &[15, 18, 19, 24], || kernel_log.look(source)));
     let evidence = Evidence {
@@ -108,7 +110,7 @@ pub fn look(looking: &Looking, kernel_log: &mut KernelLog) -> Look {
         trust: looking.trust,
         tier: looking.tier,
         agent_version: crate::VERSION.to_owned(),
-        inventory: timed(&mut spent, &[2, 8, 10, 28], || inventory::read(source, &disks)),
+        inventory: timed(&mut spent, &[2, 8, 10, 28], || inventory::read(source, &disks, gpus.facts)),
         readings: Vec::new(),
     };
     let mut look = Look { evidence, disks, node_partition, spent };

@@ -1,15 +1,19 @@
 //! What the machine is made of.
 
-use contract::inventory::{Firmware, Inventory};
+use contract::inventory::{Firmware, GpuFacts, Inventory};
 use contract::reading::Outcome;
 
 use super::disks::FoundDisk;
 use super::source::{self, Source};
-use super::{firmware as firmware_versions, nics, smbios};
+use super::{firmware as firmware_versions, memory_modules, nics, smbios};
 
-/// Gathers the inventory around the disks that were found.
+/// Gathers the inventory around the disks and GPUs that were found.
 #[must_use]
-pub fn read(source: &Source, disks: &Outcome<Vec<FoundDisk>>) -> Inventory {
+pub fn read(
+    source: &Source,
+    disks: &Outcome<Vec<FoundDisk>>,
+    gpus: Outcome<Vec<GpuFacts>>,
+) -> Inventory {
     let smbios = smbios::read(source);
     let (cpu_model, cpu_count) = match source::read_bytes(&source.path("proc/cpuinfo")) {
         Ok(text) => parse_cpuinfo(&String::from_utf8_lossy(&text)),
@@ -34,14 +38,10 @@ pub fn read(source: &Source, disks: &Outcome<Vec<FoundDisk>>) -> Inventory {
         memory_bytes,
         disks: disks.clone().map(|disks| disks.into_iter().map(|disk| disk.facts).collect()),
         nics: nics::read(source),
-        memory_modules: not_looked_for(),
-        gpus: not_looked_for(),
+        memory_modules: memory_modules::read(source),
+        gpus,
         bmc_version: firmware_versions::bmc_version(source, &smbios.has_bmc),
     }
-}
-
-fn not_looked_for<T>() -> Outcome<T> {
-    Outcome::Unreadable("this version of the agent does not look for it".to_owned())
 }
 
 /// The kernel makes `/sys/firmware/efi` exactly when UEFI started it.
