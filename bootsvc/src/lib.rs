@@ -13,6 +13,7 @@ pub mod http;
 pub mod images;
 pub mod jobs;
 pub mod judging;
+pub mod ledger;
 pub mod live;
 pub mod network;
 pub mod node_data;

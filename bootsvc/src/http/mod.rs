@@ -10,6 +10,8 @@
 //! | [`imports`] | the technician's API for images |
 //! | [`metadata`] | what belongs to one node, without secrets, for cloud-init over plain HTTP |
 //! | [`node_data`] | what belongs to one node: the technician's and the agent's calls |
+//! | [`blast_radius`] | what too many nodes want at once |
+//! | `ledger` | what became of verdicts, and what they saved |
 //! | [`body`] | bodies in, JSON and refusals out |
 //! | [`content`] | ranges and caching headers |
 //! | [`endpoints`] | the addresses that a client is told |
@@ -21,6 +23,7 @@ pub mod certificates;
 pub mod content;
 pub mod endpoints;
 pub mod imports;
+mod ledger;
 pub mod listen;
 pub mod metadata;
 pub mod node_data;

@@ -19,7 +19,7 @@ use contract::reading::Outcome;
 
 use crate::bearer;
 use crate::http::body::{self, Answer, SMALL_BYTES_MAX};
-use crate::http::{blast_radius, certificates, node_data};
+use crate::http::{blast_radius, certificates, ledger, node_data};
 use crate::images::data::check_rules;
 use crate::jobs::state;
 use crate::refusal::Refusal;
@@ -46,6 +46,7 @@ pub fn router() -> Router<Arc<Service>> {
         .route("/v1/jobs/{job}/cancel", post(cancel))
         .merge(blast_radius::router())
         .merge(certificates::router())
+        .merge(ledger::router())
         .merge(node_data::router())
 }
 

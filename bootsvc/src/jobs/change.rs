@@ -2,6 +2,7 @@
 //! written with its events in one transaction.
 
 use contract::id::{NodeId, UnixMillis};
+use contract::operator_api::JobState;
 use sqlx::{Any, Transaction};
 
 use crate::jobs::history;
@@ -72,9 +73,7 @@ impl Change<'_> {
     /// If the job's state does not allow it.
     pub fn take(
         &mut self,
-        edge: impl FnOnce(
-            contract::operator_api::JobState,
-        ) -> Result<contract::operator_api::JobState, TransitionRefused>,
+        edge: impl FnOnce(JobState) -> Result<JobState, TransitionRefused>,
     ) -> Result<(), Refusal> {
         let now = self.now;
         let job = self.job()?;
@@ -82,6 +81,9 @@ impl Change<'_> {
             Refusal::conflict(format!("job {}: {refused}", job.id), "look at the job (`reprieve job show`)")
         })?;
         job.changed_at = now;
+        if matches!(job.state, JobState::Booting { .. } | JobState::Looking) {
+            job.began_at.get_or_insert(now);
+        }
         Ok(())
     }
 
@@ -121,6 +123,7 @@ impl Change<'_> {
                 store::jobs::note(&mut self.transaction, job.id, self.now, text).await?;
             }
             store::jobs::save(&mut self.transaction, job).await?;
+            self.service.enter_ended(&mut self.transaction, job, self.now).await?;
         }
         store::commit(self.transaction).await?;
         self.service.live.changed(self.node.id);

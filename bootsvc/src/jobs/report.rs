@@ -102,6 +102,9 @@ impl Service {
         .await?;
         if !repeated {
             self.learn_baselines(change, &report.evidence, &decision).await?;
+            if decision.action != Action::Quarantine {
+                self.settle_earlier(change, &decision).await?;
+            }
         }
         change.node.last_action = Some(decision.action);
         change.node.last_decided_at = Some(decision.decided_at);
@@ -125,6 +128,7 @@ impl Service {
                 hold(change, "writing was begun and never proven, yet the verdict is keep; look at the disk")
             }
             Action::Keep => {
+                change.job()?.verdict = Some(decision.evidence);
                 change.take(state::keep)?;
                 change.note("nothing was written");
                 let kexec = policy.boot_method() == BootMethod::Kexec;
@@ -133,7 +137,12 @@ impl Service {
             Action::Quarantine => {
                 let found = format!("quarantine: {}", summary(decision));
                 match self.passage(change, decision, policy).await? {
-                    Passage::Free => hold(change, &found),
+                    Passage::Free => {
+                        // Only what was seen from outside, and not at many others too, says that it failed.
+                        self.settle_earlier(change, decision).await?;
+                        self.enter_quarantine(change, decision).await?;
+                        hold(change, &found)
+                    }
                     Passage::Held { incident, reason } => {
                         self.hold_for(change, incident, &format!("{found}. {reason}")).await?;
                         Ok(held(change))
@@ -205,6 +214,7 @@ impl Service {
         let record = change.job()?;
         record.order = Some(order.id);
         record.action = Some(row.plan.action);
+        record.verdict = Some(row.plan.evidence);
         let disks = order.disks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         change.note(format!("order {} is signed: {} steps on {disks}", order.id, row.plan.steps.len()));
         Ok(Instruction::Proceed { order: signed })

@@ -70,6 +70,9 @@ impl Service {
             && expectation.resident_may_answer
             && let Some(decision) = self.resident_answer(id).await?
         {
+            if !request.dry_run {
+                self.enter_nothing_to_do(&decision).await?;
+            }
             return Ok(ReimageReply::NothingToDo { decision });
         }
         let reply = |job: Option<JobId>| ReimageReply::Job {
@@ -209,6 +212,8 @@ impl Service {
             at_least: request.at_least,
             sanitize_level: request.sanitize_level,
             why: request.why.clone(),
+            began_at: None,
+            verdict: None,
             attempts: 0,
             coming_up_boots: 0,
             disagreements: 0,

@@ -175,3 +175,21 @@ pub async fn begun_before(
     }
     Ok(times)
 }
+
+/// How many certificates were issued from a time on and before another.
+///
+/// # Errors
+/// If the database fails.
+pub async fn count_between(
+    connection: &mut AnyConnection,
+    from: UnixMillis,
+    until: UnixMillis,
+) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM certificates WHERE issued_at >= $1 AND issued_at < $2")
+        .bind(to_db(from.0))
+        .bind(to_db(until.0))
+        .fetch_one(connection)
+        .await
+        .doing("count certificates")?;
+    Ok(from_db(row.try_get("n").doing("count certificates")?))
+}

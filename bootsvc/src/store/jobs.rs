@@ -6,7 +6,7 @@ use contract::agent_api::StepResult;
 use contract::assignment::Floor;
 use contract::decision::{Action, SanitizeLevel};
 use contract::history::GoingBack;
-use contract::id::{JobId, NodeId, OrderId, UnixMillis};
+use contract::id::{EvidenceId, JobId, NodeId, OrderId, UnixMillis};
 use contract::operator_api::{JobEvent, JobState};
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, Row};
@@ -47,6 +47,12 @@ pub struct JobRecord {
     /// Why, in the words of who asked.
     #[serde(default)]
     pub why: Option<String>,
+    /// When the machine first came to the ramdisk for it; from then on it is away from its work.
+    #[serde(default)]
+    pub began_at: Option<UnixMillis>,
+    /// The evidence of the verdict that is carried out.
+    #[serde(default)]
+    pub verdict: Option<EvidenceId>,
     /// How often the ramdisk was handed out.
     pub attempts: u32,
     /// How often the machine came to the network while its system should have come up.

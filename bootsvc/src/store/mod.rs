@@ -12,6 +12,7 @@ pub mod images;
 pub mod incidents;
 pub mod jobs;
 pub mod leases;
+pub mod ledger;
 pub mod node_data;
 pub mod nodes;
 pub mod orders;

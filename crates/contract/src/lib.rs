@@ -18,6 +18,7 @@ pub mod history;
 pub mod id;
 pub mod inventory;
 pub mod kept_partition;
+pub mod ledger;
 pub mod node_data;
 pub mod operator_api;
 pub mod order;

@@ -8,9 +8,11 @@
 //! - [`judge`]: three axes, one action, with reasons.
 //! - [`plan`]: exact disks, methods and order of what follows.
 //! - [`already_clean`]: which disks may be proven clean instead of being erased.
+//! - [`situation`]: a machine and what must follow, as a person writes it down.
 //! - [`permit`]: what turns a signed order and a plan into the right to write.
 //! - [`golden_values`]: what links and versions a machine had when a person found it right.
 //! - [`blast_radius`]: how many nodes may want the same at once before a person has to look.
+//! - [`savings`]: what verdicts save against wiping always, and sums with their spread.
 //! - [`explain`]: a decision in words; [`replay`]: the same decision again, compared byte for byte.
 #![forbid(unsafe_code)]
 
@@ -18,6 +20,7 @@ pub mod already_clean;
 pub mod baseline;
 pub mod blast_radius;
 mod combine;
+mod cost;
 mod counterfactual;
 mod data_images;
 #[cfg(test)]
@@ -25,27 +28,36 @@ mod data_images_tests;
 mod delivers;
 pub mod explain;
 mod facts;
+mod forecast;
 pub mod golden_values;
+mod history;
 pub mod judge;
 mod kept;
 #[cfg(test)]
 mod kept_tests;
 pub mod model;
 pub mod os_disk;
+#[cfg(test)]
+mod outlook_tests;
 pub mod permit;
 #[cfg(test)]
 mod permit_tests;
+pub mod plain;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;
 pub mod policy;
 #[cfg(test)]
 mod properties;
+mod readiness;
 pub mod recall;
 mod refusal;
+mod remedy;
 pub mod replay;
 mod rules;
+pub mod savings;
 #[cfg(test)]
 mod scenarios;
+pub mod situation;
 #[cfg(test)]
 mod testing;
