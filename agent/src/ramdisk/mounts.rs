@@ -41,6 +41,18 @@ pub fn mount_firmware_variables() {
     }
 }
 
+/// Mounts what the firmware kept of crashes. Nothing here depends on it: what is not mounted is told as not
+/// seen.
+pub fn mount_crash_records() {
+    const RECORDS: &str = "/sys/fs/pstore";
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
+    if Path::new(RECORDS).is_dir()
+        && let Err(error) = mount_one("pstore", RECORDS, flags)
+    {
+        tracing::warn!("{error}; going on without the firmware's records of crashes");
+    }
+}
+
 fn mount_one(kind: &str, target: &str, flags: MsFlags) -> io::Result<()> {
     std::fs::create_dir_all(target)?;
     match mount(Some(kind), target, Some(kind), flags, None::<&str>) {

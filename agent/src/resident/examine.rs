@@ -130,14 +130,19 @@ pub fn judge(seen: &Look, context: &ContextReply, clock: &Clock) -> anyhow::Resu
     judging::judge(&seen.evidence, context, clock.now(), Digest([0; 32]))
 }
 
+/// Keys that are never the same twice, so that a change of them is no news: what lies in samples of a disk in
+/// use, and how warm it is.
+const ALWAYS_ANOTHER: [ReadingKey; 2] =
+    [ReadingKey::DiskContentSignatures, ReadingKey::TemperatureMillicelsius];
+
 /// A digest of what was seen, without when: two looks at an unchanged machine have the same.
 #[must_use]
 pub fn digest(evidence: &Evidence) -> Digest {
     let readings: Vec<_> = evidence
         .readings
         .iter()
-        // What lies in samples of a disk in use changes all the time.
-        .filter(|reading| reading.key != ReadingKey::DiskContentSignatures)
+        .filter(|reading| !ALWAYS_ANOTHER.contains(&reading.key))
+        .filter(|reading| !disk_health::ALWAYS_MOVING.contains(&reading.key))
         .map(|reading| (&reading.subject, reading.key, &reading.outcome))
         .collect();
     // Types that serialize without fail; if one did not, every look would count as changed.
@@ -192,6 +197,12 @@ mod tests {
         std::fs::write(root.path().join("proc/sys/kernel/tainted"), "1").unwrap();
         let third = examine(&examination, &mut KernelLog::default());
         assert_ne!(digest(&first.evidence), digest(&third.evidence));
+        let warmer = |text: &str| {
+            std::fs::create_dir_all(root.path().join("sys/class/hwmon/hwmon0")).unwrap();
+            std::fs::write(root.path().join("sys/class/hwmon/hwmon0/temp1_input"), text).unwrap();
+            digest(&examine(&examination, &mut KernelLog::default()).evidence)
+        };
+        assert_eq!(warmer("40000"), warmer("41000"), "how warm it is is no news");
         let why = third.evidence.outcome(&Subject::Image, ReadingKey::ImageFilesAltered);
         assert_eq!(why, Outcome::Unreadable("not compared: nothing is assigned".to_owned()));
     }
