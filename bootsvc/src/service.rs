@@ -118,6 +118,7 @@ impl Service {
             baselines: store::baselines::of(connection, node.id).await?,
             boot_trust: None,
             peers: Vec::new(),
+            burn_in_minutes: None,
         })
     }
 

@@ -8,7 +8,7 @@ use crate::id::{BootId, Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, Pool
 pub use crate::os_disk::OsDiskRule;
 use crate::outlook::Fix;
 use crate::plan::Plan;
-use crate::reading::{ReadingKey, ReadingValue, Subject};
+use crate::reading::{ReadingKey, ReadingValue, Subject, Tier};
 pub use crate::root_size::RootSize;
 
 /// Whose data the disks hold. It changes only when an erase is proven, when an image is proven written
@@ -188,12 +188,19 @@ pub struct PeerValue {
     pub hardware_model: String,
     /// Which reading.
     pub key: ReadingKey,
+    /// How deep the looks went that were compared: a rate of half a second is no rate of a burn-in.
+    #[serde(default = "deep_look")]
+    pub tier: Tier,
     /// Half of them say no more than this.
     pub median: u64,
     /// Half of them are no further from the median than this.
     pub median_deviation: u64,
     /// How many machines.
     pub nodes: u64,
+}
+
+fn deep_look() -> Tier {
+    Tier::T2
 }
 
 /// Everything besides evidence and policy that a verdict depends on. The service makes it, the agent
@@ -233,4 +240,7 @@ pub struct NodeContext {
     /// What is usual for machines with the same parts, ordered by hardware model and key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerValue>,
+    /// A burn-in of so many minutes is asked for: the agent looks with [`Tier::T3`], and nothing less answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burn_in_minutes: Option<u32>,
 }

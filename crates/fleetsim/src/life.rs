@@ -150,6 +150,7 @@ fn context(number: u32, truth: &Truth, image: ImageId) -> anyhow::Result<NodeCon
         baselines: Vec::new(),
         boot_trust: None,
         peers: Vec::new(),
+        burn_in_minutes: None,
     })
 }
 

@@ -204,6 +204,7 @@ impl Case {
             baselines: Vec::new(),
             boot_trust: None,
             peers: Vec::new(),
+            burn_in_minutes: None,
         };
         Self {
             evidence,
