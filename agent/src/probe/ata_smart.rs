@@ -23,6 +23,9 @@ pub const CHECK: Check = Check {
         "fitness/ata-reported-uncorrectable",
         "fitness/ata-pending-sectors",
         "fitness/ata-offline-uncorrectable",
+        "fitness/ata-spin-retries",
+        "fitness/ata-command-timeouts",
+        "fitness/ata-interface-crc-errors",
         "fitness/ata-smart-threshold",
     ],
 };

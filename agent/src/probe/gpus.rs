@@ -17,6 +17,8 @@ use super::xid;
 const FUNCTIONS_MAX: usize = 65536;
 const NVIDIA: &str = "10de";
 const AMD: &str = "1002";
+/// The device of NVIDIA's driver as a whole.
+const CONTROL_DEVICE: &str = "dev/nvidiactl";
 /// PCI classes: 3D controller, other display controller, processing accelerator.
 const ACCELERATORS: [&str; 3] = ["0302", "0380", "1200"];
 /// PCI class: VGA controller. Boards have one of some maker for their console; it is a GPU with these makers.
@@ -46,9 +48,15 @@ pub struct Gpus {
 /// Finds the GPUs and asks NVIDIA's about their health.
 #[must_use]
 pub fn read(source: &Source) -> Gpus {
-    read_with(source, |addresses| match source.is_machine() {
-        true => nvml::ask(addresses),
-        false => Err("a recorded tree has no library to ask".to_owned()),
+    read_with(source, |addresses| {
+        if !source.is_machine() {
+            return Err("a recorded tree has no library to ask".to_owned());
+        }
+        // Without it the library would start a program that loads the driver, which is not for us to do.
+        if !source.path(CONTROL_DEVICE).exists() {
+            return Err(format!("NVIDIA's driver is not loaded: there is no /{CONTROL_DEVICE}"));
+        }
+        nvml::ask(addresses)
     })
 }
 

@@ -9,11 +9,7 @@ use super::{firmware as firmware_versions, memory_modules, nics, smbios};
 
 /// Gathers the inventory around the disks and GPUs that were found.
 #[must_use]
-pub fn read(
-    source: &Source,
-    disks: &Outcome<Vec<FoundDisk>>,
-    gpus: Outcome<Vec<GpuFacts>>,
-) -> Inventory {
+pub fn read(source: &Source, disks: &Outcome<Vec<FoundDisk>>, gpus: Outcome<Vec<GpuFacts>>) -> Inventory {
     let smbios = smbios::read(source);
     let (cpu_model, cpu_count) = match source::read_bytes(&source.path("proc/cpuinfo")) {
         Ok(text) => parse_cpuinfo(&String::from_utf8_lossy(&text)),

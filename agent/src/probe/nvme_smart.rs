@@ -25,6 +25,8 @@ pub const CHECK: Check = Check {
         "fitness/nvme-available-spare",
         "fitness/nvme-percentage-used",
         "fitness/nvme-media-errors",
+        "fitness/nvme-warning-temperature",
+        "fitness/nvme-critical-temperature",
     ],
 };
 
