@@ -13,6 +13,9 @@ use crate::{ipxe, packages, paths, ramdisk, toolchain};
 /// Files get this time, so that the same input gives the same package: 2025-01-01 00:00 UTC.
 pub const SOURCE_DATE_EPOCH: &str = "1735689600";
 
+/// What a program needs that is linked with the C library of Debian 12.
+const DEBIAN_12: &str = "libc6 (>= 2.36)";
+
 /// What to build.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
@@ -25,6 +28,10 @@ pub struct Options {
     /// A static program to pack as the agent, instead of building it.
     #[arg(long, value_name = "FILE")]
     pub agent: Option<PathBuf>,
+    /// Pack an agent that is linked with the C library of Debian 12 or later, and not statically, so that it
+    /// can load NVIDIA's management library (NVML). The ramdisk's agent stays static.
+    #[arg(long, conflicts_with = "agent")]
+    pub agent_loads_nvml: bool,
     /// Only the agent's package.
     #[arg(long)]
     pub agent_only: bool,
@@ -58,17 +65,26 @@ enum Content<'a> {
 pub fn build(options: &Options) -> Result<Vec<PathBuf>> {
     packages::ensure(packages::BUILD)?;
     println!("packages");
-    let agent = match &options.agent {
-        Some(file) => file.clone(),
-        None => toolchain::build_static("reprieve-agent", &options.agent_profile)?,
-    };
-    let mut built = vec![agent_package(&agent)?];
-    if !options.agent_only {
-        let service = toolchain::build_native("reprieve-bootsvc", &options.profile)?;
-        let command = toolchain::build_native("reprieve", &options.profile)?;
-        built.push(service_package(&service)?);
-        built.push(ramdisk_package(&agent)?);
-        built.push(command_package(&command)?);
+    let mut built = Vec::new();
+    if options.agent_loads_nvml {
+        let agent = toolchain::build_native("reprieve-agent", &options.agent_profile)?;
+        built.push(agent_package_with(&agent, DEBIAN_12)?);
+    }
+    if !(options.agent_loads_nvml && options.agent_only) {
+        let agent = match &options.agent {
+            Some(file) => file.clone(),
+            None => toolchain::build_static("reprieve-agent", &options.agent_profile)?,
+        };
+        if !options.agent_loads_nvml {
+            built.push(agent_package(&agent)?);
+        }
+        if !options.agent_only {
+            let service = toolchain::build_native("reprieve-bootsvc", &options.profile)?;
+            let command = toolchain::build_native("reprieve", &options.profile)?;
+            built.push(service_package(&service)?);
+            built.push(ramdisk_package(&agent)?);
+            built.push(command_package(&command)?);
+        }
     }
     for file in &built {
         println!("  {}", file.display());
@@ -76,12 +92,16 @@ pub fn build(options: &Options) -> Result<Vec<PathBuf>> {
     Ok(built)
 }
 
-/// The agent's package, from an agent that was built already.
+/// The agent's package, from a static agent that was built already.
 pub fn agent_package(agent: &Path) -> Result<PathBuf> {
+    agent_package_with(agent, "")
+}
+
+fn agent_package_with(agent: &Path, depends: &'static str) -> Result<PathBuf> {
     write(&Package {
         name: "reprieve-agent",
         summary: "watches a machine and decides from evidence whether it must be wiped",
-        depends: "",
+        depends,
         files: vec![
             ("usr/bin/reprieve-agent".to_owned(), Content::Program(agent)),
             (
