@@ -38,6 +38,10 @@ struct Life<'a> {
     image: ImageId,
     looks: u32,
     complaints: u32,
+    /// It has just failed and was not looked at since.
+    failed: bool,
+    /// What was seen last.
+    last: Option<Evidence>,
     random: Pcg64Mcg,
     score: Score,
 }
@@ -65,6 +69,8 @@ pub fn live(
         image,
         looks: 0,
         complaints: 0,
+        failed: false,
+        last: None,
         random: outside,
         score: Score::default(),
     };
@@ -150,7 +156,6 @@ fn context(number: u32, truth: &Truth, image: ImageId) -> anyhow::Result<NodeCon
         baselines: Vec::new(),
         boot_trust: None,
         peers: Vec::new(),
-        burn_in_minutes: None,
     })
 }
 
@@ -209,11 +214,12 @@ impl Life<'_> {
         self.score.failures += 1.0;
         self.lose(self.parameters.failure_minutes);
         if self.strategy.watches() {
+            self.failed = true;
             return day;
         }
         self.complaints += 1;
         if self.truth.broken.is_some() && self.complaints >= COMPLAINTS {
-            self.take_out(&Answer { action: Action::Quarantine, disks: Vec::new() }, day);
+            self.take_out(&Answer { action: Action::Quarantine, disks: Vec::new(), decision: None }, day);
         }
         f64::INFINITY
     }
@@ -225,7 +231,8 @@ impl Life<'_> {
         self.replace(place, day);
     }
 
-    /// The node is looked at while it is in use; says when again.
+    /// The node is looked at while it is in use; says when again. Where it has just failed, its user is
+    /// interrupted already.
     fn watch(&mut self, day: f64) -> f64 {
         if !self.strategy.watches() {
             return f64::INFINITY;
@@ -233,8 +240,9 @@ impl Life<'_> {
         let evidence = self.look(day, false, false);
         let answer = self.ask(&evidence, day, false);
         self.count_look(&answer, day);
+        let failed = std::mem::take(&mut self.failed);
         if answer.action == Action::Quarantine {
-            self.score.drains += 1.0;
+            self.score.drains += f64::from(u8::from(!failed));
             self.take_out(&answer, day);
             return f64::INFINITY;
         }
@@ -350,6 +358,7 @@ impl Life<'_> {
             },
         );
         self.context.history.truncate(HISTORY_MAX);
+        self.last = Some(evidence.clone());
         answer
     }
 
@@ -385,7 +394,9 @@ impl Life<'_> {
         }
         self.truth.recent_faults.clear();
         self.complaints = 0;
-        self.strategy.accepted(&mut self.context);
+        if let Some(seen) = self.last.take() {
+            self.strategy.accepted(&mut self.context, &seen, answer, time(day));
+        }
     }
 
     fn replace(&mut self, place: usize, day: f64) {

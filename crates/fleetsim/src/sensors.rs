@@ -76,7 +76,7 @@ pub fn evidence(
     };
     for (place, disk) in truth.disks.iter().enumerate().filter(|(_, disk)| disk.fails_day > look.day) {
         if let Some(id) = disk_id(place, disk) {
-            found.disk(&Subject::Disk(id), disk, look.day);
+            found.disk(&Subject::Disk(id), disk, look.day, truth.data_of == 0);
         }
     }
     found.node(truth, look);
@@ -190,7 +190,7 @@ impl<R: Rng> Found<'_, R> {
     }
 
     /// A disk is lost or lies as a whole: its log page is one command.
-    fn disk(&mut self, subject: &Subject, disk: &Disk, day: f64) {
+    fn disk(&mut self, subject: &Subject, disk: &Disk, day: f64, blank: bool) {
         let lost = self.chance(self.parameters.sensor_missing);
         let lies = self.chance(self.parameters.sensor_lie);
         let value = |attribute: usize| match &disk.signs {
@@ -198,9 +198,10 @@ impl<R: Rng> Found<'_, R> {
             _ => 0,
         };
         let count = ReadingValue::Count;
+        let signatures = ReadingValue::list(if blank { Vec::new() } else { vec!["gpt".to_owned()] });
         self.put(subject, Key::DiskReadErrors, count(0), false);
         self.put(subject, Key::DiskReadOnly, ReadingValue::Flag(false), false);
-        self.put(subject, Key::DiskContentSignatures, ReadingValue::list(vec!["gpt".to_owned()]), false);
+        self.put(subject, Key::DiskContentSignatures, signatures, false);
         if disk.rotating {
             self.put(subject, Key::AtaSmartThresholdExceeded, ReadingValue::Flag(false), lost);
             let keys = [
@@ -269,6 +270,9 @@ impl<R: Rng> Found<'_, R> {
             (Key::GpuHardwareSlowdown, false),
         ] {
             self.put(&gpu, key, ReadingValue::Flag(on), lost);
+        }
+        for key in [Key::GpuRowsRemappedUncorrectable, Key::GpuUncorrectedErrors, Key::GpuNvlinkErrors] {
+            self.put(&gpu, key, ReadingValue::Count(0), lost);
         }
     }
 

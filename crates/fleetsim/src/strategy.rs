@@ -1,7 +1,7 @@
 //! Who decides: the product's own verdict, and what it is held against.
 
 use contract::assignment::{DataOwner, NodeContext};
-use contract::decision::Action;
+use contract::decision::{Action, Decision};
 use contract::evidence::Evidence;
 use contract::id::UnixMillis;
 use contract::reading::{Outcome, ReadingKey as Key, ReadingValue};
@@ -37,11 +37,13 @@ pub struct Answer {
     pub action: Action,
     /// The disks that were named as the reason to take it out.
     pub disks: Vec<contract::id::DiskId>,
+    /// The whole verdict, where the product made it.
+    pub decision: Option<Box<Decision>>,
 }
 
 impl Answer {
     fn of(action: Action) -> Self {
-        Self { action, disks: Vec::new() }
+        Self { action, disks: Vec::new(), decision: None }
     }
 }
 
@@ -59,7 +61,8 @@ pub trait Strategy {
     fn remember(&self, _context: &mut NodeContext, _evidence: &Evidence, _answer: &Answer, _now: UnixMillis) {
     }
     /// A person has looked at the node and gave it back.
-    fn accepted(&self, _context: &mut NodeContext) {}
+    fn accepted(&self, _context: &mut NodeContext, _evidence: &Evidence, _answer: &Answer, _now: UnixMillis) {
+    }
     /// Whether it looks at nodes in service at all.
     fn watches(&self) -> bool {
         true
@@ -147,7 +150,7 @@ impl Strategy for StaticThresholds {
             () if asked.released => Action::Wipe,
             () => Action::Keep,
         };
-        Answer { action, disks }
+        Answer { action, disks, decision: None }
     }
 }
 
@@ -186,6 +189,6 @@ impl Strategy for Oracle {
             () if truth.altered_files > 0 => Action::Repair,
             () => Action::Keep,
         };
-        Answer { action, disks }
+        Answer { action, disks, decision: None }
     }
 }

@@ -1,7 +1,7 @@
 //! The product's verdict.
 
 use contract::assignment::NodeContext;
-use contract::decision::{Action, Severity};
+use contract::decision::{Action, Axis, Finding, Severity};
 use contract::evidence::Evidence;
 use contract::id::UnixMillis;
 use contract::reading::Subject;
@@ -39,7 +39,9 @@ impl Strategy for Ours {
         let decision =
             verdict::judge::judge(asked.evidence, asked.context, &self.policy, &self.model, asked.now);
         // What could not be read is no word that the disk will fail.
-        let critical = decision.findings.iter().filter(|finding| finding.severity == Severity::Critical);
+        let unfit =
+            |finding: &&Finding| finding.axis == Axis::Fitness && finding.severity == Severity::Critical;
+        let critical = decision.findings.iter().filter(unfit);
         let mut disks: Vec<_> = critical
             .filter_map(|finding| match &finding.subject {
                 Subject::Disk(id) => Some(id.clone()),
@@ -50,10 +52,33 @@ impl Strategy for Ours {
         if decision.action != Action::Quarantine {
             disks.clear();
         }
-        Answer { action: decision.action, disks }
+        Answer { action: decision.action, disks, decision: Some(Box::new(decision)) }
     }
 
-    fn remember(&self, _context: &mut NodeContext, _evidence: &Evidence, _answer: &Answer, _now: UnixMillis) {
+    fn remember(&self, context: &mut NodeContext, evidence: &Evidence, answer: &Answer, now: UnixMillis) {
+        self.next_baselines(context, evidence, answer, false, now);
+    }
+
+    fn accepted(&self, context: &mut NodeContext, evidence: &Evidence, answer: &Answer, now: UnixMillis) {
+        self.next_baselines(context, evidence, answer, true, now);
+    }
+}
+
+impl Ours {
+    /// As the service does it, in the same transaction as the evidence.
+    fn next_baselines(
+        &self,
+        context: &mut NodeContext,
+        evidence: &Evidence,
+        answer: &Answer,
+        by_person: bool,
+        now: UnixMillis,
+    ) {
+        if let Some(decision) = &answer.decision {
+            let before = &context.baselines;
+            context.baselines =
+                verdict::baseline::next(before, evidence, decision, by_person, &self.policy, now);
+        }
     }
 }
 
