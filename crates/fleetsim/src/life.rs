@@ -227,7 +227,11 @@ impl Life<'_> {
     fn disk_fails(&mut self, place: usize, day: f64) {
         self.score.failures += 1.0;
         self.lose(self.parameters.failure_minutes);
-        self.score.disks_failing += f64::from(u8::from(self.truth.disks[place].rotating));
+        let disk = &self.truth.disks[place];
+        if disk.rotating {
+            self.score.disks_failing += 1.0;
+            self.score.disks_failing_named += f64::from(u8::from(disk.named));
+        }
         self.replace(place, day);
     }
 
@@ -241,7 +245,7 @@ impl Life<'_> {
         let answer = self.ask(&evidence, day, false);
         self.count_look(&answer, day);
         let failed = std::mem::take(&mut self.failed);
-        if answer.action == Action::Quarantine {
+        if answer.action == Action::Quarantine && (failed || self.strategy.takes_out_in_use()) {
             self.score.drains += f64::from(u8::from(!failed));
             self.take_out(&answer, day);
             return f64::INFINITY;
@@ -347,6 +351,7 @@ impl Life<'_> {
         let asked = Asked { evidence, context: &self.context, now, truth: &self.truth, day, released };
         let answer = self.strategy.decide(&asked);
         self.strategy.remember(&mut self.context, evidence, &answer, now);
+        self.count_named(&answer, day);
         self.context.history.insert(
             0,
             PastVerdict {
@@ -369,6 +374,19 @@ impl Life<'_> {
         }
     }
 
+    /// A disk is named once, by whatever look names it first.
+    fn count_named(&mut self, answer: &Answer, day: f64) {
+        for (place, disk) in
+            self.truth.disks.iter_mut().enumerate().filter(|(_, disk)| disk.rotating && !disk.named)
+        {
+            if disk_id(place, disk).is_some_and(|id| answer.disks.contains(&id)) {
+                disk.named = true;
+                self.score.disks_named += 1.0;
+                self.score.disks_named_failing += f64::from(u8::from(disk.fails_soon(day)));
+            }
+        }
+    }
+
     /// A person has the node in hand: named disks are replaced, what is broken may be cured.
     fn take_out(&mut self, answer: &Answer, day: f64) {
         self.lose(self.parameters.quarantine_minutes);
@@ -379,11 +397,9 @@ impl Life<'_> {
             .collect();
         for place in named {
             let disk = &self.truth.disks[place];
-            if disk.rotating {
-                let right = f64::from(u8::from(disk.fails_soon(day)));
-                self.score.disks_named += 1.0;
-                self.score.disks_named_failing += right;
-                self.score.disks_failing += right;
+            if disk.rotating && disk.fails_soon(day) {
+                self.score.disks_failing += 1.0;
+                self.score.disks_failing_named += 1.0;
             }
             self.replace(place, day);
         }

@@ -38,9 +38,11 @@ pub struct Score {
     /// Hard disks that failed, or were replaced and would have failed within a year.
     pub disks_failing: f64,
     /// Of those, named before they failed.
-    pub disks_named_failing: f64,
+    pub disks_failing_named: f64,
     /// Hard disks named.
     pub disks_named: f64,
+    /// Of those, such that fail within a year.
+    pub disks_named_failing: f64,
     /// Bytes written to flash by images.
     pub flash_bytes: f64,
     /// Energy of nodes that waited, in kilowatt hours.
@@ -52,7 +54,7 @@ pub struct Score {
 impl Score {
     /// Adds another node's.
     pub fn add(&mut self, other: &Self) {
-        let pairs: [(&mut f64, f64); 22] = [
+        let pairs: [(&mut f64, f64); 23] = [
             (&mut self.releases, other.releases),
             (&mut self.same_owner_sound, other.same_owner_sound),
             (&mut self.unneeded_reimages, other.unneeded_reimages),
@@ -70,6 +72,7 @@ impl Score {
             (&mut self.delivered_right, other.delivered_right),
             (&mut self.delivered_right_refused, other.delivered_right_refused),
             (&mut self.disks_failing, other.disks_failing),
+            (&mut self.disks_failing_named, other.disks_failing_named),
             (&mut self.disks_named_failing, other.disks_named_failing),
             (&mut self.disks_named, other.disks_named),
             (&mut self.flash_bytes, other.flash_bytes),
@@ -108,7 +111,7 @@ impl Score {
     /// Of hard disks that failed, how many had been named.
     #[must_use]
     pub fn disk_recall(&self) -> f64 {
-        self.disks_named_failing / self.disks_failing
+        self.disks_failing_named / self.disks_failing
     }
 
     /// Of slow nodes, how many were taken out at delivery.

@@ -63,6 +63,11 @@ pub trait Strategy {
     /// A person has looked at the node and gave it back.
     fn accepted(&self, _context: &mut NodeContext, _evidence: &Evidence, _answer: &Answer, _now: UnixMillis) {
     }
+    /// Whether a node is taken from under its user, or not handed on when it is next released. The product's
+    /// service orders nothing of a node in use; node-health daemons that drain by threshold do.
+    fn takes_out_in_use(&self) -> bool {
+        false
+    }
     /// Whether it looks at nodes in service at all.
     fn watches(&self) -> bool {
         true
@@ -115,6 +120,10 @@ pub struct StaticThresholds;
 impl Strategy for StaticThresholds {
     fn name(&self) -> &'static str {
         "static thresholds"
+    }
+
+    fn takes_out_in_use(&self) -> bool {
+        true
     }
 
     fn decide(&self, asked: &Asked<'_>) -> Answer {

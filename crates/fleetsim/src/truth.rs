@@ -48,6 +48,8 @@ pub struct Disk {
     pub fails_day: f64,
     /// What it shows before, or shows for nothing.
     pub signs: Option<Signs>,
+    /// A strategy has named it as failing.
+    pub named: bool,
     /// How often this place got a new disk: part of its name.
     pub generation: u32,
 }
@@ -93,7 +95,7 @@ impl Disk {
         } else {
             None
         };
-        Self { rotating, fails_day, signs, generation }
+        Self { rotating, fails_day, signs, named: false, generation }
     }
 
     /// Whether it fails within a year from this day.
