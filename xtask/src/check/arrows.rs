@@ -11,21 +11,22 @@ use crate::paths;
 /// Packages and those of ours that they may use. ARCHITECTURE.md draws the same.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("contract", &[]),
+    ("attest", &["contract"]),
     ("netboot", &["contract"]),
     ("verdict", &["contract"]),
     ("imaging", &["contract"]),
     ("erasure", &["contract"]),
     ("fleetsim", &["contract", "verdict"]),
-    ("reprieve-agent", &["contract", "erasure", "imaging", "verdict"]),
-    ("reprieve-bootsvc", &["contract", "erasure", "imaging", "netboot", "verdict"]),
+    ("reprieve-agent", &["attest", "contract", "erasure", "imaging", "verdict"]),
+    ("reprieve-bootsvc", &["attest", "contract", "erasure", "imaging", "netboot", "verdict"]),
     ("reprieve", &["contract", "erasure", "imaging", "verdict"]),
     ("reprieve-tests", &["contract"]),
-    ("reprieve-fuzz", &["contract", "erasure", "imaging", "netboot", "verdict"]),
+    ("reprieve-fuzz", &["attest", "contract", "erasure", "imaging", "netboot", "verdict"]),
     ("xtask", &["reprieve-tests"]),
 ];
 
 /// Packages without sockets, files, processes, clocks and randomness.
-pub const PURE: &[&str] = &["contract", "netboot", "verdict", "imaging", "erasure"];
+pub const PURE: &[&str] = &["contract", "attest", "netboot", "verdict", "imaging", "erasure"];
 
 /// Libraries that would bring those into a pure package. Its tests may use them.
 const NOT_IN_PURE: &[&str] = &[
