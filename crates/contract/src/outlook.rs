@@ -190,14 +190,14 @@ pub enum Fix {
     CheckFileSystem,
     /// Let the disk test itself, the long test.
     TestDisk,
-    /// Burn the node in and compare it with its like.
-    BurnIn,
     /// Start the machine again.
     Reboot,
     /// Bring driver or firmware up to date.
     UpdateFirmware,
     /// Cut the power off and on again.
     PowerCycle,
+    /// Burn the node in and compare it with its like.
+    BurnIn,
     /// Look at cooling and airflow.
     CheckCooling,
     /// Look at power supplies and connectors.

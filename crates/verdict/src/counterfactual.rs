@@ -6,16 +6,19 @@ use contract::evidence::Evidence;
 use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
 
 use crate::combine;
+use crate::cost::Bill;
 use crate::facts::Facts;
+use crate::forecast;
 use crate::judge::{Judged, action_name, weigh};
+use crate::model::Model;
 use crate::rules::{Demand, Ruled};
 
 /// How many sentences at most.
 const SENTENCES_MAX: usize = 10;
 
 /// One sentence for each change that gives another action.
-pub(crate) fn what_would_change_it(facts: &Facts<'_>, judged: &Judged) -> Vec<String> {
-    let mut sentences = if judged.action == Action::Keep { worse(facts) } else { better(facts, judged) };
+pub(crate) fn what_would_change_it(facts: &Facts<'_>, model: &Model, judged: &Judged) -> Vec<String> {
+    let mut sentences = if judged.action == Action::Keep { worse(facts, model) } else { better(facts, judged) };
     sentences.truncate(SENTENCES_MAX);
     sentences
 }
@@ -61,7 +64,7 @@ fn better(facts: &Facts<'_>, judged: &Judged) -> Vec<String> {
 /// The action without the findings that `taken` names. What forbids an action is found again, unless
 /// it is what was taken away.
 fn without(facts: &Facts<'_>, ruled: &[Ruled], taken: &dyn Fn(usize, &Ruled) -> bool) -> Action {
-    let gate_ids = ["request/protected", "request/image-assigned"];
+    let gate_ids = ["request/protected", "request/hold", "request/image-assigned"];
     let gone: Vec<&str> = ruled
         .iter()
         .enumerate()
@@ -81,10 +84,12 @@ fn without(facts: &Facts<'_>, ruled: &[Ruled], taken: &dyn Fn(usize, &Ruled) -> 
 }
 
 /// Makes the facts worse, one thing at a time, and judges again.
-fn worse(facts: &Facts<'_>) -> Vec<String> {
+fn worse(facts: &Facts<'_>, model: &Model) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut tell = |condition: String, evidence: &Evidence, context: &NodeContext| {
-        let action = weigh(&Facts { evidence, context, ..*facts }).action;
+        let facts = Facts { evidence, context, ..*facts };
+        let bill = Bill::of(&facts, model, forecast::risk(&facts, model));
+        let action = weigh(&facts, &bill).action;
         if action != Action::Keep {
             sentences.push(format!("{condition}, the action would be {}.", action_name(action)));
         }

@@ -6,10 +6,11 @@ use contract::evidence::Evidence;
 use contract::id::UnixMillis;
 
 use crate::facts::Facts;
+use crate::cost::{self, Bill};
 use crate::model::Model;
 use crate::policy::Policy;
-use crate::rules::{Demand, Ruled, confidentiality, fitness, integrity, request};
-use crate::{combine, counterfactual};
+use crate::rules::{Demand, Ruled, confidentiality, fitness, history, integrity, outlook, request};
+use crate::{combine, counterfactual, forecast, readiness, remedy};
 
 /// Name and version of the rules, in every decision.
 pub const ENGINE: &str = concat!("reprieve-verdict ", env!("CARGO_PKG_VERSION"));
@@ -22,8 +23,12 @@ pub(crate) struct Judged {
     pub confidentiality: Confidentiality,
     pub integrity: Integrity,
     pub fitness: Fitness,
+    /// Before costs chose.
+    pub fitness_by_rules: Fitness,
     pub ruled: Vec<Ruled>,
     pub action: Action,
+    /// What the rules demand, before costs chose.
+    pub least: Action,
 }
 
 /// Judges a node.
@@ -39,15 +44,18 @@ pub fn judge(
     now: UnixMillis,
 ) -> Decision {
     let facts = Facts { evidence, context, policy, now };
-    let judged = weigh(&facts);
+    let bill = Bill::of(&facts, model, forecast::risk(&facts, model));
+    let judged = weigh(&facts, &bill);
+    let forecast = forecast::components(&facts, model);
+    let findings: Vec<Finding> = judged.ruled.iter().map(|ruled| ruled.finding.clone()).collect();
+    let figures = &model.figures().readiness;
     Decision {
         node: context.node,
         evidence: evidence.id,
         decided_at: now,
         reasons: reasons(&judged),
         rejected: rejected(&judged),
-        what_would_change_it: counterfactual::what_would_change_it(&facts, &judged),
-        findings: judged.ruled.iter().map(|ruled| ruled.finding.clone()).collect(),
+        what_would_change_it: counterfactual::what_would_change_it(&facts, model, &judged),
         confidentiality: judged.confidentiality,
         integrity: judged.integrity,
         fitness: judged.fitness,
@@ -55,24 +63,43 @@ pub fn judge(
         policy: policy.digest(),
         engine: ENGINE.to_owned(),
         model: Some(model.digest()),
-        costs: Vec::new(),
-        forecast: Vec::new(),
-        readiness: None,
-        remedies: Vec::new(),
+        costs: cost::costs(&facts, &bill, judged.fitness_by_rules, judged.least),
+        readiness: Some(readiness::readiness(&facts, figures, &findings, &forecast, judged.action)),
+        remedies: remedy::remedies(&facts, &findings),
+        forecast,
+        findings,
     }
 }
 
-/// All rules, then the action; everything but the words about it.
-pub(crate) fn weigh(facts: &Facts<'_>) -> Judged {
+/// All rules, what costs choose within what they leave open, then the action; everything but the words.
+pub(crate) fn weigh(facts: &Facts<'_>, bill: &Bill<'_>) -> Judged {
     let (confidentiality, mut ruled) = confidentiality::judge(facts);
     let (integrity, integrity_ruled) = integrity::judge(facts);
-    let (fitness, fitness_ruled) = fitness::judge(facts);
+    let (by_parts, fitness_ruled) = fitness::judge(facts);
     let request_ruled = request::judge(facts, &integrity_ruled);
     ruled.extend(integrity_ruled);
     ruled.extend(fitness_ruled);
+    let remembered = history::judge(facts, by_parts, &ruled);
+    let fitness_by_rules = with(by_parts, &remembered);
+    ruled.extend(remembered);
     ruled.extend(request_ruled);
+    let least = combine::demanded(facts, &ruled);
+    let chosen = outlook::judge(facts, bill, fitness_by_rules, least);
+    let fitness = with(fitness_by_rules, &chosen);
+    ruled.extend(chosen);
     let action = combine::action(facts, &mut ruled);
-    Judged { confidentiality, integrity, fitness, ruled, action }
+    Judged { confidentiality, integrity, fitness, fitness_by_rules, ruled, action, least }
+}
+
+/// The third axis with more findings.
+fn with(fitness: Fitness, more: &[Ruled]) -> Fitness {
+    let of_axis = more.iter().filter(|ruled| ruled.finding.axis == Axis::Fitness);
+    let strongest = of_axis.map(|ruled| ruled.demand).max().unwrap_or(Demand::Nothing);
+    fitness.max(match strongest {
+        Demand::Nothing => Fitness::Fit,
+        Demand::Quarantine => Fitness::Quarantine,
+        _ => Fitness::Watch,
+    })
 }
 
 /// The findings that decided, strongest demand first; for keep, what speaks for it and what to watch.

@@ -12,6 +12,7 @@ mod error;
 mod fitness;
 mod hardware;
 mod limits;
+mod outlook;
 pub(crate) mod section;
 mod sections;
 

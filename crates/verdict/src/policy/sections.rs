@@ -13,6 +13,7 @@ use super::hardware::{
     KernelPolicy, LinksFragment, LinksPolicy, MemoryFragment, MemoryPolicy, ProcessorFragment,
     ProcessorPolicy, SensorsFragment, SensorsPolicy,
 };
+use super::outlook::{OutlookFragment, OutlookPolicy};
 use super::section::BadValue;
 
 macro_rules! sections {
@@ -56,6 +57,7 @@ sections! {
     links: LinksPolicy, LinksFragment;
     gpu: GpuPolicy, GpuFragment;
     boot_trust: BootTrustPolicy, BootTrustFragment;
+    outlook: OutlookPolicy, OutlookFragment;
     erase: ErasePolicy, EraseFragment;
     boot: BootPolicy, BootFragment;
     blast_radius: BlastRadiusPolicy, BlastRadiusFragment;

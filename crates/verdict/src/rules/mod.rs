@@ -9,6 +9,7 @@
 //! | `disk_counters`, `disk_states` | F5, F13–F18: what disks, arrays and file systems count and say of themselves |
 //! | `memory`, `machine` | F19–F31: memory, processors, what kernel and sensors report |
 //! | `golden`, `links` | F32–F46: links and versions against what they were, errors of links |
+//! | `history`, `outlook` | F55–F59, I12: what the node's history adds, what costs choose |
 //! | `gpus`, `xid` | F47–F54: GPUs and their driver's messages |
 //!
 //! `change` says how much of a counter is new; `counters` and `flags` judge numbers, flags and lists, all in
@@ -30,11 +31,13 @@ mod flags;
 mod golden;
 mod gpus;
 pub(crate) mod hardware;
+pub(crate) mod history;
 pub(crate) mod integrity;
 mod links;
 mod machine;
 mod memory;
 pub(crate) mod node_data;
+pub(crate) mod outlook;
 pub(crate) mod request;
 mod xid;
 
