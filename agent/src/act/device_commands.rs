@@ -19,7 +19,7 @@ use erasure::record::HealthReading;
 use erasure::run::SaidClean;
 
 use crate::probe::ata_port::AtaPort;
-use crate::probe::{ata_smart, nvme_smart};
+use crate::probe::{ata_smart, nvme_smart, scsi_health};
 
 /// Which command set a block device speaks, and that nothing stands between us and it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +132,8 @@ impl DeviceCommands {
         match self.set {
             CommandSet::Nvme => health_readings(nvme_smart::read_open(file)),
             CommandSet::Ata => health_readings(ata_smart::read_open(file)),
-            CommandSet::Scsi | CommandSet::Other => Outcome::Absent,
+            CommandSet::Scsi => health_readings(scsi_health::read_port(file)),
+            CommandSet::Other => Outcome::Absent,
         }
     }
 

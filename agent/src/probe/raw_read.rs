@@ -67,20 +67,32 @@ impl RawDisk {
         let mut backing = vec![0u8; span + ALIGNMENT];
         let shift = backing.as_ptr().align_offset(ALIGNMENT);
         let buffer = &mut backing[shift..shift + span];
+        self.fill(offset, start, buffer, lead + wanted)?;
+        Ok(buffer[lead..lead + wanted].to_vec())
+    }
+
+    /// Reads as many bytes as the buffer has. Both offset and buffer must be at multiples of
+    /// [`BLOCK_BYTES`], and so must the buffer's length be; nothing is copied.
+    ///
+    /// # Errors
+    /// As [`RawDisk::read`], and at the end of the disk.
+    pub fn read_blocks(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let length = buffer.len();
+        self.fill(offset, offset, buffer, length)
+    }
+
+    /// Reads at least `wanted` bytes from `start`; `offset` is what a failure is named after.
+    fn fill(&self, offset: u64, start: u64, buffer: &mut [u8], wanted: usize) -> io::Result<()> {
         let mut filled = 0;
-        while filled < lead + wanted {
+        while filled < wanted {
             match self.file.read_at(&mut buffer[filled..], start + filled as u64) {
-                Ok(0) => break,
+                Ok(0) => return Err(self.failed(offset, io::ErrorKind::UnexpectedEof.into())),
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.failed(offset, error)),
             }
         }
-        if filled < lead + wanted {
-            let short = io::Error::from(io::ErrorKind::UnexpectedEof);
-            return Err(self.failed(offset, short));
-        }
-        Ok(buffer[lead..lead + wanted].to_vec())
+        Ok(())
     }
 
     fn failed(&self, offset: u64, error: io::Error) -> io::Error {
