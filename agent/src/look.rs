@@ -74,7 +74,8 @@ fn table(seen: &Look, took: Duration) -> String {
     let width = CHECKS.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for check in CHECKS {
-        let time = times.get(&check.number).map_or_else(String::new, |time| format!("{} ms", time.as_millis()));
+        let time =
+            times.get(&check.number).map_or_else(String::new, |time| format!("{} ms", time.as_millis()));
         let (summary, reasons) = summary(check, &seen.evidence.readings);
         let tier = format!("{:?}", check.tier);
         let row = format!("{:>2}  {:width$}  {tier}  {time:>7}  {summary}", check.number, check.name);
@@ -84,7 +85,11 @@ fn table(seen: &Look, took: Duration) -> String {
             let _ = writeln!(text, "      {reason}");
         }
     }
-    let _ = writeln!(text, "\nAll of it took {} ms. Times are of all checks that look together.", took.as_millis());
+    let _ = writeln!(
+        text,
+        "\nAll of it took {} ms. Times are of all checks that look together.",
+        took.as_millis()
+    );
     text
 }
 

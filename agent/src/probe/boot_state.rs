@@ -39,9 +39,10 @@ fn secure_boot_off(source: &Source) -> Outcome<bool> {
     let directory = source.path(VARIABLES);
     match source::names(&directory, VARIABLES_MAX) {
         // Every firmware has variables: an empty folder is one where they are not mounted.
-        Outcome::Value(names) if names.is_empty() => {
-            Outcome::Unreadable(format!("the firmware's variables are not mounted on {}", directory.display()))
-        }
+        Outcome::Value(names) if names.is_empty() => Outcome::Unreadable(format!(
+            "the firmware's variables are not mounted on {}",
+            directory.display()
+        )),
         Outcome::Absent => Outcome::Unreadable(format!("{} is not there", directory.display())),
         Outcome::Unreadable(why) => Outcome::Unreadable(why),
         Outcome::Value(_) => {

@@ -101,7 +101,9 @@ fn read_port(path: &Path, name: &str) -> Vec<Found> {
         [Outcome::Value(one), Outcome::Value(other)] => Outcome::Value(one.saturating_add(other)),
         [Outcome::Unreadable(why), _] | [_, Outcome::Unreadable(why)] => Outcome::Unreadable(why),
         [Outcome::Absent, Outcome::Absent] => Outcome::Absent,
-        [Outcome::Value(one), Outcome::Absent] | [Outcome::Absent, Outcome::Value(one)] => Outcome::Value(one),
+        [Outcome::Value(one), Outcome::Absent] | [Outcome::Absent, Outcome::Value(one)] => {
+            Outcome::Value(one)
+        }
     };
     found.push((subject, ReadingKey::FabricIntegrityErrors, integrity.map(ReadingValue::Count)));
     found

@@ -38,7 +38,8 @@ pub fn bmc_version(source: &Source, in_smbios: &Outcome<bool>) -> Outcome<String
         None => match in_smbios {
             Outcome::Value(false) | Outcome::Absent => Outcome::Absent,
             Outcome::Value(true) => Outcome::Unreadable(
-                "the machine has a management controller, and the kernel's IPMI driver is not loaded".to_owned(),
+                "the machine has a management controller, and the kernel's IPMI driver is not loaded"
+                    .to_owned(),
             ),
             Outcome::Unreadable(why) => Outcome::Unreadable(why.clone()),
         },

@@ -212,7 +212,9 @@ impl KernelLog {
 /// What was found counts even if reading broke off or lines are gone; "nothing found" would not.
 fn value(read: &io::Result<()>, found: &[&Found]) -> Outcome<ReadingValue> {
     let total = found.iter().map(|found| found.total).fold(0, u64::saturating_add);
-    if total == 0 && let Err(error) = read {
+    if total == 0
+        && let Err(error) = read
+    {
         return Outcome::Unreadable(format!("cannot read the kernel log: {error}"));
     }
     if total == 0 && found.iter().any(|found| found.lost) {
@@ -285,7 +287,8 @@ mod tests {
         assert_eq!(storage(&mut KernelLog::load(&path, boot(1)), &[&line]), 1);
         assert_eq!(storage(&mut KernelLog::load(&path, boot(2)), &[]), 0);
         // As an earlier version kept it: read anew.
-        std::fs::write(&path, format!("{{\"boot\":\"{}\",\"log\":{{\"next_sequence\":9}}}}", boot(1))).unwrap();
+        std::fs::write(&path, format!("{{\"boot\":\"{}\",\"log\":{{\"next_sequence\":9}}}}", boot(1)))
+            .unwrap();
         assert_eq!(storage(&mut KernelLog::load(&path, boot(1)), &[&line]), 1);
     }
 

@@ -172,7 +172,8 @@ fn readings(done: &[Result<Work, String>], took: Duration, place: impl Fn(usize)
 fn place(source: &Source, processor: usize) -> String {
     let topology = source.path(&format!("sys/devices/system/cpu/cpu{processor}/topology"));
     let number = |name: &str| source::number(&topology.join(name)).value().map(u64::to_string);
-    let [core, package] = ["core_id", "physical_package_id"].map(|name| number(name).unwrap_or("?".to_owned()));
+    let [core, package] =
+        ["core_id", "physical_package_id"].map(|name| number(name).unwrap_or("?".to_owned()));
     format!("processor {processor} (core {core}, package {package})")
 }
 

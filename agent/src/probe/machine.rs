@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::evidence::Found;
 use super::source::Source;
 use super::{
-    boot_state, crash_records, fabric, file_system_errors, kernel, memory_errors, nics, pcie, processor, raid,
-    sensors,
+    boot_state, crash_records, fabric, file_system_errors, kernel, memory_errors, nics, pcie, processor,
+    raid, sensors,
 };
 
 /// One probe, and which checks its readings are of.

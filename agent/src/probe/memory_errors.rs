@@ -53,23 +53,25 @@ pub fn read(source: &Source) -> Vec<Found> {
     };
     let mut found = vec![(Subject::Node, ReadingKey::MemoryPoisonedBytes, poisoned.map(ReadingValue::Count))];
     let directory = source.path("sys/devices/system/edac/mc");
-    let controllers = source::names(&directory, ENTRIES_MAX).map(|names| {
-        names.into_iter().filter(|name| numbered(name, "mc")).collect::<Vec<_>>()
-    });
+    let controllers = source::names(&directory, ENTRIES_MAX)
+        .map(|names| names.into_iter().filter(|name| numbered(name, "mc")).collect::<Vec<_>>());
     match controllers {
         Outcome::Value(names) if !names.is_empty() => found.extend(controllers_of(&directory, &names)),
         // No driver has taken up a controller, so nobody counts: that is not zero errors.
         Outcome::Value(_) | Outcome::Absent => {
-            found.extend(of_subject(&Subject::Node, &Counts {
-                uncorrected: Outcome::Absent,
-                corrected: Outcome::Absent,
-            }));
+            found.extend(of_subject(
+                &Subject::Node,
+                &Counts { uncorrected: Outcome::Absent, corrected: Outcome::Absent },
+            ));
         }
         Outcome::Unreadable(why) => {
-            found.extend(of_subject(&Subject::Node, &Counts {
-                uncorrected: Outcome::Unreadable(why.clone()),
-                corrected: Outcome::Unreadable(why),
-            }));
+            found.extend(of_subject(
+                &Subject::Node,
+                &Counts {
+                    uncorrected: Outcome::Unreadable(why.clone()),
+                    corrected: Outcome::Unreadable(why),
+                },
+            ));
         }
     }
     found
@@ -100,9 +102,11 @@ fn controllers_of(directory: &Path, names: &[String]) -> Vec<Found> {
         }
     }
     let mut found = of_subject(&Subject::Node, &node).to_vec();
-    found.extend(named_apart(modules).iter().flat_map(|(label, counts)| {
-        of_subject(&Subject::MemoryModule(label.clone()), counts)
-    }));
+    found.extend(
+        named_apart(modules)
+            .iter()
+            .flat_map(|(label, counts)| of_subject(&Subject::MemoryModule(label.clone()), counts)),
+    );
     found
 }
 
@@ -182,7 +186,9 @@ fn parse_poisoned(text: &str) -> Outcome<u64> {
     let kibibytes = rest.trim().strip_suffix("kB").and_then(|count| count.trim().parse::<u64>().ok());
     match kibibytes.and_then(|count| count.checked_mul(1024)) {
         Some(bytes) => Outcome::Value(bytes),
-        None => Outcome::Unreadable(format!("/proc/meminfo says HardwareCorrupted: {}", source::quoted(rest))),
+        None => {
+            Outcome::Unreadable(format!("/proc/meminfo says HardwareCorrupted: {}", source::quoted(rest)))
+        }
     }
 }
 

@@ -81,13 +81,17 @@ fn copy_rate(words: &mut [u64]) -> u64 {
 fn run(bytes: usize, threads: usize, time: Duration, between: Between<'_>) -> Result<Vec<Work>, String> {
     let mut memory: Vec<u64> = Vec::new();
     let length = bytes / size_of::<u64>();
-    memory.try_reserve_exact(length).map_err(|error| format!("cannot have {bytes} bytes to test: {error}"))?;
+    memory
+        .try_reserve_exact(length)
+        .map_err(|error| format!("cannot have {bytes} bytes to test: {error}"))?;
     memory.resize(length, 0);
     let deadline = Instant::now() + time;
     let part = length.div_ceil(threads.max(1)).max(1);
     std::thread::scope(|scope| {
-        let running: Vec<_> =
-            memory.chunks_mut(part).map(|words| scope.spawn(move || work(words, deadline, between))).collect();
+        let running: Vec<_> = memory
+            .chunks_mut(part)
+            .map(|words| scope.spawn(move || work(words, deadline, between)))
+            .collect();
         let broken = |_| "the test of the memory broke off".to_owned();
         running.into_iter().map(|thread| thread.join().map_err(broken)).collect()
     })

@@ -76,7 +76,8 @@ pub fn link_downs(source: &Source) -> Vec<Found> {
         counts.insert(mac, count);
     }
     let told = counts.into_iter();
-    told.map(|(mac, count)| (Subject::Nic(mac), ReadingKey::NicLinkDowns, count.map(ReadingValue::Count))).collect()
+    told.map(|(mac, count)| (Subject::Nic(mac), ReadingKey::NicLinkDowns, count.map(ReadingValue::Count)))
+        .collect()
 }
 
 fn facts(path: &Path) -> io::Result<Option<NicFacts>> {

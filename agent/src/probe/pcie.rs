@@ -27,11 +27,7 @@ pub const CHECK_ERRORS: Check = Check {
     name: "PCIe errors",
     tier: Tier::T0,
     reads: "/sys/bus/pci/devices/*/{aer_dev_correctable,aer_dev_nonfatal,aer_dev_fatal}",
-    keys: &[
-        ReadingKey::PcieCorrectableErrors,
-        ReadingKey::PcieNonfatalErrors,
-        ReadingKey::PcieFatalErrors,
-    ],
+    keys: &[ReadingKey::PcieCorrectableErrors, ReadingKey::PcieNonfatalErrors, ReadingKey::PcieFatalErrors],
     rules: &["fitness/pcie-fatal", "fitness/pcie-nonfatal", "fitness/pcie-correctable"],
 };
 
@@ -65,7 +61,8 @@ enum Interest {
 pub fn read(source: &Source) -> Vec<Found> {
     let directory = source.path("sys/bus/pci/devices");
     let node = |outcome: Outcome<ReadingValue>| {
-        [ReadingKey::PcieLinkWidth, ReadingKey::PcieFatalErrors].map(|key| (Subject::Node, key, outcome.clone()))
+        [ReadingKey::PcieLinkWidth, ReadingKey::PcieFatalErrors]
+            .map(|key| (Subject::Node, key, outcome.clone()))
     };
     let names = match source::names(&directory, FUNCTIONS_MAX) {
         Outcome::Value(names) => names,
@@ -137,7 +134,10 @@ fn interest(class: &str) -> Interest {
 /// width 0, speed unknown. One that fell off the bus answers with ones only.
 fn parse_link(width: &Outcome<String>, speed: &Outcome<String>) -> (Outcome<u64>, Outcome<u64>) {
     let unreadable = |what: &str, text: &str| {
-        Outcome::Unreadable(format!("the function says {what} {}: does it still answer?", source::quoted(text)))
+        Outcome::Unreadable(format!(
+            "the function says {what} {}: does it still answer?",
+            source::quoted(text)
+        ))
     };
     let lanes = match width {
         Outcome::Value(text) => match text.parse() {
@@ -165,7 +165,9 @@ fn parse_gigatransfers(text: &str) -> Option<u64> {
     let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
     let one_digit = |text: &str| text.len() == 1 && text.bytes().all(|b| b.is_ascii_digit());
     let whole: u64 = whole.parse().ok().filter(|whole| *whole <= 1024)?;
-    one_digit(tenths).then(|| whole * 1000 + tenths.parse::<u64>().unwrap_or(0) * 100).filter(|speed| *speed > 0)
+    one_digit(tenths)
+        .then(|| whole * 1000 + tenths.parse::<u64>().unwrap_or(0) * 100)
+        .filter(|speed| *speed > 0)
 }
 
 /// The total of an error counter: the line `TOTAL_ERR_…`, which older kernels give alone.
@@ -173,7 +175,8 @@ fn parse_total(text: &Outcome<String>) -> Outcome<u64> {
     match text {
         Outcome::Value(text) => {
             let total = text.lines().find_map(|line| line.trim().strip_prefix("TOTAL_ERR_"));
-            let count = total.and_then(|rest| rest.split_whitespace().nth(1)).and_then(|count| count.parse().ok());
+            let count =
+                total.and_then(|rest| rest.split_whitespace().nth(1)).and_then(|count| count.parse().ok());
             count.map_or_else(
                 || Outcome::Unreadable(format!("the error counters have no total: {}", source::quoted(text))),
                 Outcome::Value,
@@ -211,14 +214,18 @@ mod tests {
     fn links_and_errors_of_what_matters_are_told() {
         let tree = Tree::new();
         let correctable = "RxErr 3\nBadTLP 0\nTOTAL_ERR_COR 3\n";
-        function(&tree, "0000:3b:00.0", &[
-            ("class", "0x020000\n"),
-            ("current_link_width", "16\n"),
-            ("current_link_speed", "16.0 GT/s PCIe\n"),
-            ("aer_dev_correctable", correctable),
-            ("aer_dev_nonfatal", "TOTAL_ERR_NONFATAL 1\n"),
-            ("aer_dev_fatal", "TOTAL_ERR_FATAL 0\n"),
-        ]);
+        function(
+            &tree,
+            "0000:3b:00.0",
+            &[
+                ("class", "0x020000\n"),
+                ("current_link_width", "16\n"),
+                ("current_link_speed", "16.0 GT/s PCIe\n"),
+                ("aer_dev_correctable", correctable),
+                ("aer_dev_nonfatal", "TOTAL_ERR_NONFATAL 1\n"),
+                ("aer_dev_fatal", "TOTAL_ERR_FATAL 0\n"),
+            ],
+        );
         function(&tree, "0000:00:1f.3", &[("class", "0x040300"), ("current_link_width", "1")]);
         let counts: Vec<_> = told(&tree, "0000:3b:00.0")
             .into_iter()
@@ -234,14 +241,18 @@ mod tests {
     #[test]
     fn a_bridge_tells_its_errors_and_an_empty_slot_is_no_narrow_link() {
         let tree = Tree::new();
-        function(&tree, "0000:00:01.0", &[
-            ("class", "0x060400"),
-            ("current_link_width", "0"),
-            ("current_link_speed", "Unknown"),
-            ("aer_dev_correctable", "TOTAL_ERR_COR 0"),
-            ("aer_dev_nonfatal", "TOTAL_ERR_NONFATAL 0"),
-            ("aer_dev_fatal", "TOTAL_ERR_FATAL 2"),
-        ]);
+        function(
+            &tree,
+            "0000:00:01.0",
+            &[
+                ("class", "0x060400"),
+                ("current_link_width", "0"),
+                ("current_link_speed", "Unknown"),
+                ("aer_dev_correctable", "TOTAL_ERR_COR 0"),
+                ("aer_dev_nonfatal", "TOTAL_ERR_NONFATAL 0"),
+                ("aer_dev_fatal", "TOTAL_ERR_FATAL 2"),
+            ],
+        );
         let keys: Vec<_> = told(&tree, "0000:00:01.0").into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, COUNTERS.map(|(_, key)| key));
     }
@@ -266,7 +277,11 @@ mod tests {
     fn virtual_functions_and_conventional_functions_are_not_told_and_no_bus_is_absent() {
         let tree = Tree::new();
         assert!(read(&tree.source()).iter().all(|(_, _, outcome)| *outcome == Outcome::Absent));
-        function(&tree, "0000:3b:02.1", &[("class", "0x020000"), ("current_link_width", "0"), ("physfn", "")]);
+        function(
+            &tree,
+            "0000:3b:02.1",
+            &[("class", "0x020000"), ("current_link_width", "0"), ("physfn", "")],
+        );
         function(&tree, "0000:00:02.0", &[("class", "0x030000")]);
         assert_eq!(read(&tree.source()), []);
     }

@@ -16,11 +16,7 @@ pub const CHECK: Check = Check {
     name: "temperatures, fans, power, throttling for heat",
     tier: Tier::T0,
     reads: "/sys/class/hwmon/*, /sys/devices/system/cpu/*/thermal_throttle; Redfish is not asked yet",
-    keys: &[
-        ReadingKey::SensorAlarms,
-        ReadingKey::TemperatureMillicelsius,
-        ReadingKey::ProcessorThrottles,
-    ],
+    keys: &[ReadingKey::SensorAlarms, ReadingKey::TemperatureMillicelsius, ReadingKey::ProcessorThrottles],
     rules: &["fitness/sensor-alarms", "fitness/processor-throttles"],
 };
 
@@ -98,13 +94,15 @@ fn read_chip(path: &Path) -> Chip {
             Outcome::Unreadable(why) => chip.unreadable = Some(why),
         }
     }
-    let mut inputs: Vec<Input> = attributes.iter().filter_map(|attribute| Input::read(path, attribute)).collect();
+    let mut inputs: Vec<Input> =
+        attributes.iter().filter_map(|attribute| Input::read(path, attribute)).collect();
     if tended {
         let critical = inputs.iter().filter(|input| input.is_critical());
         chip.alarms.extend(critical.map(|input| format!("{name} {}: at its critical limit", input.label)));
     }
     keep_hottest_core(&mut inputs);
-    chip.temperatures = inputs.into_iter().map(|input| (format!("{name} {}", input.label), input.value)).collect();
+    chip.temperatures =
+        inputs.into_iter().map(|input| (format!("{name} {}", input.label), input.value)).collect();
     chip
 }
 
@@ -142,7 +140,10 @@ fn temperature(text: &Outcome<String>) -> Outcome<u64> {
     match text {
         Outcome::Value(text) => match text.parse::<i64>().map(u64::try_from) {
             Ok(Ok(value)) if value <= MILLICELSIUS_MAX => Outcome::Value(value),
-            Ok(_) => Outcome::Unreadable(format!("the sensor says {}, which nothing here is", source::quoted(text))),
+            Ok(_) => Outcome::Unreadable(format!(
+                "the sensor says {}, which nothing here is",
+                source::quoted(text)
+            )),
             Err(_) => Outcome::Unreadable(format!("the sensor says {}, not a number", source::quoted(text))),
         },
         Outcome::Absent => Outcome::Unreadable("the sensor says nothing".to_owned()),
@@ -153,7 +154,8 @@ fn temperature(text: &Outcome<String>) -> Outcome<u64> {
 /// Of the cores of a processor only the hottest is told: a machine has hundreds.
 fn keep_hottest_core(inputs: &mut Vec<Input>) {
     let is_core = |input: &Input| input.label.starts_with("Core ");
-    let hottest = inputs.iter().filter(|input| is_core(input)).filter_map(|input| input.value.value()).max().copied();
+    let hottest =
+        inputs.iter().filter(|input| is_core(input)).filter_map(|input| input.value.value()).max().copied();
     let Some(hottest) = hottest else { return };
     let mut kept = false;
     inputs.retain(|input| {
@@ -229,9 +231,13 @@ mod tests {
     #[test]
     fn the_package_and_the_hottest_core_are_told() {
         let found = read(&processor().source());
-        let told: Vec<_> = found[1..].iter().map(|(subject, _, outcome)| (subject.clone(), outcome.clone())).collect();
+        let told: Vec<_> =
+            found[1..].iter().map(|(subject, _, outcome)| (subject.clone(), outcome.clone())).collect();
         let sensor = |label: &str, value| {
-            (Subject::Sensor(format!("coretemp/coretemp.0 {label}")), Outcome::Value(ReadingValue::Count(value)))
+            (
+                Subject::Sensor(format!("coretemp/coretemp.0 {label}")),
+                Outcome::Value(ReadingValue::Count(value)),
+            )
         };
         assert_eq!(told, [sensor("Package id 0", 61000), sensor("Core 1", 59000)]);
         assert_eq!(found[0].2, Outcome::Value(ReadingValue::list(vec![])));

@@ -128,7 +128,10 @@ mod tests {
         let memory = Some(ReadingKey::KernelOutOfMemory);
         let gpu = Some(ReadingKey::GpuXids);
         let cases = [
-            ("NVRM: Xid (PCI:0000:3b:00): 79, pid=1, name=[Hardware Error], GPU has fallen off the bus.", gpu),
+            (
+                "NVRM: Xid (PCI:0000:3b:00): 79, pid=1, name=[Hardware Error], GPU has fallen off the bus.",
+                gpu,
+            ),
             ("Buffer I/O error on dev sda1, logical block 0, async page read", storage),
             ("blk_update_request: I/O error, dev vda, sector 12 op 0x0:(READ)", storage),
             ("I/O error, dev fd0, sector 0 op 0x0:(READ) flags 0x0", None),
@@ -141,7 +144,10 @@ mod tests {
             ("{1}[Hardware Error]: event severity: corrected", hardware),
             ("EDAC MC0: 1 UE on CPU_SrcID#0_Chan#1_DIMM#0 (page:0x1 offset:0x0 grain:32)", hardware),
             ("pcieport 0000:00:01.0: DPC: containment event, status:0x1f01", hardware),
-            ("mlx5_core 0000:3b:00.0: Port module event[error]: module 0, Cable error, High Temperature", hardware),
+            (
+                "mlx5_core 0000:3b:00.0: Port module event[error]: module 0, Cable error, High Temperature",
+                hardware,
+            ),
             ("watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [stress:99]", lockup),
             ("NMI watchdog: Watchdog detected hard LOCKUP on cpu 3", lockup),
             ("INFO: task jbd2/sda1-8:210 blocked for more than 120 seconds.", lockup),
