@@ -12,6 +12,7 @@ section!(
     EvidencePolicy, EvidenceFragment {
         age_max_seconds: u64 => 60..=86_400,
         reading_age_max_seconds: u64 => 60..=604_800,
+        baseline_age_seconds: u64 => 3_600..=2_592_000,
     }
 );
 section!(
