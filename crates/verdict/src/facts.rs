@@ -85,7 +85,7 @@ impl<'a> Facts<'a> {
             .unwrap_or_else(|| Outcome::Unreadable(format!("{key} was not read")))
     }
 
-    fn believable(&self, reading: &Reading) -> Outcome<ReadingValue> {
+    pub(crate) fn believable(&self, reading: &Reading) -> Outcome<ReadingValue> {
         let key = reading.key;
         if reading.boot_id != self.evidence.boot_id {
             return Outcome::Unreadable(format!("{key} was read in another boot"));

@@ -9,7 +9,7 @@ use crate::facts::Facts;
 use crate::cost::{self, Bill};
 use crate::model::Model;
 use crate::policy::Policy;
-use crate::rules::{Demand, Ruled, confidentiality, fitness, history, integrity, outlook, request};
+use crate::rules::{Demand, Ruled, confidentiality, fitness, history, integrity, operator_rules, outlook, request};
 use crate::{combine, counterfactual, forecast, readiness, remedy};
 
 /// Name and version of the rules, in every decision.
@@ -77,12 +77,14 @@ pub(crate) fn weigh(facts: &Facts<'_>, bill: &Bill<'_>) -> Judged {
     let (integrity, integrity_ruled) = integrity::judge(facts);
     let (by_parts, fitness_ruled) = fitness::judge(facts);
     let request_ruled = request::judge(facts, &integrity_ruled);
+    let operator_ruled = operator_rules::judge(facts, &integrity_ruled);
     ruled.extend(integrity_ruled);
     ruled.extend(fitness_ruled);
     let remembered = history::judge(facts, by_parts, &ruled);
     let fitness_by_rules = with(by_parts, &remembered);
     ruled.extend(remembered);
     ruled.extend(request_ruled);
+    ruled.extend(operator_ruled);
     let least = combine::demanded(facts, &ruled);
     let chosen = outlook::judge(facts, bill, fitness_by_rules, least);
     let fitness = with(fitness_by_rules, &chosen);

@@ -19,7 +19,7 @@ pub use crate::kept::left_behind;
 use crate::os_disk::{disk_target, os_disk};
 use crate::policy::{ForeignFiles, Policy};
 pub use crate::refusal::PlanRefusal;
-use crate::rules::node_data;
+use crate::rules::{holds, node_data};
 
 /// Makes the plan that carries out a decision; `None` if the decision writes nothing, or was made by
 /// the running system, whose word is not enough to write anything.
@@ -44,6 +44,9 @@ pub fn plan(
         || !facts.in_ramdisk()
     {
         return Ok(None);
+    }
+    if let Some(hold) = holds::standing(&facts) {
+        return Err(PlanRefusal::OnHold { hold });
     }
     let mut steps = Vec::new();
     if facts.leaves_empty() && decision.action == Action::Wipe {

@@ -15,6 +15,12 @@ pub enum PlanRefusal {
     /// The node is protected.
     #[error("the node is protected; take the protection off first")]
     Protected,
+    /// A hold is on the node.
+    #[error("hold {hold:?} is on the node; nothing is written while the policy has it")]
+    OnHold {
+        /// Its name.
+        hold: String,
+    },
     /// No image or no tenant is assigned.
     #[error("no {what} is assigned; assign one first")]
     NotAssigned {

@@ -37,6 +37,14 @@ impl PolicyError {
         Self { layer: layer.to_owned(), line: line + 1, key, problem, suggestion }
     }
 
+    /// What is wrong in a hold or a rule of this name.
+    pub(super) fn of_entry(layer: &str, text: &str, list: &str, name: &str, bad: BadValue) -> Self {
+        let line = line_in_list(text, list, name, &bad.key);
+        let key = if name.is_empty() { bad.key } else { format!("{name}.{}", bad.key) };
+        let key = key.chars().take(160).collect();
+        Self { layer: layer.to_owned(), line, key, problem: bad.problem, suggestion: None }
+    }
+
     /// The policy as a whole could not be written down.
     pub(crate) fn whole(error: &dyn std::fmt::Display) -> Self {
         let problem = format!("could not be put into its canonical form: {error}");
@@ -52,7 +60,7 @@ impl PolicyError {
 
 /// The known name nearest to the unknown one. Serde names the unknown first and then all that are known,
 /// each between backticks.
-fn suggestion(message: &str) -> Option<String> {
+pub(super) fn suggestion(message: &str) -> Option<String> {
     if !message.starts_with("unknown ") {
         return None;
     }
@@ -67,6 +75,26 @@ pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -
     let best = known.take(1000).min_by_key(near)?;
     let distance_max = DISTANCE_MAX.min(unknown.chars().count().max(best.chars().count()) / 2);
     (unknown.len() <= 200 && near(&best) <= distance_max).then_some(best)
+}
+
+/// The line on which a key of the entry with this name stands, of the entry itself if it lacks the key; 0 if
+/// there is no such entry.
+fn line_in_list(text: &str, list: &str, name: &str, key: &str) -> usize {
+    let header = format!("[[{list}]]");
+    let (mut entry, mut named, mut found) = (0, false, 0);
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('[') {
+            if named {
+                break;
+            }
+            (entry, found) = (if line.starts_with(&header) { at + 1 } else { 0 }, 0);
+        } else if let (true, Some((left, right))) = (entry > 0, line.split_once('=')) {
+            named |= left.trim() == "name" && right.trim().trim_matches(['"', '\'']) == name;
+            found = if left.trim() == key { at + 1 } else { found };
+        }
+    }
+    if named && found > 0 { found } else { usize::from(named) * entry }
 }
 
 /// The line on which a key of a section stands; 0 if it does not.

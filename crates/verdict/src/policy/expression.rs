@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SelectExpr};
 use cel::common::ast::operators;
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SelectExpr};
 use cel::parser::PrattParser;
 use cel::{Context, ExecutionError, Value};
 use contract::reading::ReadingKey;
@@ -261,7 +261,10 @@ mod tests {
             ("evidence.nvme_percentage_used.exists(r, r.value > 95)", "evidence.nvme_percentage_used"),
             ("has(evidence.kernel_taint) && evidence.trust < 2", "evidence.kernel_taint evidence.trust"),
             ("node.pool == 'gpu' ? now > 5 : false", "node.pool"),
-            ("evidence.disk_read_only.filter(r, r.value && r.kind == 'disk').size() >= 2", "evidence.disk_read_only"),
+            (
+                "evidence.disk_read_only.filter(r, r.value && r.kind == 'disk').size() >= 2",
+                "evidence.disk_read_only",
+            ),
             (
                 "evidence.kernel_hardware_errors.exists(r, r.value.exists(line, line.contains('x')))",
                 "evidence.kernel_hardware_errors",
@@ -291,10 +294,7 @@ mod tests {
             ("b'x' == b'x'", "bytes"),
             ("", "characters"),
             ("1 +", "is no expression"),
-            (
-                "[1].exists(a, [1].exists(b, [1].exists(c, a + b + c > 2)))",
-                "loops in each other",
-            ),
+            ("[1].exists(a, [1].exists(b, [1].exists(c, a + b + c > 2)))", "loops in each other"),
         ];
         for (text, named) in cases {
             let problem = problem(text);
@@ -321,7 +321,9 @@ mod tests {
         assert_eq!(ask("evidence.kernel_taint.exists(r, r.value == 7)"), Answer::Yes);
         assert!(matches!(ask("evidence.kernel_taint.exists(r, r.value == 8)"), Answer::Unknown(_)));
         assert_eq!(ask("evidence.kernel_taint.all(r, r.value == 8)"), Answer::No);
-        assert!(matches!(ask("evidence.memory_corrected_errors.size() > 0"), Answer::Unknown(why) if why.contains("memory_corrected_errors")));
+        assert!(
+            matches!(ask("evidence.memory_corrected_errors.size() > 0"), Answer::Unknown(why) if why.contains("memory_corrected_errors"))
+        );
         assert_eq!(ask("has(evidence.memory_corrected_errors)"), Answer::No);
         assert_eq!(ask("evidence.trust == 2 || evidence.memory_corrected_errors.size() > 0"), Answer::Yes);
         assert_eq!(ask("evidence.memory_corrected_errors.size() > 0 || now == 5"), Answer::Yes);
@@ -347,8 +349,37 @@ mod tests {
     }
 
     const PARTS: &[&str] = &[
-        "now", "evidence.trust", "node.pool", "[now]", ".exists(r,", "r.value", ")", "(", "+", "-", "*", "/",
-        "%", "==", "<", "&&", "||", "!", "?", ":", "1", "-9223372036854775808", "'x'", ".size()",
-        ".contains('x')", "has(evidence.kernel_taint)", "in", "[", "]", "1.5", "null", "2u",
+        "now",
+        "evidence.trust",
+        "node.pool",
+        "[now]",
+        ".exists(r,",
+        "r.value",
+        ")",
+        "(",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "==",
+        "<",
+        "&&",
+        "||",
+        "!",
+        "?",
+        ":",
+        "1",
+        "-9223372036854775808",
+        "'x'",
+        ".size()",
+        ".contains('x')",
+        "has(evidence.kernel_taint)",
+        "in",
+        "[",
+        "]",
+        "1.5",
+        "null",
+        "2u",
     ];
 }

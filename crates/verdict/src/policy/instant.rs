@@ -49,8 +49,7 @@ impl TryFrom<String> for Instant {
             Offset::Custom { minutes } => i64::from(minutes),
         };
         let days = days_from_civil(i64::from(date.year), i64::from(date.month), i64::from(date.day));
-        let minutes =
-            days * 24 * 60 + i64::from(time.hour) * 60 + i64::from(time.minute) - offset_minutes;
+        let minutes = days * 24 * 60 + i64::from(time.hour) * 60 + i64::from(time.minute) - offset_minutes;
         let seconds = minutes * 60 + i64::from(time.second.unwrap_or(0));
         let at = u64::try_from(seconds).map_err(|_| wrong())?;
         Ok(Self { at: UnixMillis(at * 1000), text })

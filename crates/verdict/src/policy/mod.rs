@@ -4,28 +4,39 @@
 //! |---|---|
 //! | `sections` | all sections; a new one is a file and a line there |
 //! | `section` | how one section is written down |
+//! | `tenancy`, `hold` | whose data are worth what; what nobody may change |
+//! | `rule`, `expression` | the operator's own rules, and the part of CEL that they are written in |
 //! | `error` | file, line, key, and what was probably meant |
 
 mod basic;
 mod blast_radius;
+mod described;
 mod error;
+pub(crate) mod expression;
 mod fitness;
 mod hardware;
+mod hold;
+mod instant;
 mod limits;
 mod outlook;
+pub(crate) mod rule;
 pub(crate) mod section;
 mod sections;
+mod tenancy;
 
+use contract::assignment::DataOwner;
 use contract::decision::SanitizeLevel;
 use contract::id::{Digest, PolicyDigest};
 use contract::plan::BootMethod;
 
+pub use described::described;
 pub use error::PolicyError;
 pub(crate) use fitness::FitnessPolicy;
 pub(crate) use hardware::GpuPolicy;
 pub(crate) use limits::{ForeignFiles, HealthUnreadable, Limits, Response};
 pub(crate) use sections::Sections;
 
+use rule::Compiled;
 use sections::Fragment;
 
 const DEFAULT_TEXT: &str = include_str!("../default_policy.toml");
@@ -35,6 +46,7 @@ const DEFAULT_TEXT: &str = include_str!("../default_policy.toml");
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     sections: Sections,
+    rules: Vec<Compiled>,
     digest: PolicyDigest,
     text: String,
 }
@@ -61,10 +73,17 @@ impl Policy {
                 toml::from_str(text).map_err(|error| PolicyError::in_text(layer, text, &error))?;
             sections = fragment.over(sections);
             sections.check().map_err(|(section, bad)| PolicyError::of_value(layer, text, section, bad))?;
+            hold::check(&sections.hold)
+                .map_err(|(name, bad)| PolicyError::of_entry(layer, text, "hold", &name, bad))?;
+            rule::compile(&sections.rule).map_err(|(name, bad, suggestion)| PolicyError {
+                suggestion,
+                ..PolicyError::of_entry(layer, text, "rule", &name, bad)
+            })?;
         }
+        let rules = rule::compile(&sections.rule).map_err(|_| PolicyError::whole(&"a rule is broken"))?;
         let canonical = serde_json::to_vec(&sections).map_err(|error| PolicyError::whole(&error))?;
         let text = toml::to_string(&sections).map_err(|error| PolicyError::whole(&error))?;
-        Ok(Self { sections, digest: PolicyDigest(Digest::of(&canonical)), text })
+        Ok(Self { sections, rules, digest: PolicyDigest(Digest::of(&canonical)), text })
     }
 
     /// The whole policy as TOML with every default filled in, which any reader of policies understands as
@@ -97,6 +116,25 @@ impl Policy {
     #[must_use]
     pub fn tenant_change_level(&self) -> SanitizeLevel {
         self.sections.confidentiality.tenant_change_level
+    }
+
+    /// The least level to which data of this owner are sanitized: what a change of tenant demands, and what
+    /// the class of the data demands.
+    #[must_use]
+    pub fn sanitize_level(&self, owner: &DataOwner) -> SanitizeLevel {
+        let tenancy = &self.sections.tenancy;
+        self.tenant_change_level().max(tenancy.level_of(tenancy.class_of(owner)))
+    }
+
+    /// The name of the class of data of this owner, such as `regulated`.
+    #[must_use]
+    pub fn data_class(&self, owner: &DataOwner) -> &'static str {
+        self.sections.tenancy.class_of(owner).name()
+    }
+
+    /// The operator's own rules.
+    pub(crate) fn rules(&self) -> &[Compiled] {
+        &self.rules
     }
 
     pub(crate) fn sections(&self) -> &Sections {

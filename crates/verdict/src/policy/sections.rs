@@ -13,24 +13,41 @@ use super::hardware::{
     KernelPolicy, LinksFragment, LinksPolicy, MemoryFragment, MemoryPolicy, ProcessorFragment,
     ProcessorPolicy, SensorsFragment, SensorsPolicy,
 };
+use super::hold::Hold;
 use super::outlook::{OutlookFragment, OutlookPolicy};
+use super::rule::OperatorRule;
 use super::section::BadValue;
+use super::tenancy::{TenancyFragment, TenancyPolicy};
 
 macro_rules! sections {
     ($($section:ident: $policy:ident, $fragment:ident;)*) => {
         /// Every section, complete.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub(crate) struct Sections { $(pub $section: $policy,)* }
+        pub(crate) struct Sections {
+            $(pub $section: $policy,)*
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub hold: Vec<Hold>,
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub rule: Vec<OperatorRule>,
+        }
 
         /// What one file says.
         #[derive(Default, Deserialize)]
         #[serde(deny_unknown_fields, default)]
-        pub(super) struct Fragment { $($section: $fragment,)* }
+        pub(super) struct Fragment {
+            $($section: $fragment,)*
+            hold: Vec<Hold>,
+            rule: Vec<OperatorRule>,
+        }
 
         impl Fragment {
             pub(super) fn over(self, base: Sections) -> Sections {
-                Sections { $($section: self.$section.over(base.$section),)* }
+                Sections {
+                    $($section: self.$section.over(base.$section),)*
+                    hold: added(base.hold, self.hold, |hold| &hold.name),
+                    rule: added(base.rule, self.rule, |rule| &rule.name),
+                }
             }
         }
 
@@ -44,9 +61,18 @@ macro_rules! sections {
     };
 }
 
+/// Holds and rules of a file come to those of the files below it; one of the same name takes its place.
+fn added<T>(below: Vec<T>, own: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
+    let replaced = |one: &T| own.iter().any(|other| name(other) == name(one));
+    let mut all: Vec<T> = below.into_iter().filter(|one| !replaced(one)).collect();
+    all.extend(own);
+    all
+}
+
 sections! {
     evidence: EvidencePolicy, EvidenceFragment;
     confidentiality: ConfidentialityPolicy, ConfidentialityFragment;
+    tenancy: TenancyPolicy, TenancyFragment;
     integrity: IntegrityPolicy, IntegrityFragment;
     fitness: FitnessPolicy, FitnessFragment;
     disks: DisksPolicy, DisksFragment;

@@ -70,9 +70,7 @@ impl TenancyPolicy {
         match owner {
             DataOwner::Tenant(tenant) => self.classes.get(tenant).copied().unwrap_or(self.default_class),
             DataOwner::Nobody => self.default_class,
-            DataOwner::Unknown => {
-                self.classes.values().copied().fold(self.default_class, DataClass::max)
-            }
+            DataOwner::Unknown => self.classes.values().copied().fold(self.default_class, DataClass::max),
         }
     }
 
@@ -113,10 +111,15 @@ mod tests {
             (DataOwner::Nobody, "internal", SanitizeLevel::Clear),
         ];
         for (owner, class, level) in table {
-            assert_eq!((policy.data_class(&owner), policy.sanitize_level(&owner)), (class, level), "{owner:?}");
+            assert_eq!(
+                (policy.data_class(&owner), policy.sanitize_level(&owner)),
+                (class, level),
+                "{owner:?}"
+            );
         }
         // What every change of tenant demands counts besides.
-        let more = Policy::parse(&format!("{CLASSES}[confidentiality]\ntenant_change_level = \"purge\"\n")).unwrap();
+        let more =
+            Policy::parse(&format!("{CLASSES}[confidentiality]\ntenant_change_level = \"purge\"\n")).unwrap();
         assert_eq!(more.sanitize_level(&owner("blog")), SanitizeLevel::Purge);
         let default = Policy::parse("").unwrap();
         assert_eq!(default.sanitize_level(&DataOwner::Unknown), SanitizeLevel::Clear);

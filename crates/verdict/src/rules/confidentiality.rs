@@ -7,6 +7,7 @@ use contract::inventory::DiskFacts;
 use contract::plan::Step;
 use contract::reading::{Outcome, ReadingKey, Subject, Trust};
 
+use super::operator_rules;
 use super::{Demand, Rule, Ruled, Seen};
 use crate::facts::Facts;
 
@@ -38,7 +39,7 @@ const DISKS: Rule = Rule {
 /// The verdict of the first axis and its findings.
 pub(crate) fn judge(facts: &Facts<'_>) -> (Confidentiality, Vec<Ruled>) {
     // A request may ask for more than the policy demands, never for less.
-    let demanded = facts.policy.tenant_change_level();
+    let demanded = facts.policy.sanitize_level(&facts.context.data_owner);
     let level = facts.context.sanitize_level.map_or(demanded, |asked| demanded.max(asked));
     let mut ruled = Vec::new();
     let mut level_needed = level;
@@ -60,7 +61,8 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Confidentiality, Vec<Ruled>) {
         ));
     }
     // The request's own finding says why; here it only decides which disks.
-    owner_demands_all |= matches!(facts.context.floor, Some(Floor::Wipe | Floor::Empty));
+    owner_demands_all |= matches!(facts.context.floor, Some(Floor::Wipe | Floor::Empty))
+        || operator_rules::demand_sanitizing(facts);
     let nobodys = facts.context.data_owner == DataOwner::Nobody && facts.context.assignment.tenant.is_some();
     match all {
         Ok(disks) if owner_demands_all => disks_needed.extend(disks.iter().map(|disk| disk.id.clone())),

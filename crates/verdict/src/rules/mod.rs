@@ -31,6 +31,7 @@ mod flags;
 mod golden;
 mod gpus;
 pub(crate) mod hardware;
+pub(crate) mod holds;
 pub(crate) mod history;
 pub(crate) mod integrity;
 mod links;
@@ -38,6 +39,7 @@ mod machine;
 mod memory;
 pub(crate) mod node_data;
 pub(crate) mod outlook;
+pub(crate) mod operator_rules;
 pub(crate) mod request;
 mod xid;
 

@@ -4,6 +4,7 @@ use contract::assignment::Floor;
 use contract::decision::{Action, Axis, SanitizeLevel};
 use contract::reading::Subject;
 
+use super::holds;
 use super::{Demand, Rule, Ruled, Seen, strongest};
 use crate::facts::Facts;
 
@@ -153,6 +154,7 @@ pub(crate) fn gates(facts: &Facts<'_>, action: Action) -> Vec<Ruled> {
         );
         ruled.push(PROTECTED.found(Demand::Quarantine, seen, statement));
     }
+    ruled.extend(holds::judge(facts, word));
     if facts.context.assignment.image.is_none() && !facts.leaves_empty() {
         let seen = Seen::fact(Subject::Node, "no image is assigned", "an image");
         let statement = format!(
