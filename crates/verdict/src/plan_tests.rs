@@ -198,6 +198,9 @@ fn a_disk_that_sanitizes_since_a_power_cut_is_erased_again() {
             .context(|context| context.data_owner = DataOwner::Unknown)
             .unreadable(subject(), ReadingKey::DiskReadErrors)
             .unreadable(subject(), ReadingKey::DiskContentSignatures)
+            .unreadable(subject(), ReadingKey::ScsiFailurePredicted)
+            .unreadable(subject(), ReadingKey::ScsiGrownDefects)
+            .unreadable(subject(), ReadingKey::DiskSelfTestFailed)
             .evidence(|evidence| {
                 let Outcome::Value(disks) = &mut evidence.inventory.disks else { panic!("no disks") };
                 let disk = disks.iter_mut().find(|disk| disk.id.as_str() == OS_DISK).unwrap();

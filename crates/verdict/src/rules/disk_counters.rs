@@ -3,7 +3,7 @@
 //! Of the counters that every agent reads, one that was not tried is as bad as unreadable; of the others only
 //! if it was counted when the node was last found right (an older agent does not know them).
 
-use contract::decision::Axis;
+use contract::decision::{Axis, Severity};
 use contract::inventory::{DiskFacts, SanitizeState, Transport};
 use contract::plan::Step;
 use contract::reading::{ReadingKey, Subject};
@@ -156,21 +156,17 @@ const FILE_SYSTEM: Counter = new(
 /// The counters of one disk.
 pub(super) fn judge_disk(facts: &Facts<'_>, disk: &DiskFacts, ruled: &mut Vec<Ruled>) {
     let subject = Subject::Disk(disk.id.clone());
+    let before = ruled.len();
     for OfDisk { transport, counter } in &NEEDED {
         // A reading that is there counts on any disk; one that is missing only where the disk should have it.
         let needed = transport.is_none_or(|transport| disk.transport == transport);
         if !needed && !facts.concerns(&subject, counter.key) && !facts.was_counted(&subject, counter.key) {
             continue;
         }
-        let Some(mut found) = counter.judge(facts, &subject) else { continue };
-        let unread =
-            counter.key == ReadingKey::DiskReadErrors && facts.count(&subject, counter.key).value().is_none();
-        if unread && silent_for_our_erase(facts, disk) {
-            found.demand = Demand::Watch;
-        }
-        ruled.push(found);
+        ruled.extend(counter.judge(facts, &subject));
     }
     ruled.extend(FURTHER.iter().filter_map(|counter| counter.judge(facts, &subject)));
+    excuse_silence(facts, disk, &mut ruled[before..]);
 }
 
 /// Arrays and file systems, as far as anybody tells of them.
@@ -178,6 +174,15 @@ pub(super) fn judge_others(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
     for counter in [&RAID, &FILE_SYSTEM] {
         for subject in facts.subjects(counter.key) {
             ruled.extend(counter.judge(facts, &subject));
+        }
+    }
+}
+
+/// What a disk does not say because of an erase of ours is watched and not more.
+pub(super) fn excuse_silence(facts: &Facts<'_>, disk: &DiskFacts, ruled: &mut [Ruled]) {
+    if silent_for_our_erase(facts, disk) {
+        for unknown in ruled.iter_mut().filter(|one| one.finding.severity == Severity::Unknown) {
+            unknown.demand = unknown.demand.min(Demand::Watch);
         }
     }
 }

@@ -8,7 +8,7 @@ use contract::decision::Axis;
 use contract::inventory::{DiskFacts, SanitizeState};
 use contract::reading::{Outcome, ReadingKey, Subject};
 
-use super::disk_counters::erase_begun_here;
+use super::disk_counters::{erase_begun_here, excuse_silence};
 use super::fitness::cautious;
 use super::flags::{Flag, demanded};
 use super::{Demand, Rule, Ruled, Seen};
@@ -54,7 +54,9 @@ const SECURITY: Rule = Rule {
 
 pub(super) fn judge(facts: &Facts<'_>, disk: &DiskFacts, ruled: &mut Vec<Ruled>) {
     let subject = Subject::Disk(disk.id.clone());
+    let before = ruled.len();
     ruled.extend(FLAGS.iter().filter_map(|flag| flag.judge(facts, &subject)));
+    excuse_silence(facts, disk, &mut ruled[before..]);
     ruled.extend(sanitize(facts, disk, &subject));
     ruled.extend(security(facts, disk, &subject));
 }
