@@ -12,13 +12,7 @@ use crate::service::Service;
 /// Reads the policies again at each SIGHUP, until the process ends.
 async fn keep_reading_policies(service: &Service, hangup: &mut Signal) {
     while hangup.recv().await.is_some() {
-        match service.policies.reload(crate::clock::now()) {
-            Ok(()) => tracing::info!(policy = %service.policies.site().policy.digest(), "policies were read again"),
-            Err(error) => tracing::error!(
-                error = format!("{error:#}"),
-                "the policies stay as they were; correct the file and send SIGHUP again"
-            ),
-        }
+        service.read_policies_again().await;
     }
     // No further SIGHUP can come; that is no reason to stop.
     std::future::pending::<()>().await;

@@ -89,7 +89,42 @@ impl Service {
             .sweep(&service.store, crate::clock::now())
             .await
             .context("could not tidy the images")?;
+        service.keep_judgement_texts().await.context("could not keep what is judged with")?;
         Ok(Arc::new(service))
+    }
+
+    /// Keeps the texts of all policies in force and of the model, by the digests that verdicts name.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn keep_judgement_texts(&self) -> Result<(), Refusal> {
+        let now = crate::clock::now();
+        let mut transaction = self.store.write().await?;
+        let policies = self.policies.all();
+        let policies = policies.iter().map(|one| (one.policy.digest().to_string(), one.policy.canonical_text()));
+        let model = (self.model.digest().to_string(), self.model_text.as_str());
+        for (digest, text) in policies.chain([model]) {
+            store::judgement_texts::keep(&mut transaction, &digest, text, now).await?;
+        }
+        store::commit(transaction).await?;
+        Ok(())
+    }
+
+    /// Reads the policies again. A broken file changes nothing and is said; what was in force stays.
+    pub async fn read_policies_again(&self) {
+        match self.policies.reload(crate::clock::now()) {
+            Ok(()) => tracing::info!(policy = %self.policies.site().policy.digest(), "policies were read again"),
+            Err(error) => {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the policies stay as they were; correct the file and send SIGHUP again"
+                );
+                return;
+            }
+        }
+        if let Err(error) = self.keep_judgement_texts().await {
+            tracing::error!(%error, "could not keep the texts of the policies; verdicts cannot be replayed");
+        }
     }
 
     /// The service's facts about a node, as its agent and the service itself judge with them. The floor

@@ -9,6 +9,7 @@ use contract::decision::SanitizeLevel;
 use contract::id::{CertificateId, DiskId, JobId, PoolName, RackName, TenantId};
 
 use crate::node_data::NodeDataCommand;
+use crate::policy::{Explain, PolicyCommand, Replay};
 
 /// Decide from evidence whether machines must be wiped, and bring them back.
 #[derive(Debug, Parser)]
@@ -80,6 +81,16 @@ pub enum Command {
         /// Node: id, start of an id, serial number or MAC address
         node: String,
     },
+    /// Explain a node's last verdict: why, on what evidence, and what would change it
+    Explain(Explain),
+    /// Make a verdict again from its record, as it was or under another policy or model; exit status 3 if
+    /// it is another
+    Replay(Replay),
+    /// Check, show, try and compare policies; nothing here changes one
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
     /// Show how the service is
     Status,
     /// Print completions for a shell
@@ -116,10 +127,7 @@ pub enum NodeCommand {
         command: NodeDataCommand,
     },
     /// Explain the last verdict: why, on what evidence, and what would change it
-    Explain {
-        /// Node: id, start of an id, serial number or MAC address
-        node: String,
-    },
+    Explain(Explain),
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ mod job;
 mod node;
 mod node_data;
 mod output;
+mod policy;
 mod reimage;
 mod rollback;
 mod settings;
@@ -34,7 +35,7 @@ use crate::settings::Settings;
 enum Ending {
     /// As asked.
     Good,
-    /// The job that was watched did not reach the state that was asked for.
+    /// The job that was watched did not reach the state that was asked for; what was compared differs.
     NotReached,
 }
 
@@ -68,6 +69,8 @@ fn run(arguments: Arguments) -> anyhow::Result<Ending> {
         {
             certificate::export_file(&file, &export)
         }
+        Command::Replay(request) => policy::replay(&request, arguments.json),
+        Command::Policy { command } if let Some(ending) = policy::offline(&command, arguments.json) => ending,
         command => {
             let settings = Settings::load(&arguments.connection)?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -88,7 +91,7 @@ async fn ask(command: Command, settings: &Settings, json: bool) -> anyhow::Resul
             NodeCommand::History { node } => history::history(&client, &node, json).await,
             NodeCommand::Data { command } => node_data::run(&client, command, json).await,
             NodeCommand::Approve(approve) => node::approve(&client, approve, json).await,
-            NodeCommand::Explain { node } => node::explain(&client, &node, json).await,
+            NodeCommand::Explain(request) => policy::explain(&client, &request, json).await,
         },
         Command::Assign(assign) => node::assign(&client, assign, json).await,
         Command::Protect { node, off } => node::protect(&client, &node, !off, json).await,
@@ -108,6 +111,9 @@ async fn ask(command: Command, settings: &Settings, json: bool) -> anyhow::Resul
             ImageCommand::Show { image } => image::show(&client, &image, json).await,
             ImageCommand::Import(request) => import::import(&client, request, json).await,
         },
+        Command::Explain(request) => policy::explain(&client, &request, json).await,
+        Command::Policy { command } => policy::run(&client, command, json).await,
+        Command::Replay(request) => policy::replay(&request, json),
         Command::Status => status::status(&client, json).await,
         Command::Completions { .. } | Command::Man { .. } => Ok(Ending::Good),
     }

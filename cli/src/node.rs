@@ -4,7 +4,7 @@ use contract::assignment::{Assignment, DataOwner};
 use contract::data_image::DataImageRequest;
 use contract::inventory::{DiskFacts, Inventory};
 use contract::operator_api::{
-    ApproveRequest, AssignRequest, DecisionView, NodeState, NodeView, ProtectRequest,
+    ApproveRequest, AssignRequest, NodeState, NodeView, ProtectRequest,
 };
 use contract::reading::Outcome;
 
@@ -70,17 +70,6 @@ pub async fn approve(client: &Client, approve: Approve, json: bool) -> anyhow::R
         ApproveRequest { pool: approve.pool, factory_new: approve.factory_new, data_of: approve.data_of };
     let path = format!("/v1/nodes/{}/approve", escape(&approve.node));
     print_node(&client.post(&path, &request).await?, json)
-}
-
-/// `reprieve node explain NODE`.
-pub async fn explain(client: &Client, node: &str, json: bool) -> anyhow::Result<Ending> {
-    let view: DecisionView = client.get(&format!("/v1/nodes/{}/decision", escape(node))).await?;
-    if json {
-        print_json(&view)?;
-    } else {
-        print(clean(&verdict::explain::explain(&view.decision)).trim_end())?;
-    }
-    Ok(Ending::Good)
 }
 
 /// `reprieve assign NODE …`.

@@ -4,7 +4,7 @@ use contract::operator_api::StatusView;
 
 use crate::Ending;
 use crate::client::Client;
-use crate::output::{clean, print, print_json, properties};
+use crate::output::{clean, print, print_json, properties, time};
 
 /// `reprieve status`.
 pub async fn status(client: &Client, json: bool) -> anyhow::Result<Ending> {
@@ -19,6 +19,15 @@ pub async fn status(client: &Client, json: bool) -> anyhow::Result<Ending> {
         ("open jobs", Some(status.jobs_open.to_string())),
         ("images", Some(status.images.to_string())),
     ];
+    if let Some(policy) = &status.policy {
+        let pools = match policy.pools.len() {
+            0 => String::new(),
+            count => format!(", {count} pools with their own"),
+        };
+        rows.push(("policy", Some(format!("{}, read {}{pools}", policy.site, time(policy.read_at)))));
+        let problem = policy.problem.as_ref().map(|problem| clean(problem));
+        rows.push(("POLICY NOT READ", problem));
+    }
     let counters: Vec<(String, u64)> =
         status.counters.iter().map(|(name, count)| (clean(name), *count)).collect();
     rows.extend(counters.iter().map(|(name, count)| (name.as_str(), Some(count.to_string()))));

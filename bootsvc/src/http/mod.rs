@@ -12,6 +12,7 @@
 //! | [`node_data`] | what belongs to one node: the technician's and the agent's calls |
 //! | [`blast_radius`] | what too many nodes want at once |
 //! | `ledger` | what became of verdicts, and what they saved |
+//! | [`policy`] | which policy is in force, what another would change, what a verdict was made of |
 //! | [`body`] | bodies in, JSON and refusals out |
 //! | [`content`] | ranges and caching headers |
 //! | [`endpoints`] | the addresses that a client is told |
@@ -29,3 +30,4 @@ pub mod metadata;
 pub mod node_data;
 pub mod operator;
 pub mod plain;
+pub mod policy;

@@ -19,7 +19,7 @@ use contract::reading::Outcome;
 
 use crate::bearer;
 use crate::http::body::{self, Answer, SMALL_BYTES_MAX};
-use crate::http::{blast_radius, certificates, ledger, node_data};
+use crate::http::{blast_radius, certificates, ledger, node_data, policy};
 use crate::images::data::check_rules;
 use crate::jobs::state;
 use crate::refusal::Refusal;
@@ -48,6 +48,7 @@ pub fn router() -> Router<Arc<Service>> {
         .merge(certificates::router())
         .merge(ledger::router())
         .merge(node_data::router())
+        .merge(policy::router())
 }
 
 /// Lets only the operator pass. Hashes are compared, so the time it takes says nothing about the token.
@@ -91,6 +92,7 @@ async fn status(
             .map(|(name, count)| (name.to_owned(), count))
             .collect(),
         incidents: store::incidents::open(&mut reading).await?,
+        policy: Some(service.policies.status()),
     }))
 }
 

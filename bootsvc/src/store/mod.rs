@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod images;
 pub mod incidents;
 pub mod jobs;
+pub mod judgement_texts;
 pub mod leases;
 pub mod ledger;
 pub mod node_data;

@@ -13,6 +13,9 @@
 //! | `POST /v1/nodes/REF/reimage` | [`ReimageRequest`] → [`ReimageReply`] |
 //! | `POST /v1/nodes/REF/rollback` | [`RollbackRequest`](crate::history::RollbackRequest) → [`ReimageReply`] |
 //! | `GET /v1/nodes/REF/decision` | the last decision with its evidence → [`DecisionView`] |
+//! | `GET /v1/nodes/REF/decision-record` | all that the last decision was made of → [`DecisionRecord`](crate::policy_api::DecisionRecord) |
+//! | `GET /v1/policy` | `?pool=`; the policy in force → [`PolicyView`](crate::policy_api::PolicyView) |
+//! | `POST /v1/policy/diff` | [`PolicyDiffRequest`](crate::policy_api::PolicyDiffRequest) → [`PolicyDiff`](crate::policy_api::PolicyDiff); changes nothing |
 //! | `GET /v1/jobs`, `GET /v1/jobs/ID` | → [`JobView`] |
 //! | `POST /v1/jobs/ID/cancel` | only before anything irreversible → [`JobView`] |
 //! | `GET /v1/images`, `GET /v1/images/REF` | → [`ImageView`]; REF is an id, a start of one or a name |
@@ -36,6 +39,7 @@ use crate::evidence::Evidence;
 use crate::history::{GoingBack, PastImage};
 use crate::id::{ChunkDigest, ImageId, JobId, MacAddress, NodeId, PoolName, RackName, TenantId, UnixMillis};
 use crate::inventory::Inventory;
+use crate::policy_api::PolicyStatus;
 
 /// A refusal: a bounded kind for programs, a sentence for people, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +92,9 @@ pub struct StatusView {
     /// More nodes want the same than the policy lets through, and nobody has looked yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incidents: Vec<IncidentView>,
+    /// The policies in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyStatus>,
 }
 
 /// Where a node stands.

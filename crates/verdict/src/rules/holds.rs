@@ -71,7 +71,10 @@ mod tests {
             assert_eq!(case.action(), expected, "{hold}");
             if expected == Action::Quarantine {
                 let first = case.judge().reasons[0].clone();
-                assert!(first.rule == "request/hold" && first.statement.contains("court order 17"), "{first:?}");
+                assert!(
+                    first.rule == "request/hold" && first.statement.contains("court order 17"),
+                    "{first:?}"
+                );
             }
             // What is well stays in service.
             assert_eq!(under(Case::healthy(), &hold).action(), Action::Keep, "{hold}");
@@ -109,7 +112,11 @@ mod tests {
             ("[[hold]]\nname = \"a\"\nwhy = \"x\"\n", 2, "names no nodes"),
             ("[[hold]]\nname = \"A b\"\nwhy = \"x\"\ntenants = [\"t\"]\n", 2, "small letters"),
             ("[[hold]]\nname = \"a\"\ntenants = [\"t\"]\nwhy = \"\"\n", 4, "say why"),
-            ("[[hold]]\nname = \"a\"\ntenants = [\"t\"]\nwhy = \"x\"\nuntil = \"soon\"\n", 5, "2027-01-31T12:00:00Z"),
+            (
+                "[[hold]]\nname = \"a\"\ntenants = [\"t\"]\nwhy = \"x\"\nuntil = \"soon\"\n",
+                5,
+                "2027-01-31T12:00:00Z",
+            ),
             ("[[hold]]\nname = \"a\"\ntenants = [\"t\"]\nwhy = \"x\"\nuntli = \"x\"\n", 5, "until"),
         ];
         for (text, line, problem) in cases {

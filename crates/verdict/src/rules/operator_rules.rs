@@ -73,7 +73,8 @@ fn ask(facts: &Facts<'_>, compiled: &Compiled) -> Answer {
         let names = compiled.when.names().iter();
         names.filter_map(|name| name.strip_prefix(whose).map(str::to_owned)).collect::<Vec<_>>()
     };
-    let evidence = of("evidence.").into_iter().filter_map(|name| Some((name.clone(), evidence(facts, &name)?)));
+    let evidence =
+        of("evidence.").into_iter().filter_map(|name| Some((name.clone(), evidence(facts, &name)?)));
     let node = of("node.").into_iter().filter_map(|name| Some((name.clone(), node(facts, &name)?)));
     let (evidence, node) = (evidence.collect::<HashMap<_, _>>(), node.collect::<HashMap<_, _>>());
     let now = Value::Int(signed(facts.now.0 / 1000));
