@@ -173,6 +173,9 @@ fn worse(key: ReadingKey, one: Outcome<ReadingValue>, other: Outcome<ReadingValu
             | ReadingKey::PcieLinkWidth
             | ReadingKey::PcieLinkMegatransfers
             | ReadingKey::FabricRateMegabits
+            | ReadingKey::ProcessorRounds
+            | ReadingKey::MemoryBandwidthMegabytes
+            | ReadingKey::DiskReadMegabytes
     );
     match (one, other) {
         (one, other) if one == other => one,

@@ -4,16 +4,19 @@
 //! node, the policy, the model and a time. The same input gives the same bytes, on the agent and on the service.
 //!
 //! - [`policy`]: thresholds, each with its source.
-//! - [`model`]: what fails how often, what an action costs.
+//! - [`model`]: what fails how often, what an action costs; [`learning`]: whether the fleet's outcomes make a
+//!   better one.
 //! - [`judge`]: three axes, one action, with reasons.
 //! - [`plan`]: exact disks, methods and order of what follows.
 //! - [`already_clean`]: which disks may be proven clean instead of being erased.
 //! - [`situation`]: a machine and what must follow, as a person writes it down.
 //! - [`permit`]: what turns a signed order and a plan into the right to write.
 //! - [`golden_values`]: what links and versions a machine had when a person found it right.
+//! - [`peers`]: what is compared with other nodes' parts of the same model.
 //! - [`blast_radius`]: how many nodes may want the same at once before a person has to look.
 //! - [`savings`]: what verdicts save against wiping always, and sums with their spread.
 //! - [`explain`]: a decision in words; [`replay`]: the same decision again, compared byte for byte.
+//! - [`waves`]: an image that goes to a pool in stages.
 #![forbid(unsafe_code)]
 
 pub mod already_clean;
@@ -35,8 +38,12 @@ pub mod judge;
 mod kept;
 #[cfg(test)]
 mod kept_tests;
+pub mod learning;
 pub mod model;
 pub mod os_disk;
+pub mod peers;
+#[cfg(test)]
+mod order_properties;
 #[cfg(test)]
 mod outlook_tests;
 pub mod permit;
@@ -61,3 +68,4 @@ mod scenarios;
 pub mod situation;
 #[cfg(test)]
 mod testing;
+pub mod waves;

@@ -10,6 +10,7 @@
 
 mod basic;
 mod blast_radius;
+mod burn_in;
 mod described;
 mod error;
 pub(crate) mod expression;
@@ -23,6 +24,7 @@ pub(crate) mod rule;
 pub(crate) mod section;
 mod sections;
 mod tenancy;
+mod waves;
 
 use contract::assignment::DataOwner;
 use contract::decision::SanitizeLevel;

@@ -7,6 +7,7 @@ use super::basic::{
     EvidenceFragment, EvidencePolicy, IntegrityFragment, IntegrityPolicy,
 };
 use super::blast_radius::{BlastRadiusFragment, BlastRadiusPolicy};
+use super::burn_in::{BurnInFragment, BurnInPolicy};
 use super::fitness::{FitnessFragment, FitnessPolicy};
 use super::hardware::{
     BootTrustFragment, BootTrustPolicy, DisksFragment, DisksPolicy, GpuFragment, GpuPolicy, KernelFragment,
@@ -18,6 +19,7 @@ use super::outlook::{OutlookFragment, OutlookPolicy};
 use super::rule::OperatorRule;
 use super::section::BadValue;
 use super::tenancy::{TenancyFragment, TenancyPolicy};
+use super::waves::{WavesFragment, WavesPolicy};
 
 macro_rules! sections {
     ($($section:ident: $policy:ident, $fragment:ident;)*) => {
@@ -82,9 +84,11 @@ sections! {
     sensors: SensorsPolicy, SensorsFragment;
     links: LinksPolicy, LinksFragment;
     gpu: GpuPolicy, GpuFragment;
+    burn_in: BurnInPolicy, BurnInFragment;
     boot_trust: BootTrustPolicy, BootTrustFragment;
     outlook: OutlookPolicy, OutlookFragment;
     erase: ErasePolicy, EraseFragment;
     boot: BootPolicy, BootFragment;
     blast_radius: BlastRadiusPolicy, BlastRadiusFragment;
+    waves: WavesPolicy, WavesFragment;
 }

@@ -6,7 +6,7 @@ use contract::reading::{Outcome, ReadingKey, Subject};
 
 use super::{
     Demand, Rule, Ruled, Seen, disk_counters, disk_states, golden, gpus, hardware, links, machine, memory,
-    strongest,
+    peers, strongest,
 };
 use crate::facts::Facts;
 use crate::policy::HealthUnreadable;
@@ -46,6 +46,7 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Fitness, Vec<Ruled>) {
     golden::judge(facts, &mut ruled);
     links::judge(facts, &mut ruled);
     gpus::judge(facts, &mut ruled);
+    peers::judge(facts, &mut ruled);
     let verdict = match strongest(&ruled) {
         Demand::Nothing => Fitness::Fit,
         Demand::Quarantine => Fitness::Quarantine,

@@ -10,6 +10,7 @@
 //! | `memory`, `machine` | F19–F31: memory, processors, what kernel and sensors report |
 //! | `golden`, `links` | F32–F46: links and versions against what they were, errors of links |
 //! | `history`, `outlook` | F55–F59, I12: what the node's history adds, what costs choose |
+//! | `peers` | F60, F61: rates beside those of the same hardware elsewhere, burn-in |
 //! | `gpus`, `xid` | F47–F54: GPUs and their driver's messages |
 //!
 //! `change` says how much of a counter is new; `counters` and `flags` judge numbers, flags and lists, all in
@@ -39,6 +40,7 @@ mod machine;
 mod memory;
 pub(crate) mod node_data;
 pub(crate) mod outlook;
+mod peers;
 pub(crate) mod operator_rules;
 pub(crate) mod request;
 mod xid;

@@ -1,0 +1,15 @@
+//! `[burn_in]`: what is measured while the machine works, beside its like.
+
+use super::limits::Response;
+use super::section::section;
+
+section!(
+    /// Rates beside those of the same hardware in other nodes.
+    BurnInPolicy, BurnInFragment {
+        variance_percent: u64 => 1..=50,
+        peer_nodes_min: u64 => 3..=1_000_000,
+        median_deviations_min: u64 => 0..=100,
+        slower: Response,
+        slower_in_quick_look: Response,
+    }
+);
