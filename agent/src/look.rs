@@ -76,7 +76,8 @@ fn table(seen: &Look, took: Duration) -> String {
     for check in CHECKS {
         let time =
             times.get(&check.number).map_or_else(String::new, |time| format!("{} ms", time.as_millis()));
-        let (summary, reasons) = summary(check, &seen.evidence.readings);
+        let looked = times.contains_key(&check.number);
+        let (summary, reasons) = summary(check, &seen.evidence.readings, looked);
         let tier = format!("{:?}", check.tier);
         let row = format!("{:>2}  {:width$}  {tier}  {time:>7}  {summary}", check.number, check.name);
         // Writing to a string does not fail.
@@ -104,7 +105,7 @@ fn times(spent: &[Spent]) -> BTreeMap<u8, Duration> {
 }
 
 /// How many readings a check gave, and each reason why one could not be had, once.
-fn summary(check: &Check, readings: &[Reading]) -> (String, Vec<String>) {
+fn summary(check: &Check, readings: &[Reading], looked: bool) -> (String, Vec<String>) {
     const REASONS_MAX: usize = 5;
     if check.keys.is_empty() {
         return (check.reads.to_owned(), Vec::new());
@@ -121,6 +122,9 @@ fn summary(check: &Check, readings: &[Reading]) -> (String, Vec<String>) {
                 reasons.push(format!("could not be seen: {reason}"));
             }
         }
+    }
+    if seen + absent + unreadable == 0 && looked {
+        return ("looked, and nothing is here that it is about".to_owned(), Vec::new());
     }
     if seen + absent + unreadable == 0 {
         return (format!("not looked at; it is seen in: {}", check.reads), Vec::new());

@@ -16,6 +16,9 @@ const SHARE_OF_FREE: u64 = 8;
 const BYTES_MIN: u64 = 1 << 20;
 /// More threads than this add nothing.
 const THREADS_MAX: usize = 64;
+/// Each thread has at least so much: less would stay in its processor's own cache, and the memory behind it
+/// would not be tried.
+const BYTES_OF_THREAD_MIN: u64 = 16 << 20;
 
 /// What one thread found in its part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +116,8 @@ pub fn read(source: &Source, bytes_max: u64, time: Duration) -> Vec<Found> {
         if bytes < BYTES_MIN {
             return Err(format!("only {free} bytes of memory are free, too few to test any"));
         }
+        let enough_for = usize::try_from(bytes / BYTES_OF_THREAD_MIN).unwrap_or(usize::MAX);
+        let threads = threads.min(enough_for).max(1);
         run(usize::try_from(bytes).unwrap_or(usize::MAX), threads, time, &|_, _| {})
     });
     readings(done)

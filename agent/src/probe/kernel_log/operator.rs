@@ -99,7 +99,7 @@ pub fn read(source: &Source) -> Outcome<Vec<Pattern>> {
 /// In words, with the line where TOML is wrong or a key is unknown; one bad pattern refuses all.
 fn parse(bytes: &[u8]) -> Result<Vec<Pattern>, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| format!("it is not UTF-8: {error}"))?;
-    let entries = toml::from_str::<PatternFile>(text).map_err(|error| error.to_string())?.pattern;
+    let entries = toml::from_str::<PatternFile>(text).map_err(|error| in_one_line(&error, text))?.pattern;
     if entries.len() > PATTERNS_MAX {
         return Err(format!("it has {} patterns; {PATTERNS_MAX} are allowed", entries.len()));
     }
@@ -111,6 +111,13 @@ fn parse(bytes: &[u8]) -> Result<Vec<Pattern>, String> {
         patterns.push(understood(entry).map_err(|why| format!("pattern {number}: {why}"))?);
     }
     Ok(patterns)
+}
+
+/// The library's own words show the place in several lines, which is no reason to put beside a reading.
+fn in_one_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    format!("line {line}: {}", error.message().replace('\n', " "))
 }
 
 fn understood(entry: Entry) -> Result<Pattern, String> {
@@ -181,7 +188,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let why = parse(text.as_bytes()).unwrap_err();
-            assert!(why.contains(expected), "{text}: {why}");
+            assert!(why.contains(expected) && !why.contains('\n'), "{text}: {why}");
         }
         assert!(parse(&[0xff]).is_err());
     }
