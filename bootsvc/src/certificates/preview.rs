@@ -37,7 +37,7 @@ impl Service {
         let context = self.context_of(&mut reading, &record, job.as_ref()).await?;
         let in_force = self.policies.of(&context.assignment.pool);
         let may_be_clean = verdict::already_clean::disks(&evidence, &context, &in_force.policy);
-        let demanded = in_force.policy.tenant_change_level();
+        let demanded = in_force.policy.sanitize_level(&context.data_owner);
         let level = asked.map_or(demanded, |asked| demanded.max(asked));
         let disks = match &evidence.inventory.disks {
             Outcome::Value(disks) if !disks.is_empty() => disks,
