@@ -44,7 +44,7 @@ pub use expect::Expected;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SituationError {
     /// The text is not a situation.
-    #[error("situation, {0}; see docs/checks.md for the words that there are")]
+    #[error("situation, {0}; see docs/situations.md for the words that there are")]
     Text(String),
     /// Its policy is not one.
     #[error("situation, its own policy: {0}")]
