@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use contract::decision::Action;
+use contract::decision::{Action, Fitness};
+use contract::evidence::Evidence;
 use contract::id::NodeId;
 use contract::operator_api::{JobState, NodeState};
+use contract::reading::{ReadingKey, ReadingValue, Tier};
 
 use crate::disk::{Mounted, digest, find_bytes, first_difference};
 use crate::machine::{Machine, OnReset};
@@ -78,6 +80,7 @@ pub fn used_machine(site: &Site<'_>, subject: &mut Subject) -> Result<Outcome> {
     let mut outcome = from_power_off(site, subject, "2 used", &["--from-ramdisk"])?;
     expect_action(&outcome, Action::Keep)?;
     expect_nothing_written(subject, &outcome, &before)?;
+    expect_sound(site, subject)?;
     bring_up(site, &mut subject.machine, &mut outcome)?;
     Ok(outcome)
 }
@@ -190,6 +193,21 @@ fn expect_image(site: &Site<'_>, subject: &Subject) -> Result<()> {
         None => Ok(()),
         Some(at) => bail!("the disk of {} differs from the image at byte {at}", subject.machine.spec().name),
     }
+}
+
+/// Nothing is found on a machine that nothing is wrong with, although its processors and its memory were made
+/// to work and every part was looked at.
+fn expect_sound(site: &Site<'_>, subject: &Subject) -> Result<()> {
+    let deep = |evidence: &Evidence| evidence.tier == Tier::T2;
+    let seen = site.operator.wait_decision(&subject.reference(), Duration::from_secs(30), deep)?;
+    for key in [ReadingKey::ProcessorTestErrors, ReadingKey::MemoryTestErrors] {
+        let outcome = seen.evidence.outcome(&contract::reading::Subject::Node, key);
+        let none = contract::reading::Outcome::Value(ReadingValue::Count(0));
+        ensure!(outcome == none, "{key} of a machine with which nothing is wrong: {outcome:?}");
+    }
+    let fitness = seen.decision.fitness;
+    ensure!(fitness == Fitness::Fit, "{fitness:?}: {:#?}", seen.decision.findings);
+    Ok(())
 }
 
 fn expect_nothing_written(subject: &Subject, outcome: &Outcome, before: &str) -> Result<()> {
