@@ -1,6 +1,7 @@
 //! The boot service: tells machines what to boot, judges what they report, and signs what may be
 //! done to them. The binary is `main.rs`; this library is what its tests use.
 
+pub mod attestation;
 pub mod baselines;
 pub mod bearer;
 pub mod ca;
@@ -17,6 +18,7 @@ pub mod ledger;
 pub mod live;
 pub mod network;
 pub mod node_data;
+mod peers;
 pub mod policies;
 pub mod readiness;
 pub mod refusal;
@@ -25,3 +27,4 @@ pub mod service;
 pub mod store;
 pub mod tftp;
 pub mod tidying;
+pub mod waves;

@@ -40,6 +40,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         ended = listeners.serve(Arc::clone(&service)) => ended?,
         () = service.keep_looking_for_overdue() => {}
         () = service.keep_forgetting() => {}
+        () = service.keep_rolling_waves() => {}
         () = keep_reading_policies(&service, &mut hangup) => {}
         _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),

@@ -8,8 +8,13 @@ use contract::data_image::DataImageRequest;
 use contract::decision::SanitizeLevel;
 use contract::id::{CertificateId, DiskId, JobId, PoolName, RackName, TenantId};
 
+use crate::blast_radius::BlastRadiusCommand;
+use crate::burn_in::BurnIn;
 use crate::node_data::NodeDataCommand;
+use crate::model::ModelCommand;
 use crate::policy::{Explain, PolicyCommand, Replay};
+use crate::report::{Outcome, ReportCommand};
+use crate::wave::WaveCommand;
 
 /// Decide from evidence whether machines must be wiped, and bring them back.
 #[derive(Debug, Parser)]
@@ -56,6 +61,8 @@ pub enum Command {
     },
     /// Go back to the image that a node had before its last change
     Rollback(Rollback),
+    /// Let a node work under load in the ramdisk and compare it with its like; writes nothing
+    BurnIn(BurnIn),
     /// Look at jobs
     Job {
         #[command(subcommand)]
@@ -81,6 +88,23 @@ pub enum Command {
         /// Node: id, start of an id, serial number or MAC address
         node: String,
     },
+    /// Give a pool another image in stages
+    Wave {
+        #[command(subcommand)]
+        command: WaveCommand,
+    },
+    /// Look at what too many nodes wanted at once, and let it go on
+    BlastRadius {
+        #[command(subcommand)]
+        command: BlastRadiusCommand,
+    },
+    /// Say what you found about a node's last verdict: it was wrong, or what had failed
+    Outcome(Outcome),
+    /// Report what verdicts saved and what became of them
+    Report {
+        #[command(subcommand)]
+        command: ReportCommand,
+    },
     /// Explain a node's last verdict: why, on what evidence, and what would change it
     Explain(Explain),
     /// Make a verdict again from its record, as it was or under another policy or model; exit status 3 if
@@ -90,6 +114,11 @@ pub enum Command {
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
+    },
+    /// Show and check the model of failures and costs, say how well it foretold, and teach a better one
+    Model {
+        #[command(subcommand)]
+        command: ModelCommand,
     },
     /// Show how the service is
     Status,
@@ -121,6 +150,14 @@ pub enum NodeCommand {
     },
     /// Take a discovered node in
     Approve(Approve),
+    /// Record how a node booted last: later boots are compared with it (TPM)
+    TrustBoot {
+        /// Node: id, start of an id, serial number or MAC address
+        node: String,
+        /// Why it is right, such as `firmware 2.4 was installed`; it is kept
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
     /// What belongs to a node and not to its image: host name, keys, users, network
     Data {
         #[command(subcommand)]

@@ -5,21 +5,26 @@
 //! output, as tables for people or as JSON (`--json`) for programs.
 
 mod arguments;
+mod blast_radius;
+mod burn_in;
 mod certificate;
 mod client;
 mod history;
 mod image;
 mod import;
 mod job;
+mod model;
 mod node;
 mod node_data;
 mod output;
 mod policy;
 mod reimage;
+mod report;
 mod rollback;
 mod settings;
 mod shell;
 mod status;
+mod wave;
 mod wipe;
 
 use std::process::ExitCode;
@@ -71,6 +76,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Ending> {
         }
         Command::Replay(request) => policy::replay(&request, arguments.json),
         Command::Policy { command } if let Some(ending) = policy::offline(&command, arguments.json) => ending,
+        Command::Model { command } if let Some(ending) = model::offline(&command) => ending,
         command => {
             let settings = Settings::load(&arguments.connection)?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -91,12 +97,14 @@ async fn ask(command: Command, settings: &Settings, json: bool) -> anyhow::Resul
             NodeCommand::History { node } => history::history(&client, &node, json).await,
             NodeCommand::Data { command } => node_data::run(&client, command, json).await,
             NodeCommand::Approve(approve) => node::approve(&client, approve, json).await,
+            NodeCommand::TrustBoot { node, why } => node::trust_boot(&client, &node, why, json).await,
             NodeCommand::Explain(request) => policy::explain(&client, &request, json).await,
         },
         Command::Assign(assign) => node::assign(&client, assign, json).await,
         Command::Protect { node, off } => node::protect(&client, &node, !off, json).await,
         Command::ReleaseHold { node } => node::release_hold(&client, &node, json).await,
         Command::Reimage(request) => reimage::reimage(&client, request, json).await,
+        Command::BurnIn(request) => burn_in::burn_in(&client, request, json).await,
         Command::Rollback(request) => rollback::rollback(&client, request, json).await,
         Command::Wipe(request) => wipe::wipe(&client, request, json).await,
         Command::Certificate { command } => certificate::run(&client, command, json).await,
@@ -111,8 +119,13 @@ async fn ask(command: Command, settings: &Settings, json: bool) -> anyhow::Resul
             ImageCommand::Show { image } => image::show(&client, &image, json).await,
             ImageCommand::Import(request) => import::import(&client, request, json).await,
         },
+        Command::Wave { command } => wave::run(&client, command, json).await,
+        Command::BlastRadius { command } => blast_radius::run(&client, command, json).await,
+        Command::Outcome(request) => report::outcome(&client, request, json).await,
+        Command::Report { command } => report::run(&client, command, json).await,
         Command::Explain(request) => policy::explain(&client, &request, json).await,
         Command::Policy { command } => policy::run(&client, command, json).await,
+        Command::Model { command } => model::run(&client, command, json).await,
         Command::Replay(request) => policy::replay(&request, json),
         Command::Status => status::status(&client, json).await,
         Command::Completions { .. } | Command::Man { .. } => Ok(Ending::Good),

@@ -1,6 +1,7 @@
 //! `reprieve node …`, `assign`, `protect` and `release-hold`.
 
-use contract::assignment::{Assignment, DataOwner};
+use contract::assignment::{Assignment, BootTrust, DataOwner};
+use contract::boot_proof::{BootView, TrustBootRequest};
 use contract::data_image::DataImageRequest;
 use contract::inventory::{DiskFacts, Inventory};
 use contract::operator_api::{
@@ -70,6 +71,12 @@ pub async fn approve(client: &Client, approve: Approve, json: bool) -> anyhow::R
         ApproveRequest { pool: approve.pool, factory_new: approve.factory_new, data_of: approve.data_of };
     let path = format!("/v1/nodes/{}/approve", escape(&approve.node));
     print_node(&client.post(&path, &request).await?, json)
+}
+
+/// `reprieve node trust-boot NODE --why TEXT`.
+pub async fn trust_boot(client: &Client, node: &str, why: String, json: bool) -> anyhow::Result<Ending> {
+    let path = format!("/v1/nodes/{}/trust-boot", escape(node));
+    print_node(&client.post(&path, &TrustBootRequest { why }).await?, json)
 }
 
 /// `reprieve assign NODE …`.
@@ -155,12 +162,26 @@ fn describe(node: &NodeView) -> String {
         ("processor", inventory.map(|i| text(&i.cpu_model))),
         ("memory", inventory.map(|i| outcome_text(&i.memory_bytes, |count| bytes(*count)))),
         ("firmware", inventory.map(|i| outcome_text(&i.firmware, word))),
+        ("boot", node.boot.as_ref().map(boot)),
         ("last verdict", verdict),
         ("job", node.job.map(|job| format!("{job} (reprieve job watch {job})"))),
         ("agent", Some(if node.agent_online { "online" } else { "not heard of" }.to_owned())),
         ("first seen", Some(time(node.first_seen))),
         ("last seen", Some(time(node.last_seen))),
     ])
+}
+
+/// How far the last boot that was shown is proven, and what it was compared with.
+fn boot(boot: &BootView) -> String {
+    let found = match &boot.trust {
+        BootTrust::Verified => "verified".to_owned(),
+        BootTrust::Mismatch { registers } => format!("NOT AS RECORDED: {}", clean(&registers.join(", "))),
+        BootTrust::Unproven { why } => format!("not proven: {}", clean(why)),
+    };
+    match (boot.recorded_at, &boot.why) {
+        (Some(at), Some(why)) => format!("{found} (recorded {}: {})", time(at), clean(why)),
+        _ => found,
+    }
 }
 
 /// What looking gave, in words; "could not look" is not "nothing there".

@@ -19,6 +19,21 @@ pub async fn status(client: &Client, json: bool) -> anyhow::Result<Ending> {
         ("open jobs", Some(status.jobs_open.to_string())),
         ("images", Some(status.images.to_string())),
     ];
+    let incidents: Vec<String> = status
+        .incidents
+        .iter()
+        .map(|incident| {
+            format!(
+                "{} of {} nodes of {}: {}; look, then reprieve blast-radius release {}",
+                incident.wanting,
+                incident.nodes,
+                clean(&incident.group.to_string()),
+                clean(&incident.alike.to_string()),
+                incident.id
+            )
+        })
+        .collect();
+    rows.extend(incidents.iter().map(|incident| ("HELD", Some(incident.clone()))));
     if let Some(policy) = &status.policy {
         let pools = match policy.pools.len() {
             0 => String::new(),

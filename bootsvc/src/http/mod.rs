@@ -13,6 +13,8 @@
 //! | [`blast_radius`] | what too many nodes want at once |
 //! | `ledger` | what became of verdicts, and what they saved |
 //! | [`policy`] | which policy is in force, what another would change, what a verdict was made of |
+//! | `model` | the model that verdicts are made with |
+//! | `waves` | an image that goes to a pool in stages |
 //! | [`body`] | bodies in, JSON and refusals out |
 //! | [`content`] | ranges and caching headers |
 //! | [`endpoints`] | the addresses that a client is told |
@@ -20,6 +22,8 @@
 pub mod agent;
 pub mod blast_radius;
 pub mod body;
+mod burn_in;
+pub mod boot_trust;
 pub mod certificates;
 pub mod content;
 pub mod endpoints;
@@ -27,7 +31,9 @@ pub mod imports;
 mod ledger;
 pub mod listen;
 pub mod metadata;
+mod model;
 pub mod node_data;
 pub mod operator;
 pub mod plain;
 pub mod policy;
+mod waves;

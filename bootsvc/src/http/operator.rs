@@ -19,7 +19,7 @@ use contract::reading::Outcome;
 
 use crate::bearer;
 use crate::http::body::{self, Answer, SMALL_BYTES_MAX};
-use crate::http::{blast_radius, certificates, ledger, node_data, policy};
+use crate::http::{blast_radius, boot_trust, burn_in, certificates, ledger, model, node_data, policy, waves};
 use crate::images::data::check_rules;
 use crate::jobs::state;
 use crate::refusal::Refusal;
@@ -45,8 +45,12 @@ pub fn router() -> Router<Arc<Service>> {
         .route("/v1/jobs/{job}", get(job))
         .route("/v1/jobs/{job}/cancel", post(cancel))
         .merge(blast_radius::router())
+        .merge(burn_in::router())
+        .merge(boot_trust::router())
         .merge(certificates::router())
         .merge(ledger::router())
+        .merge(model::router())
+        .merge(waves::router())
         .merge(node_data::router())
         .merge(policy::router())
 }
@@ -96,7 +100,7 @@ async fn status(
     }))
 }
 
-fn view(service: &Service, node: NodeRecord, job: Option<JobId>) -> NodeView {
+pub(super) fn view(service: &Service, node: NodeRecord, job: Option<JobId>) -> NodeView {
     let node_state = match (&node.hold_reason, node.approved, job) {
         (Some(_), _, _) => NodeState::Held,
         (None, false, _) => NodeState::Discovered,
@@ -123,6 +127,7 @@ fn view(service: &Service, node: NodeRecord, job: Option<JobId>) -> NodeView {
         job,
         inventory: node.inventory,
         images: node.images,
+        boot: node.boot.view(),
     }
 }
 
@@ -184,6 +189,8 @@ async fn approve(
     })?;
     change.node.expected_hardware = Some(expected_hardware(inventory)?);
     service.accept_as_it_is(&mut change).await?;
+    // What was never shown, or proves nothing, cannot be recorded; the node is taken in all the same.
+    let _ = change.node.boot.record_last("approved", change.now);
     change.node.approved = true;
     change.node.discovery_attempts = 0;
     if let Some(pool) = request.pool {

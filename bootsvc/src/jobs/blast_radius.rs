@@ -57,7 +57,11 @@ impl Service {
             return Ok(Passage::Free);
         }
         let wish = self.record_wish(change, decision, true).await?;
-        let mut alike = vec![Alike::Action(wish.action)];
+        // A wave has its own stages and its own brake; what it did not mean to do is held all the same.
+        let meant = matches!(wish.action, Action::Repair | Action::Reimage)
+            && change.job.as_ref().is_some_and(|job| crate::waves::wave_of(job).is_some());
+        let action = (!meant).then_some(Alike::Action(wish.action));
+        let mut alike: Vec<Alike> = action.into_iter().collect();
         alike.extend(wish.cause.map(Alike::Cause));
         self.weigh(change, &alike, policy).await
     }

@@ -17,8 +17,10 @@ pub mod ledger;
 pub mod node_data;
 pub mod nodes;
 pub mod orders;
+pub mod peers;
 pub mod prune;
 pub mod sessions;
+pub mod waves;
 pub mod wishes;
 
 use std::path::Path;

@@ -73,6 +73,11 @@ uuid_id!(
     "incident id"
 );
 uuid_id!(
+    /// An image that goes to a pool in stages.
+    WaveId,
+    "wave id"
+);
+uuid_id!(
     /// All readings of one run.
     EvidenceId,
     "evidence id"

@@ -172,17 +172,19 @@ mod tests {
         assert_eq!(cause_of(&Case::healthy().judge()), None);
     }
 
+    /// Read once: the properties ask for it often.
+    static DEFAULT: std::sync::LazyLock<Policy> = std::sync::LazyLock::new(|| Policy::parse("").unwrap());
+
     proptest! {
         #[test]
         fn more_that_want_it_are_never_let_through_where_fewer_were_held(
             wanting in 0_u64..10_000, more in 0_u64..10_000, nodes in 0_u64..200_000, fewer in 0_u64..200_000,
         ) {
-            let policy = Policy::parse("").unwrap();
             let smaller = nodes.min(fewer);
             for make in [wipes, cause] {
-                if exceeded(&policy, &[make(wanting, nodes)]).is_some() {
-                    prop_assert!(exceeded(&policy, &[make(wanting + more, nodes)]).is_some());
-                    prop_assert!(exceeded(&policy, &[make(wanting, smaller)]).is_some());
+                if exceeded(&DEFAULT, &[make(wanting, nodes)]).is_some() {
+                    prop_assert!(exceeded(&DEFAULT, &[make(wanting + more, nodes)]).is_some());
+                    prop_assert!(exceeded(&DEFAULT, &[make(wanting, smaller)]).is_some());
                 }
             }
         }

@@ -55,6 +55,8 @@ pub mod plan;
 mod plan_tests;
 pub mod policy;
 #[cfg(test)]
+mod hardware_properties;
+#[cfg(test)]
 mod properties;
 mod readiness;
 pub mod recall;

@@ -33,7 +33,6 @@ use contract::plan::BootMethod;
 
 pub use described::described;
 pub use error::PolicyError;
-pub(crate) use fitness::FitnessPolicy;
 pub(crate) use hardware::GpuPolicy;
 pub(crate) use limits::{ForeignFiles, HealthUnreadable, Limits, Response};
 pub(crate) use sections::Sections;
