@@ -88,7 +88,7 @@ fn owner() -> impl Strategy<Value = DataOwner> {
 }
 
 /// Any node: readings with fates, any owner, request and circumstances.
-fn case() -> impl Strategy<Value = Case> {
+pub(crate) fn case() -> impl Strategy<Value = Case> {
     let readings = Case::healthy().evidence.readings.len();
     let floor = prop_oneof![
         4 => Just(None),

@@ -215,6 +215,27 @@ impl Case {
         }
     }
 
+    /// The machine of a situation's text.
+    pub fn of_text(text: &str) -> Self {
+        let situation = crate::situation::Situation::parse(text).unwrap();
+        let policy = Policy::parse(&situation.policy).unwrap();
+        let model = Model::parse("").unwrap();
+        Self { evidence: situation.evidence, context: situation.context, policy, model, now: situation.now }
+    }
+
+    /// The action alone, without the words about it: for the properties.
+    pub fn bare_action(&self) -> Action {
+        self.weighed().action
+    }
+
+    /// What the rules and costs say, without the words about it.
+    pub fn weighed(&self) -> crate::judge::Judged {
+        let (evidence, context, policy) = (&self.evidence, &self.context, &self.policy);
+        let facts = crate::facts::Facts { evidence, context, policy, now: self.now };
+        let risk = crate::forecast::risk(&facts, &self.model);
+        crate::judge::weigh(&facts, &crate::cost::Bill::of(&facts, &self.model, risk))
+    }
+
     pub fn resident(mut self) -> Self {
         self.evidence.trust = Trust::Resident;
         self.evidence.tier = Tier::T1;
