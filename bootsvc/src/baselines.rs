@@ -39,6 +39,7 @@ impl Service {
         let repeated = before.is_some();
         if let Some(before) = before {
             context.baselines = before.baselines;
+            context.peers = before.peers;
         }
         Ok((context, repeated))
     }

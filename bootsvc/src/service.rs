@@ -152,8 +152,8 @@ impl Service {
             node_data: crate::node_data::seed(connection, node).await?.map(|seed| seed.digest),
             baselines: store::baselines::of(connection, node.id).await?,
             boot_trust: None,
-            peers: Vec::new(),
-            burn_in_minutes: None,
+            peers: crate::peers::usual_for(connection, node).await?,
+            burn_in_minutes: asking.and_then(|job| job.burn_in_minutes),
         })
     }
 

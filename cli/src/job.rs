@@ -203,7 +203,8 @@ impl Screen {
             }
             _ => {
                 self.bar.set_style(style("{spinner} {msg}"));
-                self.say(&clean(&state(&job.state)));
+                let phase = job.progress.as_ref().map(|progress| progress.phase.as_str());
+                self.say(&clean(&phase.map_or_else(|| state(&job.state), |phase| doing(job, phase))));
             }
         }
         Ok(())

@@ -84,6 +84,10 @@ async fn context(
     let node = node_by_id(&mut reading, caller.node()).await?;
     let job = store::jobs::open_of(&mut reading, node.id).await?;
     let facts = service.context_of(&mut reading, &node, job.as_ref()).await?;
+    drop(reading);
+    if let Caller::Ramdisk(session) = &caller {
+        service.freeze_peers(session.hash, &facts.peers).await?;
+    }
     Ok(Answer(service.context_reply(facts, &endpoints, crate::clock::now())))
 }
 

@@ -87,6 +87,7 @@ impl Service {
             let (node, job) = (change.node.clone(), change.job.clone());
             self.context_of(&mut change.transaction, &node, job.as_ref()).await?
         };
+        store::peers::freeze(&mut change.transaction, row.hash, &context.peers).await?;
         change.commit().await?;
         self.live.ramdisk_spoke(token.node);
         Ok(EnrollReply { session, context: self.context_reply(context, endpoints, now), job })

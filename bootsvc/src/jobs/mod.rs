@@ -9,6 +9,7 @@
 //! | [`act`] | begin, finish, credential: destructive work under an order |
 //! | [`next`] | what an agent is told when it asks |
 //! | [`request`] | a technician asks for a state |
+//! | `burn_in` | a technician asks for a burn-in |
 //! | [`rollback`] | a technician asks for the image before |
 //! | [`validation`] | whether a written system came up; going back by itself |
 //! | [`history`] | which images a node had, pure |
@@ -20,6 +21,7 @@
 pub mod act;
 pub mod blast_radius;
 pub mod boot;
+mod burn_in;
 pub mod change;
 mod empty;
 pub mod enroll;

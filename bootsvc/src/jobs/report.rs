@@ -17,8 +17,9 @@ use crate::jobs::blast_radius::Passage;
 use crate::jobs::change::Change;
 use crate::jobs::next::{wait, watch_on};
 use crate::jobs::validation::{FirstReport, first_report, record_good};
-use crate::jobs::{Caller, state};
+use crate::jobs::{Caller, burn_in, state};
 use crate::judging;
+use crate::peers;
 use crate::policies::InForce;
 use crate::refusal::Refusal;
 use crate::service::Service;
@@ -84,8 +85,11 @@ impl Service {
     /// Judges with the service's own facts and records evidence and decision.
     async fn judge_again(&self, change: &mut Change<'_>, report: &Report) -> Result<Judged, Refusal> {
         let (node, job) = (change.node.clone(), change.job.clone());
-        let (context, repeated) =
+        let (mut context, repeated) =
             self.facts_for(&mut change.transaction, &node, job.as_ref(), report.evidence.id).await?;
+        if !repeated {
+            peers::as_told(change, &mut context, report.evidence.trust).await?;
+        }
         let at = judging::time_of(report.decision.as_ref(), change.now);
         let in_force = self.policies.of(&context.assignment.pool);
         let decision = judging::judge(&report.evidence, &context, &in_force.policy, &self.model, at);
@@ -102,6 +106,7 @@ impl Service {
         .await?;
         if !repeated {
             self.learn_baselines(change, &report.evidence, &decision).await?;
+            peers::learn(change, &report.evidence, &decision).await?;
             if decision.action != Action::Quarantine {
                 self.settle_earlier(change, &decision).await?;
             }
@@ -123,6 +128,9 @@ impl Service {
         judged: &Judged,
     ) -> Result<Instruction, Refusal> {
         let (decision, context, policy) = (&judged.decision, &judged.context, &judged.in_force.policy);
+        if burn_in::is_done(change, decision) {
+            return burn_in::end(change, decision, policy);
+        }
         match decision.action {
             Action::Keep if change.node.unfinished.is_some() => {
                 hold(change, "writing was begun and never proven, yet the verdict is keep; look at the disk")

@@ -210,6 +210,7 @@ impl Service {
             created_at: now,
             changed_at: now,
             at_least: request.at_least,
+            burn_in_minutes: None,
             sanitize_level: request.sanitize_level,
             why: request.why.clone(),
             began_at: None,
@@ -238,7 +239,7 @@ impl Service {
     }
 
     /// How the node gets into the ramdisk, in words.
-    fn entry(&self, id: NodeId) -> String {
+    pub(super) fn entry(&self, id: NodeId) -> String {
         if self.live.resident_online(id) {
             "its agent takes it into the ramdisk".to_owned()
         } else {

@@ -41,6 +41,9 @@ pub struct JobRecord {
     pub changed_at: UnixMillis,
     /// The floor of the request.
     pub at_least: Option<Floor>,
+    /// A burn-in of so many minutes is what is asked for; nothing is written then.
+    #[serde(default)]
+    pub burn_in_minutes: Option<u32>,
     /// The level that the request asks for where disks are sanitized.
     #[serde(default)]
     pub sanitize_level: Option<SanitizeLevel>,
