@@ -1,5 +1,8 @@
 //! How fast a disk is read in sequence, for the comparison with others of its model: a disk that reads its
 //! sectors twice reports no error and takes its time.
+//!
+//! Only what holds data is timed: a flash disk answers for blocks that were never written, or were discarded,
+//! without reading them, so that a blank disk would make every other one look slow.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +20,8 @@ const BEGIN_BYTES: u64 = 256 << 20;
 /// A smaller disk is in its cache before anything is measured.
 const DISK_BYTES_MIN: u64 = 1 << 30;
 
-/// Megabytes read in one second; absent for a disk too small to say it.
+/// Megabytes read in one second, where there are data; absent for a disk that is too small, or has nothing on
+/// it where it was read, to say it.
 #[must_use]
 pub fn read(disk: &RawDisk, time: Duration) -> Outcome<ReadingValue> {
     if disk.size_bytes() < DISK_BYTES_MIN {
@@ -29,19 +33,34 @@ pub fn read(disk: &RawDisk, time: Duration) -> Outcome<ReadingValue> {
         return Outcome::Unreadable("no room for a buffer of whole blocks".to_owned());
     };
     let began = Instant::now();
-    let (mut offset, mut bytes) = (BEGIN_BYTES, 0_u64);
+    let (mut offset, mut bytes, mut taken) = (BEGIN_BYTES, 0_u64, Duration::ZERO);
     while began.elapsed() < time {
         // Round the disk if it is so fast.
         if offset + REQUEST_BYTES as u64 > disk.size_bytes() {
             offset = BEGIN_BYTES;
         }
+        let asked = Instant::now();
         if let Err(error) = disk.read_blocks(offset, buffer) {
             return Outcome::Unreadable(error.to_string());
         }
+        let answered = asked.elapsed();
         offset += REQUEST_BYTES as u64;
-        bytes += REQUEST_BYTES as u64;
+        if holds_data(buffer) {
+            taken += answered;
+            bytes += REQUEST_BYTES as u64;
+        }
     }
-    Outcome::Value(ReadingValue::Count(megabytes_in_a_second(bytes, began.elapsed())))
+    if bytes == 0 {
+        return Outcome::Absent;
+    }
+    Outcome::Value(ReadingValue::Count(megabytes_in_a_second(bytes, taken)))
+}
+
+/// Whether nearly all blocks have anything but zeros in them, as those of a file system that is in use do.
+fn holds_data(read: &[u8]) -> bool {
+    let blocks = read.chunks(BLOCK_BYTES);
+    let in_all = blocks.len();
+    blocks.filter(|block| block.iter().any(|byte| *byte != 0)).count() * 16 >= in_all * 15
 }
 
 /// Bytes in a microsecond are megabytes in a second.
@@ -51,6 +70,8 @@ fn megabytes_in_a_second(bytes: u64, time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
 
     #[test]
@@ -66,6 +87,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(DISK_BYTES_MIN).unwrap();
         let disk = RawDisk::open(file.path(), DISK_BYTES_MIN).unwrap();
+        assert_eq!(read(&disk, Duration::from_millis(5)), Outcome::Absent, "a blank disk is not fast");
+        file.as_file().write_all_at(&vec![7; 2 * REQUEST_BYTES], BEGIN_BYTES).unwrap();
         let Outcome::Value(ReadingValue::Count(rate)) = read(&disk, Duration::from_millis(5)) else {
             panic!("unread")
         };

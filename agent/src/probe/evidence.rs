@@ -12,7 +12,7 @@ use super::kernel_log::KernelLog;
 use super::machine::{self, Spent, timed};
 use super::raw_read::RawDisk;
 use super::source::Source;
-use super::{content_signatures, disk_health, file_systems, gpus, inventory, kernel};
+use super::{content_signatures, disk_health, disk_speed, file_systems, gpus, inventory, kernel};
 use crate::clock::Clock;
 use crate::node_partition::{self, NodePartition};
 
@@ -93,7 +93,8 @@ pub fn look(looking: &Looking, kernel_log: &mut KernelLog) -> Look {
     if let Outcome::Value(disks) = &disks {
         found.extend(timed(&mut spent, DISK_CHECKS, || look_at_disks(disks, looking)));
     }
-    if looking.tier >= Tier::T2 && source.is_machine() {
+    // A burn-in has done more than this before, and adds what it found.
+    if looking.tier == Tier::T2 && source.is_machine() {
         found.extend(timed(&mut spent, &[29], || deep::read(source, Effort::QUICK)));
     }
     let node_partition = node_partition::find(&disks);
@@ -167,6 +168,10 @@ fn look_at_disk(disk: &FoundDisk, looking: &Looking) -> Vec<Found> {
     let signatures = content_signatures::read(&raw, samples).map(ReadingValue::list);
     found.push((subject.clone(), ReadingKey::DiskContentSignatures, Outcome::from(signatures)));
     found.extend(file_systems::read(&raw, &disk.facts.kernel_name, &looking.source));
+    if looking.tier == Tier::T2 {
+        let speed = disk_speed::read(&raw, disk_speed::QUICK);
+        found.push((subject.clone(), ReadingKey::DiskReadMegabytes, speed));
+    }
     found.push((subject, ReadingKey::DiskReadErrors, Outcome::Value(ReadingValue::Count(raw.errors()))));
     found
 }

@@ -10,6 +10,7 @@ pub mod ata_security;
 pub mod ata_self_test;
 pub mod ata_smart;
 pub mod boot_state;
+pub mod burn_in;
 pub mod catalogue;
 pub mod check;
 pub mod composition;

@@ -1,5 +1,6 @@
 //! The ramdisk's work from first contact to the boot of the installed system.
 
+mod burn_in;
 pub mod image;
 pub mod steps;
 
@@ -182,25 +183,38 @@ impl Driver {
         }
     }
 
+    /// Looks, after a burn-in where one is asked for.
     async fn look(&mut self) -> anyhow::Result<Look> {
+        let minutes = self.context.node.burn_in_minutes;
         let looking = Looking {
             node: self.node,
-            tier: Tier::T2,
+            tier: if minutes.is_some() { Tier::T3 } else { Tier::T2 },
             trust: Trust::Ramdisk,
             source: self.source.clone(),
             clock: self.clock,
         };
         let expected = self.context.node.expected_hardware.as_ref().map(|hardware| hardware.disks.clone());
+        let source = self.source.clone();
+        let broke_off = "looking at the machine broke off";
+        tokio::task::spawn_blocking(move || {
+            wait_for_disks(&source, &expected.unwrap_or_default());
+            scsi_settle::wait(&source);
+        })
+        .await
+        .context(broke_off)?;
+        let burned_in = match minutes {
+            Some(minutes) => burn_in::burn_in(self.client.as_ref(), self.source.clone(), minutes).await?,
+            None => Vec::new(),
+        };
         let mut kernel_log = std::mem::take(&mut self.kernel_log);
-        let (seen, kernel_log) = tokio::task::spawn_blocking(move || {
-            wait_for_disks(&looking.source, &expected.unwrap_or_default());
-            scsi_settle::wait(&looking.source);
+        let (mut seen, kernel_log) = tokio::task::spawn_blocking(move || {
             let seen = look(&looking, &mut kernel_log);
             (seen, kernel_log)
         })
         .await
-        .context("looking at the machine broke off")?;
+        .context(broke_off)?;
         self.kernel_log = kernel_log;
+        seen.add(burned_in, &self.clock);
         Ok(seen)
     }
 
