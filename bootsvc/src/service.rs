@@ -65,8 +65,15 @@ impl Service {
             .with_context(|| format!("could not make the folder {}", state.display()))?;
         let (site, pools) = (settings.policy.clone(), settings.pools_directory.clone());
         let policies = Policies::open(site, pools, crate::clock::now())?;
-        let model_text = Model::default_text().to_owned();
-        let model = Model::parse(&model_text).context("the model")?;
+        let model_text = match &settings.model {
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("could not read the model {}", path.display()))?,
+            None => Model::default_text().to_owned(),
+        };
+        let model = Model::parse(&model_text).with_context(|| match &settings.model {
+            Some(path) => path.display().to_string(),
+            None => "the built-in model".to_owned(),
+        })?;
         let service = Self {
             store: Store::open(&state)
                 .await

@@ -16,6 +16,8 @@ pub struct Fragment {
     pub policy: Option<PathBuf>,
     /// The folder with the policies of pools.
     pub pools_directory: Option<PathBuf>,
+    /// The model file.
+    pub model: Option<PathBuf>,
     /// Plain HTTP.
     #[serde(default)]
     pub http: ListenFragment,

@@ -56,6 +56,8 @@ pub struct Input {
     pub policy: Option<PathBuf>,
     /// The folder with the policies of pools.
     pub pools_directory: Option<PathBuf>,
+    /// The model file.
+    pub model: Option<PathBuf>,
     /// Plain HTTP.
     pub http: Vec<SocketAddr>,
     /// The API.
@@ -105,6 +107,7 @@ impl Input {
                 .unwrap_or_else(|| PathBuf::from("/var/lib/reprieve")),
             policy: flags.policy.clone().or(file.policy),
             pools_directory: file.pools_directory,
+            model: file.model,
             http: pick(file.http.listen, HTTP_PORT),
             api: pick(file.api.listen, API_PORT),
             boot,

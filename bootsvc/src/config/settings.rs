@@ -34,6 +34,8 @@ pub struct Settings {
     /// The folder with the policies of pools; none for the folder `pools` beside the policy file, if there
     /// is one.
     pub pools_directory: Option<PathBuf>,
+    /// The model file; the built-in model if none.
+    pub model: Option<PathBuf>,
     /// Plain HTTP; at least one.
     pub http: Vec<SocketAddr>,
     /// The API over TLS; at least one.
@@ -157,6 +159,7 @@ impl TryFrom<Input> for Settings {
             state_directory: input.state_directory,
             policy: input.policy,
             pools_directory: input.pools_directory,
+            model: input.model,
             http: input.http,
             api: input.api,
             boot,
@@ -317,6 +320,10 @@ impl fmt::Display for Settings {
             (Some(folder), _) => writeln!(f, "pools' policies   {}", folder.display())?,
             (None, Some(_)) => writeln!(f, "pools' policies   in the folder pools beside it, if there is one")?,
             (None, None) => writeln!(f, "pools' policies   none")?,
+        }
+        match &self.model {
+            Some(path) => writeln!(f, "model             {}", path.display())?,
+            None => writeln!(f, "model             built in")?,
         }
         writeln!(f, "http              {}", list(&self.http))?;
         writeln!(f, "api (TLS)         {}", list(&self.api))?;

@@ -23,14 +23,8 @@ use crate::os_disk::os_disk;
 use crate::rules::outlook::percent;
 
 /// All actions, mild to severe.
-pub(crate) const ACTIONS: [Action; 6] = [
-    Action::Keep,
-    Action::LookDeeper,
-    Action::Repair,
-    Action::Reimage,
-    Action::Wipe,
-    Action::Quarantine,
-];
+pub(crate) const ACTIONS: [Action; 6] =
+    [Action::Keep, Action::LookDeeper, Action::Repair, Action::Reimage, Action::Wipe, Action::Quarantine];
 const MINUTE: u64 = 1000;
 const TERABYTE: u128 = 1_000_000_000_000;
 
@@ -181,10 +175,8 @@ fn may_choose(
     match action {
         Action::Quarantine if least != Action::LookDeeper => {
             let likely = bill.risk.failure_parts_per_million > limit;
-            let because = format!(
-                "only where something is watched and failure is likelier than {}",
-                percent(limit)
-            );
+            let because =
+                format!("only where something is watched and failure is likelier than {}", percent(limit));
             (fitness == Fitness::Watch && likely && !facts.leaves_empty(), because)
         }
         Action::Reimage if least == Action::Repair => {

@@ -108,8 +108,9 @@ fn only_what_was_found_in_time_and_not_looked_at_by_a_person_counts() {
     let looked_at =
         |history: &mut Vec<PastVerdict>| history.insert(4, past(5, Action::Quarantine, FILES, &said));
     assert_eq!(action(&looked_at), Action::Repair);
-    let unrecorded =
-        |history: &mut Vec<PastVerdict>| history.iter_mut().for_each(|past| past.recalled = Recalled::default());
+    let unrecorded = |history: &mut Vec<PastVerdict>| {
+        history.iter_mut().for_each(|past| past.recalled = Recalled::default())
+    };
     assert_eq!(action(&unrecorded), Action::Repair);
 }
 
@@ -190,7 +191,10 @@ fn every_action_has_its_cost_and_says_whether_it_was_open() {
     assert_eq!(of(Action::Keep).written_bytes, 0);
     assert_eq!(of(Action::Reimage).away_milliminutes, 30_000);
     // 30 minutes at 400 W.
-    assert_eq!((of(Action::Reimage).energy_watt_hours, of(Action::Reimage).energy_milliminutes), (200, 3_000));
+    assert_eq!(
+        (of(Action::Reimage).energy_watt_hours, of(Action::Reimage).energy_milliminutes),
+        (200, 3_000)
+    );
     // The disk with the data formats itself; the other, of 8 GiB, is overwritten at 260 MB/s: 33 s.
     assert_eq!(of(Action::Wipe).away_milliminutes, 40_000);
     for cost in &decision.costs {

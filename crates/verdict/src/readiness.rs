@@ -83,13 +83,13 @@ fn score(
     forecast: &[ComponentForecast],
     area: ReadinessArea,
 ) -> u64 {
-    let found = findings.iter().filter(|finding| area_of(finding) == Some(area)).map(|finding| {
-        match finding.severity {
-            Severity::Good => 100,
-            Severity::Warning => model.watched_score,
-            Severity::Critical => 0,
-            Severity::Unknown => model.unseen_score,
-        }
+    let found = findings.iter().filter(|finding| area_of(finding) == Some(area)).map(|finding| match finding
+        .severity
+    {
+        Severity::Good => 100,
+        Severity::Warning => model.watched_score,
+        Severity::Critical => 0,
+        Severity::Unknown => model.unseen_score,
     });
     let proven = (area == ReadinessArea::BootTrust).then_some(match facts.context.boot_trust {
         Some(BootTrust::Verified) => 100,
@@ -97,9 +97,10 @@ fn score(
         Some(BootTrust::Unproven { .. }) | None => model.unseen_score,
     });
     let worst = found.chain(proven).min().unwrap_or(100);
-    let sound = forecast.iter().filter(|part| area_of_kind(part.kind) == area).map(|part| {
-        (MILLION - part.failure_parts_per_million.min(MILLION)) * 100 / MILLION
-    });
+    let sound = forecast
+        .iter()
+        .filter(|part| area_of_kind(part.kind) == area)
+        .map(|part| (MILLION - part.failure_parts_per_million.min(MILLION)) * 100 / MILLION);
     worst * sound.min().unwrap_or(100) / 100
 }
 

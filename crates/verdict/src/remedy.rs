@@ -16,7 +16,10 @@ const REMEDIES_MAX: usize = 20;
 const LADDERS: &[(&str, &[Fix])] = &[
     // NVIDIA Xid catalogue, by the class that the rule's name says.
     ("fitness/gpu-xid-logged", &[Fix::CallPerson]),
-    ("fitness/gpu-xid-restart-application", &[Fix::RestartApplication, Fix::ResetGpu, Fix::RunDiagnosis, Fix::ReplacePart]),
+    (
+        "fitness/gpu-xid-restart-application",
+        &[Fix::RestartApplication, Fix::ResetGpu, Fix::RunDiagnosis, Fix::ReplacePart],
+    ),
     ("fitness/gpu-xid-restart-machine", &[Fix::Reboot, Fix::PowerCycle, Fix::CallPerson]),
     ("fitness/gpu-xid-reset-gpu", &[Fix::ResetGpu, Fix::Reboot, Fix::PowerCycle, Fix::ReplacePart]),
     ("fitness/gpu-xid-reboot", &[Fix::Reboot, Fix::PowerCycle, Fix::Reseat, Fix::ReplacePart]),
@@ -96,7 +99,8 @@ pub(crate) fn remedies(facts: &Facts<'_>, findings: &[Finding]) -> Vec<Remedy> {
     let mut named: Vec<(Severity, Remedy)> = Vec::new();
     for finding in wanted {
         let Some(remedy) = remedy(facts, finding) else { continue };
-        let same = |(_, other): &(Severity, Remedy)| (other.fix, &other.subject) == (remedy.fix, &remedy.subject);
+        let same =
+            |(_, other): &(Severity, Remedy)| (other.fix, &other.subject) == (remedy.fix, &remedy.subject);
         match named.iter_mut().find(|other| same(other)) {
             Some(other) => other.0 = other.0.max(finding.severity),
             None => named.push((finding.severity, remedy)),

@@ -17,7 +17,10 @@ pub fn explain(decision: &Decision) -> String {
     let mut text = String::new();
     let reason =
         decision.reasons.first().map_or("no reason was recorded", |finding| finding.statement.as_str());
-    line(&mut text, &format!("{}: {}", action_name(decision.action).to_uppercase(), meaning(decision.action)));
+    line(
+        &mut text,
+        &format!("{}: {}", action_name(decision.action).to_uppercase(), meaning(decision.action)),
+    );
     line(&mut text, &plain(reason));
     line(&mut text, "");
     line(&mut text, &format!("Confidentiality  {}", plain(&confidentiality(&decision.confidentiality))));

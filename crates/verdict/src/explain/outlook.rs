@@ -51,9 +51,11 @@ fn gigabytes(bytes: u64) -> String {
 
 /// The likeliest parts, and every part that wears out or that more than its kind is known of.
 pub(super) fn forecast(decision: &Decision) -> Vec<String> {
-    let told = decision.forecast.iter().enumerate().filter(|(at, part)| {
-        *at < PARTS_TOLD || part.wear_out.is_some() || part.contributions.len() > 1
-    });
+    let told = decision
+        .forecast
+        .iter()
+        .enumerate()
+        .filter(|(at, part)| *at < PARTS_TOLD || part.wear_out.is_some() || part.contributions.len() > 1);
     let mut lines: Vec<String> = told.map(|(_, part)| component(part)).collect();
     let left = decision.forecast.len() - lines.len();
     if left > 0 {

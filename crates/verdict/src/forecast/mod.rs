@@ -14,11 +14,11 @@
 mod hazard;
 pub(crate) mod parts;
 pub(crate) mod peers;
-mod wear;
 #[cfg(test)]
 mod tests;
+mod wear;
 
-use contract::outlook::{ComponentForecast, Contribution, Effect};
+use contract::outlook::{ComponentForecast, ComponentKind, Contribution, Effect};
 use contract::reading::Outcome;
 
 use crate::facts::Facts;
@@ -65,6 +65,21 @@ pub(crate) fn risk(facts: &Facts<'_>, model: &Model) -> Risk {
     }
 }
 
+/// What a model foretells for a part of this kind and hardware model in this bucket, by itself: without peers
+/// and the node's history.
+pub(crate) fn probability_of_bucket(
+    model: &Model,
+    kind: ComponentKind,
+    hardware_model: &str,
+    bucket: &str,
+) -> u64 {
+    let part = Part::alone(kind, hardware_model);
+    let of_kind = model.figures().sign.iter().filter(|sign| sign.kind == kind);
+    let mut steps = of_kind.flat_map(|sign| (0..sign.steps.len()).map(move |step| (sign, step)));
+    let sign = steps.find(|(sign, step)| sign.steps[*step].1 > 0 && sign.bucket(*step) == bucket);
+    hazard::parts_per_million(Hazard::of(model, &part, sign).probability(model.horizon_days()))
+}
+
 /// The forecast of each part, likeliest first.
 pub(crate) fn components(facts: &Facts<'_>, model: &Model) -> Vec<ComponentForecast> {
     let mut all: Vec<ComponentForecast> =
@@ -102,7 +117,11 @@ fn outlook<'a>(facts: &Facts<'a>, model: &'a Model, part: Part<'a>, history: Opt
     }
     let mut factors = Vec::new();
     if let Some((words, factor)) = peers::unlike(facts, &part, &model.figures().forecast) {
-        factors.push((words, factor, "robust z against machines with the same part; model: forecast.peer_factor_thousandths"));
+        factors.push((
+            words,
+            factor,
+            "robust z against machines with the same part; model: forecast.peer_factor_thousandths",
+        ));
     }
     if let Some(factor) = history {
         let words = "the node had to be put right before".to_owned();

@@ -21,7 +21,12 @@ pub(super) struct Part<'a> {
     transport: Option<Transport>,
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    /// A part that stands in no machine.
+    pub fn alone(kind: ComponentKind, hardware_model: &'a str) -> Self {
+        Self { subject: Subject::Node, kind, hardware_model, transport: None }
+    }
+
     /// Whether such a part could show this sign.
     pub fn has(&self, sign: &Sign) -> bool {
         let at_home = match (home_of(sign.key), self.transport) {
@@ -78,7 +83,8 @@ pub(super) fn of<'a>(facts: &Facts<'a>) -> Vec<Part<'a>> {
             transport: Some(disk.transport),
         })
         .collect();
-    let machine = |kind, hardware_model| Part { subject: Subject::Node, kind, hardware_model, transport: None };
+    let machine =
+        |kind, hardware_model| Part { subject: Subject::Node, kind, hardware_model, transport: None };
     parts.push(machine(ComponentKind::Memory, ""));
     parts.push(machine(ComponentKind::Processor, name(&inventory.cpu_model)));
     let gpus = inventory.gpus.value().map_or(&[][..], Vec::as_slice);

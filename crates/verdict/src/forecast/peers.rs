@@ -39,9 +39,7 @@ pub(crate) fn is_compared(key: ReadingKey) -> bool {
 pub(super) fn unlike(facts: &Facts<'_>, part: &Part<'_>, model: &ForecastModel) -> Option<(String, u64)> {
     let peers = facts.context.peers.iter().filter(|peer| is_of(peer, part));
     // A rate of half a second is no rate of a burn-in; a counter is one at any depth.
-    let alike = |peer: &&PeerValue| {
-        bad_way(peer.key) != Some(Bad::Less) || peer.tier == facts.evidence.tier
-    };
+    let alike = |peer: &&PeerValue| bad_way(peer.key) != Some(Bad::Less) || peer.tier == facts.evidence.tier;
     let enough = peers.filter(|peer| peer.nodes >= model.peer_nodes_min).filter(alike);
     let far = enough.filter_map(|peer| {
         let Outcome::Value(value) = facts.count(&part.subject, peer.key) else { return None };

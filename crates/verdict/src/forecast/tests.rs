@@ -68,7 +68,10 @@ fn each_bucket_gives_its_published_rate_over_the_horizon() {
     ] {
         let (found, named) = of_data_disk(&hard_disk().count(data(), key, value));
         let expected = (1.0 - f64::exp(-percent_a_year / 100.0 * 30.0 / 365.25)) * 1e6;
-        assert!((found as f64 - expected).abs() < expected * 0.001 + 1.0, "{key} {value}: {found} {expected}");
+        assert!(
+            (found as f64 - expected).abs() < expected * 0.001 + 1.0,
+            "{key} {value}: {found} {expected}"
+        );
         assert_eq!(named, bucket, "{key} {value}");
     }
 }
@@ -169,9 +172,8 @@ fn a_part_unlike_its_peers_is_likelier_to_fail() {
 
 #[test]
 fn wear_is_told_as_a_date_with_an_interval() {
-    let case = Case::healthy()
-        .count(data(), Key::NvmePercentageUsed, 50)
-        .count(data(), Key::DiskPowerOnHours, 5000);
+    let case =
+        Case::healthy().count(data(), Key::NvmePercentageUsed, 50).count(data(), Key::DiskPowerOnHours, 5000);
     let told = |case: &Case| {
         let all = components(&facts(case), &case.model);
         all.into_iter().find(|part| part.subject == data()).unwrap().wear_out
@@ -186,7 +188,8 @@ fn wear_is_told_as_a_date_with_an_interval() {
     assert_eq!(told(&unused), None);
     let over = case.clone().count(data(), Key::NvmePercentageUsed, 255);
     assert_eq!(told(&over).unwrap().expected, NOW);
-    let absurd = case.count(data(), Key::DiskPowerOnHours, u64::MAX).count(data(), Key::NvmePercentageUsed, u64::MAX);
+    let absurd =
+        case.count(data(), Key::DiskPowerOnHours, u64::MAX).count(data(), Key::NvmePercentageUsed, u64::MAX);
     assert_eq!(told(&absurd).unwrap().expected, NOW);
 }
 

@@ -38,7 +38,8 @@ pub(super) fn wear_out(facts: &Facts<'_>, part: &Part<'_>, model: &Model) -> Opt
         Outcome::Absent | Outcome::Unreadable(_) => None,
     };
     let run_hours = count(ReadingKey::DiskPowerOnHours).filter(|hours| *hours >= RUN_HOURS_MIN)?;
-    let used = count(ReadingKey::NvmePercentageUsed).map(|used| percent(ReadingKey::NvmePercentageUsed, used, 100));
+    let used =
+        count(ReadingKey::NvmePercentageUsed).map(|used| percent(ReadingKey::NvmePercentageUsed, used, 100));
     let spare = count(ReadingKey::NvmeAvailableSparePercent)
         .zip(count(ReadingKey::NvmeAvailableSpareThresholdPercent))
         // Virtual disks say 0 of 0.
@@ -75,5 +76,10 @@ fn date(wear: &Wear, run_hours: u64, now: UnixMillis) -> Option<WearOut> {
         let millis = u64::try_from(hours.checked_mul(HOUR_MILLIS)?).ok()?;
         (hours <= AHEAD_HOURS_MAX).then(|| UnixMillis(now.0.saturating_add(millis)))
     };
-    Some(WearOut { key: wear.key, earliest: after(wear.most)?, expected: after(wear.used)?, latest: after(wear.least) })
+    Some(WearOut {
+        key: wear.key,
+        earliest: after(wear.most)?,
+        expected: after(wear.used)?,
+        latest: after(wear.least),
+    })
 }

@@ -12,8 +12,7 @@ const RULE: &str = "fitness/nvme-media-errors";
 
 /// A look of the past that named a remedy, or found nothing.
 fn past(hours_ago: u64, named: Option<Fix>) -> PastVerdict {
-    let remedy =
-        |fix| PastRemedy { fix, subject: disk_subject(DATA_DISK), rule: RULE.to_owned() };
+    let remedy = |fix| PastRemedy { fix, subject: disk_subject(DATA_DISK), rule: RULE.to_owned() };
     PastVerdict {
         evidence: EvidenceId(Uuid::from_u128(u128::from(hours_ago))),
         decided_at: UnixMillis(NOW.0 - hours_ago * 3_600_000),
@@ -39,7 +38,8 @@ fn a_remedy_that_did_not_hold_gives_way_to_the_next() {
     // It was gone, and came back.
     assert_eq!(with(vec![past(1, None), past(2, named)]), [Fix::ReplacePart]);
     // The ladder ends.
-    let often = vec![past(1, None), past(2, named), past(3, None), past(4, named), past(5, None), past(6, named)];
+    let often =
+        vec![past(1, None), past(2, named), past(3, None), past(4, named), past(5, None), past(6, named)];
     assert_eq!(with(often), [Fix::ReplacePart]);
 }
 
@@ -60,8 +60,5 @@ fn what_is_critical_comes_first_and_each_fix_of_a_part_once() {
         .list(Subject::Node, Key::KernelStorageErrors, &["I/O error"]);
     let remedies = sick.judge().remedies;
     let told: Vec<_> = remedies.iter().map(|remedy| (remedy.fix, remedy.subject.to_string())).collect();
-    assert_eq!(told, [
-        (Fix::ReplacePart, format!("disk {DATA_DISK}")),
-        (Fix::TestDisk, "node".to_owned()),
-    ]);
+    assert_eq!(told, [(Fix::ReplacePart, format!("disk {DATA_DISK}")), (Fix::TestDisk, "node".to_owned()),]);
 }

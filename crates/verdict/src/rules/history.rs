@@ -50,9 +50,11 @@ pub(crate) fn judge(facts: &Facts<'_>, fitness: Fitness, ruled: &[Ruled]) -> Vec
 fn recently_watched(facts: &Facts<'_>, fitness: Fitness) -> Option<Ruled> {
     let looks = facts.thresholds().outlook.clean_looks_min;
     let before = usize::try_from(looks.saturating_sub(1)).unwrap_or(usize::MAX);
-    let known = facts.context.history.iter().filter_map(|past| past.recalled.fitness.map(|seen| (past, seen)));
+    let known =
+        facts.context.history.iter().filter_map(|past| past.recalled.fitness.map(|seen| (past, seen)));
     let (past, _) = known.take(before).find(|(_, seen)| *seen != Fitness::Fit)?;
-    let seen = Seen::fact(Subject::Node, "found something", format!("{looks} looks in a row that find nothing"));
+    let seen =
+        Seen::fact(Subject::Node, "found something", format!("{looks} looks in a row that find nothing"));
     (fitness == Fitness::Fit).then(|| {
         let said = past.because.trim_end_matches('.');
         RECENT.found(
@@ -74,8 +76,9 @@ fn too_often(facts: &Facts<'_>) -> Option<Ruled> {
     let count = episodes(facts).len() as u64;
     (count >= from).then(|| {
         let seen = Seen::fact(Subject::Node, count, format!("fewer than {from} in {hours} h"));
-        let statement =
-            format!("The node was put right {count} times in {hours} h, and has to be again: a person has to look.");
+        let statement = format!(
+            "The node was put right {count} times in {hours} h, and has to be again: a person has to look."
+        );
         TOO_OFTEN.found(quarantine(facts), seen, statement)
     })
 }
@@ -90,10 +93,11 @@ fn same_cause(facts: &Facts<'_>, now: &[&Ruled]) -> Option<Ruled> {
         };
         episodes.iter().filter(alike).count() as u64
     };
-    let (again, count) =
-        now.iter().map(|ruled| (ruled, times(ruled))).find(|(_, count)| *count >= from)?;
-    let seen = Seen::fact(again.finding.subject.clone(), count, format!("put right for it fewer than {from} times"));
+    let (again, count) = now.iter().map(|ruled| (ruled, times(ruled))).find(|(_, count)| *count >= from)?;
+    let seen =
+        Seen::fact(again.finding.subject.clone(), count, format!("put right for it fewer than {from} times"));
     let said = again.finding.statement.trim_end_matches('.');
-    let statement = format!("That \"{said}\" was put right {count} times and did not hold: a person has to look.");
+    let statement =
+        format!("That \"{said}\" was put right {count} times and did not hold: a person has to look.");
     Some(SAME_CAUSE.found(quarantine(facts), seen, statement))
 }

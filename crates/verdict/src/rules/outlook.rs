@@ -48,7 +48,11 @@ pub(crate) fn judge(facts: &Facts<'_>, bill: &Bill<'_>, fitness: Fitness, least:
     let may_reimage = facts.thresholds().outlook.repair_cost_may_reimage;
     let (repair, reimage) = (bill.total(Action::Repair), bill.total(Action::Reimage));
     if least == Action::Repair && may_reimage && reimage < repair {
-        let seen = Seen::fact(Subject::Image, cost::minutes(repair), format!("less than {}", cost::minutes(reimage)));
+        let seen = Seen::fact(
+            Subject::Image,
+            cost::minutes(repair),
+            format!("less than {}", cost::minutes(reimage)),
+        );
         let statement = "A repair is likelier to fail than it is worth: a reimage costs less.";
         chosen.push(NOT_WORTH.found(Demand::Reimage, seen, statement));
     }
@@ -72,7 +76,10 @@ fn failure_likely(facts: &Facts<'_>, bill: &Bill<'_>) -> Option<Ruled> {
     Some(rule.found(
         demand,
         seen,
-        format!("A part of the node fails within {days} days with a probability of {}, {words}.", percent(risk)),
+        format!(
+            "A part of the node fails within {days} days with a probability of {}, {words}.",
+            percent(risk)
+        ),
     ))
 }
 
