@@ -40,6 +40,7 @@ impl Service {
         if let Some(before) = before {
             context.baselines = before.baselines;
             context.peers = before.peers;
+            context.boot_trust = before.boot_trust;
         }
         Ok((context, repeated))
     }

@@ -6,7 +6,7 @@ use contract::reading::{ReadingKey, Tier};
 use super::check::Check;
 use super::{
     ata_smart, boot_state, crash_records, fabric, file_system_errors, firmware, kernel_log, known_answer,
-    memory_errors, nics, nvme_self_test, nvme_smart, pcie, raid, scsi_health, sensors,
+    memory_errors, nics, nvme_self_test, nvme_smart, pcie, raid, scsi_health, sensors, tpm,
 };
 
 const OWNER: Check = Check {
@@ -53,14 +53,6 @@ const IMMUTABLE: Check = Check {
         ReadingKey::ImageFilesChecked,
     ],
     rules: &["integrity/partitions", "integrity/files", "integrity/foreign-files"],
-};
-const BOOT_REGISTERS: Check = Check {
-    number: 5,
-    name: "boot registers of the TPM",
-    tier: Tier::T2,
-    reads: "the TPM's registers and its event log",
-    keys: &[ReadingKey::BootRegisters],
-    rules: &["integrity/boot-registers", "integrity/boot-unproven"],
 };
 const NVME_SANITIZE: Check = Check {
     number: 8,
@@ -141,7 +133,7 @@ pub const CHECKS: [&Check; 30] = [
     &PARTS,
     &IMAGE,
     &IMMUTABLE,
-    &BOOT_REGISTERS,
+    &tpm::CHECK,
     &boot_state::CHECK,
     &nvme_smart::CHECK,
     &NVME_SANITIZE,

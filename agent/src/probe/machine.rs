@@ -6,7 +6,7 @@ use super::evidence::Found;
 use super::source::Source;
 use super::{
     boot_state, crash_records, fabric, file_system_errors, kernel, memory_errors, nics, pcie, processor,
-    raid, sensors,
+    raid, sensors, tpm,
 };
 
 /// One probe, and which checks its readings are of.
@@ -16,7 +16,8 @@ struct Probe {
 }
 
 /// All of them. Disks are looked at side by side, the kernel's log last; both elsewhere.
-const PROBES: [Probe; 11] = [
+const PROBES: [Probe; 12] = [
+    Probe { checks: &[5], read: tpm::read },
     Probe { checks: &[6, 19], read: kernel::read },
     Probe { checks: &[6], read: boot_state::read },
     Probe { checks: &[13], read: file_system_errors::read },

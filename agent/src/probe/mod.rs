@@ -21,6 +21,7 @@ pub mod deep;
 pub mod disk_health;
 pub mod disk_id;
 pub mod disk_names;
+pub mod disk_speed;
 pub mod disks;
 pub mod evidence;
 pub mod fabric;
@@ -56,6 +57,7 @@ pub mod scsi_settle;
 pub mod sensors;
 pub mod smbios;
 pub mod source;
+pub mod tpm;
 pub mod xid;
 
 #[cfg(test)]

@@ -73,6 +73,7 @@ fn prepare() -> anyhow::Result<(BootParameters, Loading)> {
     let loading = bring_up(&parameters, &modules)?;
     mounts::mount_firmware_variables();
     mounts::mount_crash_records();
+    mounts::mount_event_log();
     Ok((parameters, loading))
 }
 

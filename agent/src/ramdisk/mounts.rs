@@ -53,6 +53,18 @@ pub fn mount_crash_records() {
     }
 }
 
+/// Mounts where the kernel shows the firmware's event log. Nothing here depends on it: where there is none, the
+/// boot is not proven, and that is said.
+pub fn mount_event_log() {
+    const SECURITY: &str = "/sys/kernel/security";
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
+    if Path::new(SECURITY).is_dir()
+        && let Err(error) = mount_one("securityfs", SECURITY, flags)
+    {
+        tracing::warn!("{error}; going on without the firmware's event log");
+    }
+}
+
 fn mount_one(kind: &str, target: &str, flags: MsFlags) -> io::Result<()> {
     std::fs::create_dir_all(target)?;
     match mount(Some(kind), target, Some(kind), flags, None::<&str>) {

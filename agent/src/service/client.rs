@@ -6,6 +6,7 @@ use std::time::Duration;
 use contract::agent_api::{
     Begin, ContextReply, EnrollReply, EnrollRequest, Finish, Instruction, Progress, Report, ResidentIdentity,
 };
+use contract::boot_proof::BootProof;
 use contract::id::{ChunkDigest, ImageId, OrderId};
 use contract::node_data::SeedFiles;
 use contract::secret::Secret;
@@ -122,6 +123,14 @@ impl Client {
         }
         self.remember_images(&reply.context);
         Ok(reply)
+    }
+
+    /// Shows how this machine booted, and hears what to judge with.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn boot_proof(&self, proof: &BootProof) -> Result<ContextReply, CallError> {
+        self.post("take the proof of this boot", "/v1/agent/boot-proof", proof, CALL_TIMEOUT).await
     }
 
     /// What to judge with.

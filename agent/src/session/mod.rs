@@ -1,6 +1,7 @@
 //! The ramdisk's work from first contact to the boot of the installed system.
 
 mod burn_in;
+mod boot_proof;
 pub mod image;
 pub mod steps;
 
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use contract::agent_api::{ContextReply, EnrollRequest, Finish, FinishResult, Instruction, Progress, Report};
+use contract::assignment::BootTrust;
 use contract::id::{Digest, NodeId};
 use contract::inventory::Firmware;
 use contract::order::{Order, SignedOrder};
@@ -64,6 +66,9 @@ pub async fn run(parameters: BootParameters, loading: std::thread::JoinHandle<()
         kernel_log: KernelLog::default(),
         spent: SpentOrders::new(),
     };
+    if let Some(challenge) = reply.boot_challenge {
+        driver.prove_boot(challenge).await?;
+    }
     driver.work().await
 }
 
@@ -129,6 +134,31 @@ impl Driver {
         }
     }
 
+    /// Shows how this machine booted. A service that does not take it judges without.
+    async fn prove_boot(&mut self, challenge: Digest) -> anyhow::Result<()> {
+        let proof = boot_proof::show(self.source.clone(), challenge).await;
+        match persist(0, || self.client.boot_proof(&proof)).await {
+            Ok(context) => {
+                self.clock = Clock::service(context.now);
+                self.context = context;
+                Ok(())
+            }
+            Err(error @ CallError::Refused { .. }) => {
+                tracing::warn!("{error}; going on without a proof of this boot");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The service says how far this boot is proven, and takes no claim beyond that.
+    fn trust(&self) -> Trust {
+        match self.context.node.boot_trust {
+            Some(BootTrust::Verified) => Trust::RamdiskAttested,
+            _ => Trust::Ramdisk,
+        }
+    }
+
     async fn look_and_report(&mut self, session: &mut Session) -> anyhow::Result<Instruction> {
         let progress = Progress { phase: "looking".to_owned(), done_bytes: 0, total_bytes: 0 };
         if let Err(error) = self.client.progress(progress).await {
@@ -189,7 +219,7 @@ impl Driver {
         let looking = Looking {
             node: self.node,
             tier: if minutes.is_some() { Tier::T3 } else { Tier::T2 },
-            trust: Trust::Ramdisk,
+            trust: self.trust(),
             source: self.source.clone(),
             clock: self.clock,
         };

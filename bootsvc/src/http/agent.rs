@@ -10,7 +10,9 @@ use axum::{Extension, Router};
 use contract::agent_api::{
     Begin, ContextReply, EnrollReply, EnrollRequest, Finish, Instruction, Progress, Report, ResidentIdentity,
 };
+use contract::boot_proof::BootProof;
 
+use crate::attestation;
 use crate::bearer;
 use crate::http::body::{self, Answer, REPORT_BYTES_MAX, SMALL_BYTES_MAX};
 use crate::http::endpoints::Endpoints;
@@ -25,6 +27,7 @@ use crate::store::sessions::SessionRow;
 pub fn router() -> Router<Arc<Service>> {
     Router::new()
         .route("/v1/agent/enroll", post(enroll))
+        .route("/v1/agent/boot-proof", post(boot_proof))
         .route("/v1/agent/context", get(context))
         .route("/v1/agent/report", post(report))
         .route("/v1/agent/next", get(next))
@@ -71,6 +74,18 @@ async fn enroll(
     service.enroll(&request, &endpoints).await.map(Answer)
 }
 
+async fn boot_proof(
+    State(service): State<Arc<Service>>,
+    Extension(endpoints): Extension<Endpoints>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer<ContextReply>, Refusal> {
+    let session = ramdisk(&service, &headers).await?;
+    let proof: BootProof = body::read_json(&headers, body, REPORT_BYTES_MAX).await?;
+    service.take_boot_proof(&session, &proof).await?;
+    context(State(service), Extension(endpoints), headers).await
+}
+
 async fn context(
     State(service): State<Arc<Service>>,
     Extension(endpoints): Extension<Endpoints>,
@@ -83,7 +98,8 @@ async fn context(
     let mut reading = service.store.read().await?;
     let node = node_by_id(&mut reading, caller.node()).await?;
     let job = store::jobs::open_of(&mut reading, node.id).await?;
-    let facts = service.context_of(&mut reading, &node, job.as_ref()).await?;
+    let mut facts = service.context_of(&mut reading, &node, job.as_ref()).await?;
+    facts.boot_trust = attestation::trust_of(&node, &caller);
     drop(reading);
     if let Caller::Ramdisk(session) = &caller {
         service.freeze_peers(session.hash, &facts.peers).await?;

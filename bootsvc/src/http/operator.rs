@@ -19,7 +19,7 @@ use contract::reading::Outcome;
 
 use crate::bearer;
 use crate::http::body::{self, Answer, SMALL_BYTES_MAX};
-use crate::http::{blast_radius, burn_in, boot_trust, burn_in, certificates, ledger, model, node_data, policy, waves};
+use crate::http::{blast_radius, boot_trust, burn_in, certificates, ledger, model, node_data, policy, waves};
 use crate::images::data::check_rules;
 use crate::jobs::state;
 use crate::refusal::Refusal;

@@ -4,6 +4,7 @@ use contract::agent_api::{EnrollReply, EnrollRequest};
 use contract::operator_api::ErrorKind;
 use contract::reading::Outcome;
 
+use crate::attestation;
 use crate::bearer;
 use crate::http::endpoints::Endpoints;
 use crate::jobs::state;
@@ -90,7 +91,8 @@ impl Service {
         store::peers::freeze(&mut change.transaction, row.hash, &context.peers).await?;
         change.commit().await?;
         self.live.ramdisk_spoke(token.node);
-        Ok(EnrollReply { session, context: self.context_reply(context, endpoints, now), job })
+        let boot_challenge = Some(attestation::challenge(&row));
+        Ok(EnrollReply { session, context: self.context_reply(context, endpoints, now), job, boot_challenge })
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use contract::agent_api::{Instruction, Report};
+use contract::assignment::BootTrust;
 use contract::decision::{Action, Decision};
 use contract::evidence::Evidence;
 use contract::id::{ImageId, JobId, OrderId};
@@ -12,6 +13,7 @@ use contract::order::{Order, SignedOrder};
 use contract::plan::{BootMethod, Plan};
 use contract::reading::{ReadingKey, ReadingValue, Trust};
 
+use crate::attestation::most_trust;
 use crate::bearer;
 use crate::jobs::blast_radius::Passage;
 use crate::jobs::change::Change;
@@ -22,7 +24,7 @@ use crate::judging;
 use crate::peers;
 use crate::policies::InForce;
 use crate::refusal::Refusal;
-use crate::service::Service;
+use crate::service::{Service, node_by_id};
 use crate::store;
 use crate::store::orders::OrderRow;
 use crate::store::sessions::SessionRow;
@@ -39,7 +41,10 @@ impl Service {
     /// # Errors
     /// If the report is not about the caller, or claims more trust than the caller has.
     pub async fn report(&self, caller: &Caller, report: Report) -> Result<Instruction, Refusal> {
-        check_claims(caller, &report)?;
+        let mut reading = self.store.read().await?;
+        let most = most_trust(&node_by_id(&mut reading, caller.node()).await?, caller);
+        drop(reading);
+        check_claims(caller, most, &report)?;
         match caller {
             Caller::Ramdisk(session) => {
                 self.live.ramdisk_spoke(session.node);
@@ -64,7 +69,8 @@ impl Service {
         let mut change = self.change(session.node).await?;
         check_new(&mut change, &report.evidence).await?;
         take_inventory(&mut change, &report.evidence).await?;
-        let judged = self.judge_again(&mut change, &report).await?;
+        let boot_trust = change.node.boot.trust_in(session.hash);
+        let judged = self.judge_again(&mut change, &report, boot_trust).await?;
         let instruction = match change.job.as_ref().map(|job| job.state.clone()) {
             None => wait("waits to be approved and given something to do"),
             Some(JobState::Held { reason }) => wait(format!("held: {reason}")),
@@ -83,11 +89,17 @@ impl Service {
     }
 
     /// Judges with the service's own facts and records evidence and decision.
-    async fn judge_again(&self, change: &mut Change<'_>, report: &Report) -> Result<Judged, Refusal> {
+    async fn judge_again(
+        &self,
+        change: &mut Change<'_>,
+        report: &Report,
+        boot_trust: Option<BootTrust>,
+    ) -> Result<Judged, Refusal> {
         let (node, job) = (change.node.clone(), change.job.clone());
         let (mut context, repeated) =
             self.facts_for(&mut change.transaction, &node, job.as_ref(), report.evidence.id).await?;
         if !repeated {
+            context.boot_trust = boot_trust;
             peers::as_told(change, &mut context, report.evidence.trust).await?;
         }
         let at = judging::time_of(report.decision.as_ref(), change.now);
@@ -253,7 +265,7 @@ impl Service {
         if change.node.inventory.is_none() {
             change.node.inventory = Some(report.evidence.inventory.clone());
         }
-        let judged = self.judge_again(&mut change, &report).await?;
+        let judged = self.judge_again(&mut change, &report, None).await?;
         self.notice(&mut change, &judged.decision, &judged.in_force.policy).await?;
         let instruction = match change.job.as_ref().map(|job| (job.id, job.state.clone())) {
             Some((job, JobState::ComingUp)) => {
@@ -327,7 +339,7 @@ fn disagree(change: &mut Change<'_>) -> Result<Instruction, Refusal> {
 }
 
 /// A report speaks about its sender only, and claims no more trust than its sender can have.
-fn check_claims(caller: &Caller, report: &Report) -> Result<(), Refusal> {
+fn check_claims(caller: &Caller, most: Trust, report: &Report) -> Result<(), Refusal> {
     let evidence = &report.evidence;
     let claims = |what: &str| {
         Refusal::bad_request(format!("the report {what}"), "report what this machine saw in this boot")
@@ -335,18 +347,14 @@ fn check_claims(caller: &Caller, report: &Report) -> Result<(), Refusal> {
     if evidence.node != caller.node() {
         return Err(claims("is about another node"));
     }
-    let most = match caller {
-        Caller::Ramdisk(session) => {
-            if evidence.boot_id != session.boot_id {
-                return Err(claims("is from another boot"));
-            }
-            if report.nonce != session.nonce {
-                return Err(claims("has another boot's nonce"));
-            }
-            Trust::Ramdisk
+    if let Caller::Ramdisk(session) = caller {
+        if evidence.boot_id != session.boot_id {
+            return Err(claims("is from another boot"));
         }
-        Caller::Resident { .. } => Trust::Resident,
-    };
+        if report.nonce != session.nonce {
+            return Err(claims("has another boot's nonce"));
+        }
+    }
     let claimed = evidence.readings.iter().map(|reading| reading.trust).chain([evidence.trust]).max();
     if claimed.is_some_and(|trust| trust > most) {
         return Err(claims("claims more trust than its sender has"));

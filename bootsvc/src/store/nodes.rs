@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
 
+use crate::attestation::BootKnowledge;
 use crate::store::wishes::hardware_model;
 use crate::store::{Doing, StoreError, from_json, from_text, to_db, to_json};
 
@@ -66,6 +67,9 @@ pub struct NodeRecord {
     /// The images that it had, newest first.
     #[serde(default)]
     pub images: Vec<PastImage>,
+    /// How it boots, as far as a TPM has shown it.
+    #[serde(default)]
+    pub boot: BootKnowledge,
 }
 
 impl NodeRecord {
@@ -101,6 +105,7 @@ impl NodeRecord {
             last_action: None,
             last_decided_at: None,
             images: Vec::new(),
+            boot: BootKnowledge::default(),
         }
     }
 }

@@ -250,7 +250,7 @@ impl Machine {
             taken_at: now,
             boot_id: self.boot_id,
             trust,
-            tier: if trust == Trust::Ramdisk { Tier::T2 } else { Tier::T1 },
+            tier: if trust >= Trust::Ramdisk { Tier::T2 } else { Tier::T1 },
             agent_version: "test".to_owned(),
             inventory: self.inventory(),
             readings: self.readings().into_iter().map(reading).collect(),

@@ -3,6 +3,7 @@
 //! | call | who | carries |
 //! |---|---|---|
 //! | `POST /v1/agent/enroll` | ramdisk, with the one-time token in the body | [`EnrollRequest`] → [`EnrollReply`] |
+//! | `POST /v1/agent/boot-proof` | ramdisk, with what its TPM says | [`BootProof`](crate::boot_proof::BootProof) → [`ContextReply`] |
 //! | `GET /v1/agent/context` | resident, with its credential | → [`ContextReply`] |
 //! | `POST /v1/agent/report` | both | [`Report`] → [`Instruction`] |
 //! | `GET /v1/agent/next` | both; held open up to 30 s | → [`Instruction`] |
@@ -59,6 +60,9 @@ pub struct EnrollReply {
     pub context: ContextReply,
     /// The job that brought the machine here; none when it is only being discovered.
     pub job: Option<JobId>,
+    /// What the TPM is to sign together with its registers; none from a service that asks for no proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_challenge: Option<Digest>,
 }
 
 /// What an agent judges with.

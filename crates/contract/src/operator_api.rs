@@ -33,6 +33,7 @@ use uuid::Uuid;
 use crate::agent_api::StepResult;
 use crate::assignment::{Assignment, DataOwner, ExpectedHardware, Floor, OsDiskRule, RootSize};
 use crate::blast_radius::IncidentView;
+use crate::boot_proof::BootView;
 use crate::data_image::DataImageRequest;
 use crate::decision::{Action, Decision, SanitizeLevel};
 use crate::evidence::Evidence;
@@ -154,6 +155,9 @@ pub struct NodeView {
     /// The images that it had, newest first.
     #[serde(default)]
     pub images: Vec<PastImage>,
+    /// What is known of how it boots; none while no TPM has shown anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootView>,
 }
 
 /// Take a discovered node in.
