@@ -8,7 +8,7 @@ use contract::assignment::PeerValue;
 use contract::decision::Action;
 use contract::evidence::Evidence;
 use contract::id::{JobId, UnixMillis};
-use contract::operator_api::{ErrorBody, ErrorKind, JobState, ReimageReply};
+use contract::operator_api::{ErrorBody, ErrorKind, JobState, NodeView, ReimageReply};
 use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject, Tier, Trust};
 use reprieve_bootsvc::{judging, store};
 use reqwest::Method;
@@ -89,6 +89,9 @@ async fn a_burn_in_ends_without_a_write_and_nothing_less_answers_it() {
 async fn a_burn_in_of_a_machine_that_has_to_be_written_writes_nothing() {
     let bench = Bench::start().await;
     let machine = discovered(&bench).await;
+    let path = format!("/v1/nodes/{}/assign", machine.node);
+    let _: NodeView =
+        bench.operator(Method::POST, &path, &json!({"image": "debian", "tenant": "a"})).await.unwrap();
     let id = burn_in(&bench, &machine, 5).await.unwrap();
     machine.next(&bench).await;
     let report = report_of(&bench, &machine, Tier::T3, 1000).await;
@@ -104,10 +107,9 @@ async fn a_burn_in_of_a_machine_that_has_to_be_written_writes_nothing() {
 async fn a_slow_machine_is_found_beside_its_like_and_judged_with_what_it_was_told() {
     let bench = Bench::start().await;
     let mut slow = installed(&bench).await;
-    slow.come(&bench).await;
     // What hardware it has is known from its last look.
     burn_in(&bench, &slow, 5).await.unwrap();
-    slow.next(&bench).await;
+    slow.come(&bench).await;
     let report = report_of(&bench, &slow, Tier::T3, 1000).await;
     slow.send(&bench, &report).await.unwrap();
     let models = verdict::peers::models(&report.evidence.inventory);
