@@ -1,4 +1,5 @@
 //! The situations of `tests/situations`: each a file that a person can read, and what must follow from it.
+#![allow(clippy::unwrap_used, reason = "clippy does not see that this is test code")]
 
 use std::collections::BTreeSet;
 use std::fs;
