@@ -1,13 +1,15 @@
 //! One node's year under one strategy.
 
 use contract::assignment::{
-    Assignment, DataOwner, ExpectedHardware, NodeContext, OsDiskRule, PastVerdict, Recalled, RootSize,
+    Assignment, DataOwner, ExpectedHardware, NodeContext, OsDiskRule, PastVerdict, PeerValue, Recalled,
+    RootSize,
 };
 use contract::decision::Action;
 use contract::evidence::Evidence;
 use contract::id::{Digest, ImageId, NodeId, TenantId};
 use contract::inventory::Transport;
 use contract::os_disk::{DiskMatch, DiskPick};
+use contract::reading::{ReadingKey, Tier};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use uuid::Uuid;
@@ -15,7 +17,7 @@ use uuid::Uuid;
 use crate::calendar::{self, Happening};
 use crate::parameters::Parameters;
 use crate::score::Score;
-use crate::sensors::{self, Look, MEMORY_BYTES, disk_id, time};
+use crate::sensors::{self, Look, MEMORY_BYTES, RATE, disk_id, time};
 use crate::strategy::{Answer, Asked, Strategy};
 use crate::truth::{Broken, Disk, Truth};
 
@@ -27,6 +29,8 @@ const QUARANTINES_IN_A_ROW_MAX: u32 = 3;
 const COMPLAINTS: u32 = 3;
 /// Share of an image's bytes that a reimage by difference writes. Ours, from `bench repair`.
 const CHANGED_SHARE: f64 = 0.05;
+/// The median deviation of a normal spread, as a share of its standard deviation.
+const MEDIAN_DEVIATION_SHARE: f64 = 0.674;
 const HISTORY_MAX: usize = 20;
 
 struct Life<'a> {
@@ -64,7 +68,7 @@ pub fn live(
         parameters,
         strategy,
         number,
-        context: context(number, &truth, image)?,
+        context: context(parameters, number, &truth, image)?,
         truth,
         image,
         looks: 0,
@@ -108,14 +112,37 @@ pub fn image() -> ImageId {
 ///
 /// # Errors
 /// As [`live`].
-pub fn context_for(truth: &Truth, tenant_number: u32, image: ImageId) -> anyhow::Result<NodeContext> {
-    let mut context = context(0, truth, image)?;
+pub fn context_for(
+    parameters: &Parameters,
+    truth: &Truth,
+    tenant_number: u32,
+    image: ImageId,
+) -> anyhow::Result<NodeContext> {
+    let mut context = context(parameters, 0, truth, image)?;
     context.assignment.tenant = tenant(tenant_number);
     context.data_owner = tenant(tenant_number).map_or(DataOwner::Unknown, DataOwner::Tenant);
     Ok(context)
 }
 
-fn context(number: u32, truth: &Truth, image: ImageId) -> anyhow::Result<NodeContext> {
+/// What the service has learned of machines of this kind: most of them are right.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate and its small spread
+fn usual(parameters: &Parameters) -> PeerValue {
+    PeerValue {
+        hardware_model: String::new(),
+        key: ReadingKey::ProcessorRounds,
+        tier: Tier::T3,
+        median: RATE as u64,
+        median_deviation: (RATE * parameters.rate_noise * MEDIAN_DEVIATION_SHARE) as u64,
+        nodes: u64::from(parameters.nodes),
+    }
+}
+
+fn context(
+    parameters: &Parameters,
+    number: u32,
+    truth: &Truth,
+    image: ImageId,
+) -> anyhow::Result<NodeContext> {
     let mut disks: Vec<_> =
         truth.disks.iter().enumerate().filter_map(|(place, disk)| disk_id(place, disk)).collect();
     disks.sort();
@@ -155,7 +182,8 @@ fn context(number: u32, truth: &Truth, image: ImageId) -> anyhow::Result<NodeCon
         node_data: None,
         baselines: Vec::new(),
         boot_trust: None,
-        peers: Vec::new(),
+        peers: vec![usual(parameters)],
+        burn_in_minutes: None,
     })
 }
 

@@ -214,6 +214,8 @@ impl<R: Rng> Found<'_, R> {
             for (attribute, key) in keys.into_iter().enumerate() {
                 self.put(subject, key, count(value(attribute)), lost);
             }
+            self.put(subject, Key::AtaSpinRetries, count(0), lost);
+            self.put(subject, Key::AtaInterfaceCrcErrors, count(0), lost);
         } else {
             let errors = value(0);
             self.put(subject, Key::NvmeCriticalWarning, count(if errors > 10 { 4 } else { 0 }), lost);

@@ -144,9 +144,9 @@ mod tests {
     #[test]
     fn the_first_look_that_is_not_worse_than_watch_gives_a_baseline() {
         assert_eq!(count_after(&[], 0, false), Some(0));
-        assert_eq!(count_after(&[], 16, false), Some(16), "watched");
-        assert_eq!(count_after(&[], 17, false), None, "taken out");
-        assert_eq!(count_after(&[], 17, true), Some(17), "a person has looked");
+        assert_eq!(count_after(&[], 260, false), Some(260), "watched");
+        assert_eq!(count_after(&[], 261, false), None, "taken out");
+        assert_eq!(count_after(&[], 261, true), Some(261), "a person has looked");
     }
 
     #[test]

@@ -271,11 +271,11 @@ fn disks() -> Vec<(&'static str, Case)> {
         ("NVMe media errors", healthy().count(data(), Key::NvmeMediaErrors, 1)),
         ("read error", healthy().count(data(), Key::DiskReadErrors, 1)),
         ("read-only disk", read_only),
-        ("ATA pending sectors", ata(Key::AtaPendingSectors, 1)),
-        ("ATA reported uncorrectable", ata(Key::AtaReportedUncorrectable, 1)),
-        ("ATA offline uncorrectable", ata(Key::AtaOfflineUncorrectable, 1)),
+        ("ATA pending sectors", ata(Key::AtaPendingSectors, 17)),
+        ("ATA reported uncorrectable", ata(Key::AtaReportedUncorrectable, 66)),
+        ("ATA offline uncorrectable", ata(Key::AtaOfflineUncorrectable, 17)),
         ("ATA few reallocated", ata(Key::AtaReallocatedSectors, 3)),
-        ("ATA many reallocated", ata(Key::AtaReallocatedSectors, 17)),
+        ("ATA many reallocated", ata(Key::AtaReallocatedSectors, 261)),
         (
             "ATA failing",
             ata(Key::AtaPendingSectors, 0).outcome(

@@ -119,7 +119,7 @@ mod tests {
             for ramdisk in [false, true] {
                 let mut random = Pcg64Mcg::seed_from_u64(2);
                 let image = life::image();
-                let context = life::context_for(&truth, 1, image).unwrap();
+                let context = life::context_for(&parameters, &truth, 1, image).unwrap();
                 let look = Look { ramdisk, burn_in: false, day: 10.0, number: 1 };
                 let evidence = sensors::evidence(&parameters, 0, &truth, image, look, &mut random);
                 let ours = Ours::new().unwrap();

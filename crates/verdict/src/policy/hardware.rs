@@ -15,6 +15,7 @@ section!(
         scsi_grown_defects: Limits,
         raid_members_missing: Limits,
         file_system_device_errors: Limits,
+        signs_together: Limits,
         self_test_failed: Response,
         failure_predicted: Response,
         security_enabled: Response,

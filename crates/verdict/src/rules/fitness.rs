@@ -5,8 +5,8 @@ use contract::inventory::{DiskFacts, Transport};
 use contract::reading::{Outcome, ReadingKey, Subject};
 
 use super::{
-    Demand, Rule, Ruled, Seen, disk_counters, disk_states, golden, gpus, hardware, links, machine, memory,
-    peers, strongest,
+    Demand, Rule, Ruled, Seen, disk_counters, disk_signs, disk_states, golden, gpus, hardware, links,
+    machine, memory, peers, strongest,
 };
 use crate::facts::Facts;
 use crate::policy::HealthUnreadable;
@@ -94,6 +94,7 @@ fn judge_disk(facts: &Facts<'_>, disk: &DiskFacts, ruled: &mut Vec<Ruled>) {
     }
     ruled.extend(read_only(facts, disk, &subject));
     disk_counters::judge_disk(facts, disk, ruled);
+    ruled.extend(disk_signs::judge(facts, disk));
     disk_states::judge(facts, disk, ruled);
 }
 

@@ -6,6 +6,7 @@
 //! | `integrity`, `data_partitions`, `node_data` | I1–I8: is the installed software what was assigned, what stays beside it, what is the node's own |
 //! | `boot_trust` | I9–I11: is the way from power-on into the kernel proven |
 //! | `fitness`, `hardware` | F1–F12: health of the disks; errors, hardware that should be there |
+//! | `disk_signs` | F62: signs of a failing hard disk that come together |
 //! | `disk_counters`, `disk_states` | F5, F13–F18: what disks, arrays and file systems count and say of themselves |
 //! | `memory`, `machine` | F19–F31: memory, processors, what kernel and sensors report |
 //! | `golden`, `links` | F32–F46: links and versions against what they were, errors of links |
@@ -26,22 +27,23 @@ pub(crate) mod confidentiality;
 mod counters;
 mod data_partitions;
 mod disk_counters;
+mod disk_signs;
 mod disk_states;
 pub(crate) mod fitness;
 mod flags;
 mod golden;
 mod gpus;
 pub(crate) mod hardware;
-pub(crate) mod holds;
 pub(crate) mod history;
+pub(crate) mod holds;
 pub(crate) mod integrity;
 mod links;
 mod machine;
 mod memory;
 pub(crate) mod node_data;
+pub(crate) mod operator_rules;
 pub(crate) mod outlook;
 mod peers;
-pub(crate) mod operator_rules;
 pub(crate) mod request;
 mod xid;
 
