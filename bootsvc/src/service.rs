@@ -108,7 +108,8 @@ impl Service {
         let now = crate::clock::now();
         let mut transaction = self.store.write().await?;
         let policies = self.policies.all();
-        let policies = policies.iter().map(|one| (one.policy.digest().to_string(), one.policy.canonical_text()));
+        let policies =
+            policies.iter().map(|one| (one.policy.digest().to_string(), one.policy.canonical_text()));
         let model = (self.model.digest().to_string(), self.model_text.as_str());
         for (digest, text) in policies.chain([model]) {
             store::judgement_texts::keep(&mut transaction, &digest, text, now).await?;
@@ -120,7 +121,9 @@ impl Service {
     /// Reads the policies again. A broken file changes nothing and is said; what was in force stays.
     pub async fn read_policies_again(&self) {
         match self.policies.reload(crate::clock::now()) {
-            Ok(()) => tracing::info!(policy = %self.policies.site().policy.digest(), "policies were read again"),
+            Ok(()) => {
+                tracing::info!(policy = %self.policies.site().policy.digest(), "policies were read again")
+            }
             Err(error) => {
                 tracing::error!(
                     error = format!("{error:#}"),

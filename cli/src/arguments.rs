@@ -10,8 +10,8 @@ use contract::id::{CertificateId, DiskId, JobId, PoolName, RackName, TenantId};
 
 use crate::blast_radius::BlastRadiusCommand;
 use crate::burn_in::BurnIn;
-use crate::node_data::NodeDataCommand;
 use crate::model::ModelCommand;
+use crate::node_data::NodeDataCommand;
 use crate::policy::{Explain, PolicyCommand, Replay};
 use crate::report::{Outcome, ReportCommand};
 use crate::wave::WaveCommand;

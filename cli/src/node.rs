@@ -4,9 +4,7 @@ use contract::assignment::{Assignment, BootTrust, DataOwner};
 use contract::boot_proof::{BootView, TrustBootRequest};
 use contract::data_image::DataImageRequest;
 use contract::inventory::{DiskFacts, Inventory};
-use contract::operator_api::{
-    ApproveRequest, AssignRequest, NodeState, NodeView, ProtectRequest,
-};
+use contract::operator_api::{ApproveRequest, AssignRequest, NodeState, NodeView, ProtectRequest};
 use contract::reading::Outcome;
 
 use crate::Ending;

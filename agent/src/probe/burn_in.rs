@@ -145,7 +145,10 @@ mod tests {
             found.iter().filter(|(_, key, _)| *key == ReadingKey::DiskReadMegabytes).collect();
         assert!(matches!(rates[0].2, Outcome::Value(ReadingValue::Count(rate)) if rate > 0), "{rates:?}");
         assert!(matches!(rates[1].2, Outcome::Unreadable(_)) && matches!(rates[2].2, Outcome::Unreadable(_)));
-        assert_eq!(outcome(&found, ReadingKey::DiskReadErrors), Some(&Outcome::Value(ReadingValue::Count(0))));
+        assert_eq!(
+            outcome(&found, ReadingKey::DiskReadErrors),
+            Some(&Outcome::Value(ReadingValue::Count(0)))
+        );
         assert_eq!(file.as_file().metadata().unwrap().modified().unwrap(), before);
     }
 }

@@ -1,7 +1,7 @@
 //! The ramdisk's work from first contact to the boot of the installed system.
 
-mod burn_in;
 mod boot_proof;
+mod burn_in;
 pub mod image;
 pub mod steps;
 

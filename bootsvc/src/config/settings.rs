@@ -318,7 +318,9 @@ impl fmt::Display for Settings {
         }
         match (&self.pools_directory, &self.policy) {
             (Some(folder), _) => writeln!(f, "pools' policies   {}", folder.display())?,
-            (None, Some(_)) => writeln!(f, "pools' policies   in the folder pools beside it, if there is one")?,
+            (None, Some(_)) => {
+                writeln!(f, "pools' policies   in the folder pools beside it, if there is one")?
+            }
             (None, None) => writeln!(f, "pools' policies   none")?,
         }
         match &self.model {

@@ -22,8 +22,8 @@
 pub mod agent;
 pub mod blast_radius;
 pub mod body;
-mod burn_in;
 pub mod boot_trust;
+mod burn_in;
 pub mod certificates;
 pub mod content;
 pub mod endpoints;

@@ -10,8 +10,8 @@
 pub mod agent_api;
 pub mod assignment;
 pub mod blast_radius;
-pub mod burn_in;
 pub mod boot_proof;
+pub mod burn_in;
 pub mod certificate_api;
 pub mod data_image;
 pub mod decision;

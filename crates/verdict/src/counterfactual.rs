@@ -18,7 +18,8 @@ const SENTENCES_MAX: usize = 10;
 
 /// One sentence for each change that gives another action.
 pub(crate) fn what_would_change_it(facts: &Facts<'_>, model: &Model, judged: &Judged) -> Vec<String> {
-    let mut sentences = if judged.action == Action::Keep { worse(facts, model) } else { better(facts, judged) };
+    let mut sentences =
+        if judged.action == Action::Keep { worse(facts, model) } else { better(facts, judged) };
     sentences.truncate(SENTENCES_MAX);
     sentences
 }

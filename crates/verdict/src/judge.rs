@@ -5,11 +5,13 @@ use contract::decision::{Action, Axis, Confidentiality, Decision, Finding, Fitne
 use contract::evidence::Evidence;
 use contract::id::UnixMillis;
 
-use crate::facts::Facts;
 use crate::cost::{self, Bill};
+use crate::facts::Facts;
 use crate::model::Model;
 use crate::policy::Policy;
-use crate::rules::{Demand, Ruled, confidentiality, fitness, history, integrity, operator_rules, outlook, request};
+use crate::rules::{
+    Demand, Ruled, confidentiality, fitness, history, integrity, operator_rules, outlook, request,
+};
 use crate::{combine, counterfactual, forecast, readiness, remedy};
 
 /// Name and version of the rules, in every decision.

@@ -33,6 +33,8 @@ pub mod explain;
 mod facts;
 mod forecast;
 pub mod golden_values;
+#[cfg(test)]
+mod hardware_properties;
 mod history;
 pub mod judge;
 mod kept;
@@ -40,12 +42,12 @@ mod kept;
 mod kept_tests;
 pub mod learning;
 pub mod model;
-pub mod os_disk;
-pub mod peers;
 #[cfg(test)]
 mod order_properties;
+pub mod os_disk;
 #[cfg(test)]
 mod outlook_tests;
+pub mod peers;
 pub mod permit;
 #[cfg(test)]
 mod permit_tests;
@@ -54,8 +56,6 @@ pub mod plan;
 #[cfg(test)]
 mod plan_tests;
 pub mod policy;
-#[cfg(test)]
-mod hardware_properties;
 #[cfg(test)]
 mod properties;
 mod readiness;

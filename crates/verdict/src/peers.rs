@@ -86,7 +86,9 @@ pub fn measures(evidence: &Evidence) -> Vec<PeerMeasure> {
     let (parts, models) = (parts(&evidence.inventory), models(&evidence.inventory));
     let mut values: BTreeMap<(&HardwareModel, ReadingKey, Tier), Vec<u64>> = BTreeMap::new();
     for reading in evidence.readings.iter().filter(|reading| reading.boot_id == evidence.boot_id) {
-        let Some(model) = parts.get(&reading.subject).filter(|model| models.contains(model)) else { continue };
+        let Some(model) = parts.get(&reading.subject).filter(|model| models.contains(model)) else {
+            continue;
+        };
         let Some(value) = compared(reading) else { continue };
         let tier = if is_rate(reading.key) { evidence.tier } else { Tier::T2 };
         values.entry((model, reading.key, tier)).or_default().push(value);

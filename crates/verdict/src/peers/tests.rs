@@ -131,7 +131,11 @@ fn what_was_asked_for_is_a_burn_in_and_nothing_less() {
     };
     assert_eq!(asked(Tier::T2).action(), Action::LookDeeper);
     assert_eq!(asked(Tier::T3).action(), Action::Keep);
-    assert_eq!(asked(Tier::T3).resident().action(), Action::LookDeeper, "it says so itself, but is not in the ramdisk");
+    assert_eq!(
+        asked(Tier::T3).resident().action(),
+        Action::LookDeeper,
+        "it says so itself, but is not in the ramdisk"
+    );
 }
 
 proptest! {

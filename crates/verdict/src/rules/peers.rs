@@ -105,7 +105,8 @@ fn beside(
             SLOWER.found(Demand::Nothing, seen(&"too little to read"), statement)
         }
         lost => {
-            let why = if let Outcome::Unreadable(why) = lost { why } else { "it was not measured".to_owned() };
+            let why =
+                if let Outcome::Unreadable(why) = lost { why } else { "it was not measured".to_owned() };
             let statement = format!("{part}: {what} could not be compared with its like: {why}.");
             SLOWER.unknown(if_lost(facts, response), seen(&why), statement)
         }
@@ -123,7 +124,8 @@ fn alone(facts: &Facts<'_>, subject: &Subject, peers: &[&PeerValue]) -> Vec<Rule
         let threshold = format!("the median of at least {nodes_min} nodes; there are fewer");
         let seen = Seen::reading(subject.clone(), reading.key, rate, threshold);
         let (part, what) = (named(subject), what(reading.key));
-        let statement = format!("{part}: {rate} {what}; too few nodes have the same hardware to compare with.");
+        let statement =
+            format!("{part}: {rate} {what}; too few nodes have the same hardware to compare with.");
         Some(SLOWER.found(Demand::Nothing, seen, statement))
     });
     told.collect()
