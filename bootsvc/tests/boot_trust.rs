@@ -1,4 +1,5 @@
 //! A node shows how it booted: what is believed, what is not, and what a person records.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that this is test code")]
 
 mod support;
 

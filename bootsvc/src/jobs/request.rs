@@ -73,7 +73,7 @@ impl Service {
             if !request.dry_run {
                 self.enter_nothing_to_do(&decision).await?;
             }
-            return Ok(ReimageReply::NothingToDo { decision });
+            return Ok(ReimageReply::NothingToDo { decision: Box::new(decision) });
         }
         let reply = |job: Option<JobId>| ReimageReply::Job {
             job,

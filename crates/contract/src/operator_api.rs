@@ -238,7 +238,7 @@ pub enum ReimageReply {
     /// The node is already in that state; nothing is written.
     NothingToDo {
         /// The decision that says so.
-        decision: Decision,
+        decision: Box<Decision>,
     },
     /// A job was made (or, with `dry_run`, would be).
     Job {

@@ -155,7 +155,7 @@ fn coverage(findings: &[Finding]) -> u64 {
     let (seen, all) = asked.fold((0_u64, 0_u64), |(seen, all), finding| {
         (seen + u64::from(finding.severity != Severity::Unknown), all + 1)
     });
-    if all == 0 { 0 } else { seen * 100 / all }
+    (seen * 100).checked_div(all).unwrap_or(0)
 }
 
 fn caps(model: &ReadinessModel, action: Action, coverage_percent: u64) -> Vec<ReadinessCap> {

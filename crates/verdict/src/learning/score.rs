@@ -45,7 +45,7 @@ pub struct Score {
 pub fn score(forecasts: &[(u64, bool)]) -> Score {
     let count = forecasts.len() as u64;
     let failures = forecasts.iter().filter(|(_, failed)| *failed).count() as u64;
-    let average = if count == 0 { 0 } else { failures.saturating_mul(1_000_000) / count };
+    let average = failures.saturating_mul(1_000_000).checked_div(count).unwrap_or(0);
     let of_average: Vec<(u64, bool)> = forecasts.iter().map(|(_, failed)| (average, *failed)).collect();
     Score {
         forecasts: count,
