@@ -10,7 +10,8 @@ use contract::reading::{ReadingKey, Subject, Trust};
 use reqwest::Method;
 use serde_json::json;
 use support::Bench;
-use support::flow::installed;
+use support::flow::{asked, installed};
+use support::machine::order_in;
 use verdict::model::Model;
 use verdict::policy::Policy;
 
@@ -96,4 +97,27 @@ async fn a_pools_hold_reaches_its_nodes_and_a_broken_file_changes_nothing() {
     assert!(policy.problem.as_ref().unwrap().contains("policy.toml, line 1"), "{policy:?}");
     assert_eq!(policy.pools.len(), 1);
     assert_eq!(machine.report_of(&bench, Trust::Resident).await.decision.unwrap().action, Action::Quarantine);
+}
+
+/// A hold that comes after an order was signed stops it, also between its steps.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_step_begins_under_a_hold_that_is_younger_than_its_order() {
+    let bench = Bench::start_with_policy("").await;
+    let mut machine = installed(&bench).await;
+    let (_, instruction) = asked(&bench, &mut machine, json!({"at_least": "wipe", "confirmed": true})).await;
+    let order = order_in(&bench, &instruction);
+    let policy = bench.folder.path().join("policy.toml");
+    let hold =
+        format!("[[hold]]\nname = \"case-17\"\nwhy = \"court order\"\nnodes = [\"{}\"]\n", machine.node);
+    let put = async |text: &str| {
+        std::fs::write(&policy, text).unwrap();
+        bench.service.read_policies_again().await;
+    };
+    put(&hold).await;
+    let refused = machine.begin(&bench, &order, 0).await.unwrap_err();
+    assert!(refused.message.contains("case-17"), "{refused:?}");
+    put("").await;
+    machine.begin(&bench, &order, 0).await.unwrap();
+    put(&hold).await;
+    assert!(machine.begin(&bench, &order, 1).await.unwrap_err().message.contains("case-17"));
 }

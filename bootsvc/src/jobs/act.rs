@@ -6,7 +6,7 @@ use contract::assignment::UnfinishedWork;
 use contract::id::OrderId;
 use contract::operator_api::{ErrorKind, JobState};
 use contract::plan::{BootMethod, EraseMethod, Plan, Step};
-use verdict::plan::{PlanRefusal, left_behind};
+use verdict::plan::{PlanRefusal, left_behind, on_hold};
 
 use crate::bearer;
 use crate::http::endpoints::Endpoints;
@@ -42,8 +42,8 @@ impl Service {
     /// Records that a step is about to do what cannot be undone. Durable when this returns.
     ///
     /// # Errors
-    /// If the order has ended or lapsed, the node was held or protected meanwhile, or it is not this
-    /// step's turn. Nothing may be written then.
+    /// If the order has ended or lapsed, the node was held or protected meanwhile, a hold of the policy is on
+    /// it, or it is not this step's turn. Nothing may be written then.
     pub async fn begin(&self, session: &SessionRow, begin: &Begin) -> Result<(), Refusal> {
         let mut change = self.change(session.node).await?;
         let order = self.order_of(&mut change, session, begin.order).await?;
@@ -62,6 +62,13 @@ impl Service {
         if change.node.unfinished.is_none() && (change.node.protected || change.node.hold_reason.is_some()) {
             return Err(refuse("the node was protected or held meanwhile"));
         }
+        let (node, job) = (change.node.clone(), change.job.clone());
+        let context = self.context_of(&mut change.transaction, &node, job.as_ref()).await?;
+        // Unlike protection, a hold stops work that was begun too: what is left is what somebody wants.
+        let in_force = self.policies.of(&context.assignment.pool);
+        if let Some(hold) = on_hold(&context, &in_force.policy, now) {
+            return Err(refuse(&PlanRefusal::OnHold { hold }.to_string()));
+        }
         let steps = u32::try_from(order.plan.steps.len()).unwrap_or(u32::MAX);
         change.take(|job| state::begin(job, begin.step, steps))?;
         store::orders::begin_step(&mut change.transaction, order.id, begin.step, now).await?;
@@ -71,8 +78,6 @@ impl Service {
             .as_ref()
             .is_some_and(|work| work.job == order.job && work.plan == order.plan);
         if !known {
-            let (node, job) = (change.node.clone(), change.job.clone());
-            let context = self.context_of(&mut change.transaction, &node, job.as_ref()).await?;
             if let Some(disk) = left_behind(&context, &order.plan) {
                 return Err(refuse(&PlanRefusal::KeptElsewhere { disk: disk.clone() }.to_string()));
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use contract::assignment::NodeContext;
 use contract::decision::{Action, Confidentiality, Decision};
 use contract::evidence::Evidence;
-use contract::id::{Digest, DiskId, ImageId};
+use contract::id::{Digest, DiskId, ImageId, UnixMillis};
 use contract::plan::{DiskTarget, EraseMethod, KeptPartition, Plan, Step};
 use contract::reading::{LIST_ITEMS_MAX, Outcome, ReadingKey, Subject};
 use uuid::Uuid;
@@ -20,6 +20,13 @@ use crate::os_disk::{disk_target, os_disk};
 use crate::policy::{ForeignFiles, Policy};
 pub use crate::refusal::PlanRefusal;
 use crate::rules::{holds, node_data};
+
+/// The hold that is on a node now, by name; none if there is none. An order may be older than a hold, so
+/// whoever lets a step begin asks again.
+#[must_use]
+pub fn on_hold(context: &NodeContext, policy: &Policy, now: UnixMillis) -> Option<String> {
+    holds::standing(context, policy, now)
+}
 
 /// Makes the plan that carries out a decision; `None` if the decision writes nothing, or was made by
 /// the running system, whose word is not enough to write anything.
@@ -45,7 +52,7 @@ pub fn plan(
     {
         return Ok(None);
     }
-    if let Some(hold) = holds::standing(&facts) {
+    if let Some(hold) = on_hold(context, policy, facts.now) {
         return Err(PlanRefusal::OnHold { hold });
     }
     let mut steps = Vec::new();

@@ -1,10 +1,13 @@
 //! H9: what a court or an investigation wants as it is, nobody changes.
 
+use contract::assignment::NodeContext;
 use contract::decision::Axis;
+use contract::id::UnixMillis;
 use contract::reading::Subject;
 
 use super::{Demand, Rule, Ruled, Seen};
 use crate::facts::Facts;
+use crate::policy::Policy;
 
 /// R8: nothing destructive is done under a hold.
 const HOLD: Rule = Rule {
@@ -29,10 +32,10 @@ pub(super) fn judge(facts: &Facts<'_>, word: &str) -> Vec<Ruled> {
     ruled.collect()
 }
 
-/// Why a hold is on the node; none if there is none. What writes asks this once more.
-pub(crate) fn standing(facts: &Facts<'_>) -> Option<String> {
-    let holds = facts.thresholds().hold.iter();
-    holds.filter(|hold| hold.on(facts.context, facts.now).is_some()).map(|hold| hold.name.clone()).next()
+/// The first hold that is on the node; none if there is none. What writes asks this once more.
+pub(crate) fn standing(context: &NodeContext, policy: &Policy, now: UnixMillis) -> Option<String> {
+    let mut holds = policy.sections().hold.iter();
+    holds.find(|hold| hold.on(context, now).is_some()).map(|hold| hold.name.clone())
 }
 
 #[cfg(test)]
