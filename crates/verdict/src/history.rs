@@ -2,7 +2,8 @@
 //!
 //! An *episode* is a run of verdicts that put the node right, ended by one that found nothing to put right:
 //! however often a machine was looked at while it was being written, that is one. Only what was found counts
-//! (integrity, fitness); what a person asked for, or a change of tenant, is no sign of sickness. What came
+//! (integrity, fitness); what a person asked for (another image, other node data), work that was cut off, or a
+//! change of tenant is no sign of sickness. What came
 //! before the newest quarantine has been looked at by a person.
 
 use contract::assignment::PastVerdict;
@@ -50,9 +51,18 @@ pub(crate) fn episodes<'a>(facts: &Facts<'a>) -> Vec<Episode<'a>> {
     episodes
 }
 
+/// Rules of integrity that hold what is there against what is wanted, and so find a change of what is wanted.
+const WANTED_OTHERWISE: [&str; 4] = [
+    "integrity/image-installed",
+    "integrity/image-unfinished",
+    "integrity/node-data",
+    "integrity/data-partitions",
+];
+
 fn found_by(past: &PastVerdict) -> Option<Episode<'_>> {
     let rule = past.recalled.rule.as_deref()?;
-    let found = rule.starts_with("integrity/") || rule.starts_with("fitness/");
+    let wrong = rule.starts_with("integrity/") && !WANTED_OTHERWISE.contains(&rule);
+    let found = wrong || rule.starts_with("fitness/");
     found.then_some(Episode { rule, because: &past.because })
 }
 

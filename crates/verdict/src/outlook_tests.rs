@@ -101,6 +101,10 @@ fn only_what_was_found_in_time_and_not_looked_at_by_a_person_counts() {
         history.iter_mut().for_each(|past| past.recalled.rule = Some("request/at-least".to_owned()));
     };
     assert_eq!(action(&asked), Action::Repair);
+    let another_image = |history: &mut Vec<PastVerdict>| {
+        history.iter_mut().for_each(|past| past.recalled.rule = Some("integrity/image-installed".to_owned()));
+    };
+    assert_eq!(action(&another_image), Action::Repair);
     let older = |history: &mut Vec<PastVerdict>| {
         history.iter_mut().for_each(|past| past.decided_at = UnixMillis(past.decided_at.0 - 8 * 86_400_000));
     };
