@@ -7,7 +7,7 @@ use contract::agent_api::Instruction;
 use contract::burn_in::{BURN_IN_MINUTES_MAX, BurnInRequest};
 use contract::decision::{Action, Axis, Decision};
 use contract::id::{JobId, NodeId};
-use contract::operator_api::{JobState, ReimageReply};
+use contract::operator_api::ReimageReply;
 use contract::plan::BootMethod;
 use verdict::policy::Policy;
 
@@ -47,29 +47,8 @@ impl Service {
                 "let it be finished first (`reprieve reimage NODE`)",
             ));
         }
-        let now = change.now;
-        let job = JobRecord {
-            id: JobId(bearer::new_uuid()),
-            version: 0,
-            node: id,
-            state: JobState::Waiting,
-            requested_by: requested_by.to_owned(),
-            created_at: now,
-            changed_at: now,
-            at_least: None,
-            burn_in_minutes: Some(minutes),
-            sanitize_level: None,
-            why: None,
-            began_at: None,
-            verdict: None,
-            attempts: 0,
-            coming_up_boots: 0,
-            disagreements: 0,
-            order: None,
-            action: None,
-            steps: Vec::new(),
-            going_back: None,
-        };
+        let waiting = JobRecord::waiting(JobId(bearer::new_uuid()), id, requested_by, change.now);
+        let job = JobRecord { burn_in_minutes: Some(minutes), ..waiting };
         store::jobs::insert(&mut change.transaction, &job).await?;
         let job_id = job.id;
         change.job = Some(job);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::assignment::{Assignment, DataOwner, Floor};
 use contract::decision::{Action, Decision};
 use contract::id::{JobId, NodeId};
-use contract::operator_api::{ErrorKind, ImageView, JobState, ReimageReply, ReimageRequest};
+use contract::operator_api::{ErrorKind, ImageView, ReimageReply, ReimageRequest};
 
 use crate::bearer;
 use crate::judging;
@@ -200,28 +200,11 @@ impl Service {
                 "look at it and ask again",
             ));
         }
-        let now = change.now;
         let job = JobRecord {
-            id: JobId(bearer::new_uuid()),
-            version: 0,
-            node: id,
-            state: JobState::Waiting,
-            requested_by: requested_by.to_owned(),
-            created_at: now,
-            changed_at: now,
             at_least: request.at_least,
-            burn_in_minutes: None,
             sanitize_level: request.sanitize_level,
             why: request.why.clone(),
-            began_at: None,
-            verdict: None,
-            attempts: 0,
-            coming_up_boots: 0,
-            disagreements: 0,
-            order: None,
-            action: None,
-            steps: Vec::new(),
-            going_back: None,
+            ..JobRecord::waiting(JobId(bearer::new_uuid()), id, requested_by, change.now)
         };
         store::jobs::insert(&mut change.transaction, &job).await?;
         change.node.assignment = target;

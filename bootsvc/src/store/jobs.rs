@@ -74,6 +74,33 @@ pub struct JobRecord {
 }
 
 impl JobRecord {
+    /// A new job that asks for nothing in particular yet, and waits.
+    #[must_use]
+    pub fn waiting(id: JobId, node: NodeId, requested_by: &str, now: UnixMillis) -> Self {
+        Self {
+            id,
+            version: 0,
+            node,
+            state: JobState::Waiting,
+            requested_by: requested_by.to_owned(),
+            created_at: now,
+            changed_at: now,
+            at_least: None,
+            burn_in_minutes: None,
+            sanitize_level: None,
+            why: None,
+            began_at: None,
+            verdict: None,
+            attempts: 0,
+            coming_up_boots: 0,
+            disagreements: 0,
+            order: None,
+            action: None,
+            steps: Vec::new(),
+            going_back: None,
+        }
+    }
+
     /// The least that has to be done now: on the way back the image before is put back, whatever the
     /// request said, because the one that failed is on the disk.
     #[must_use]
