@@ -3,12 +3,15 @@
 //! | call | who | carries |
 //! |---|---|---|
 //! | `POST /v1/agent/enroll` | ramdisk, with the one-time token in the body | [`EnrollRequest`] → [`EnrollReply`] |
+//! | `POST /v1/agent/boot-key` | ramdisk, with its TPM's keys | [`BootKeyRequest`](crate::boot_key::BootKeyRequest) → [`BootKeyReply`](crate::boot_key::BootKeyReply) |
 //! | `POST /v1/agent/boot-proof` | ramdisk, with what its TPM says | [`BootProof`](crate::boot_proof::BootProof) → [`ContextReply`] |
+//! | `POST /v1/agent/system-proof` | resident, with what its TPM says | [`SystemProof`](crate::boot_proof::SystemProof) → [`ContextReply`] |
 //! | `GET /v1/agent/context` | resident, with its credential | → [`ContextReply`] |
 //! | `POST /v1/agent/report` | both | [`Report`] → [`Instruction`] |
 //! | `GET /v1/agent/next` | both; held open up to 30 s | → [`Instruction`] |
 //! | `POST /v1/agent/begin` | ramdisk, before the first irreversible byte of a step | [`Begin`] → empty |
 //! | `POST /v1/agent/progress` | ramdisk | [`Progress`] → empty |
+//! | `POST /v1/agent/burn-in-partner` | ramdisk, in a burn-in | [`PartnerRequest`](crate::burn_in::PartnerRequest) → [`PartnerReply`](crate::burn_in::PartnerReply) |
 //! | `POST /v1/agent/credential` | ramdisk, under an order that writes an image | → [`ResidentIdentity`] |
 //! | `POST /v1/agent/finish` | ramdisk | [`Finish`] → [`Instruction`] |
 //!
@@ -89,6 +92,10 @@ pub struct ContextReply {
     /// All places where images are fetched.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_base_urls: Vec<String>,
+    /// What the TPM of a running system is to sign together with its registers, once and soon; none for a ramdisk,
+    /// and from a service that asks for no proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_challenge: Option<Digest>,
 }
 
 /// Evidence and what the agent makes of it.

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bmc::BmcView;
+use crate::boot_key::BootKey;
+use crate::command_line::CommandLines;
 use crate::data_image::DataImage;
 use crate::decision::{Action, Fitness, SanitizeLevel};
 use crate::id::{BootId, Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
@@ -119,8 +122,20 @@ pub enum BootTrust {
         /// Which, in words.
         registers: Vec<String>,
     },
+    /// The firmware is as recorded, and what the running system was started from is not as it was under the same
+    /// image.
+    Changed {
+        /// What, in words.
+        what: Vec<String>,
+    },
     /// There is none, or it could not be checked, and why.
     Unproven {
+        /// Why.
+        why: String,
+    },
+    /// How the node boots is recorded, and this boot does not show it: the TPM was silent, another one signed, or
+    /// nobody showed anything.
+    Lost {
         /// Why.
         why: String,
     },
@@ -166,6 +181,25 @@ pub struct Recalled {
     /// What was to be tried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedies: Vec<PastRemedy>,
+    /// How deep it looked. None in verdicts of before this was recorded, and where more was found than is
+    /// remembered: of such a look it cannot be said that something was gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
+    /// What it found or could not see, of software and hardware.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<PastFinding>,
+}
+
+/// Something that was found, or could not be seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastFinding {
+    /// By this rule.
+    pub rule: String,
+    /// Of what.
+    pub subject: Subject,
+    /// Whether it is so could not be said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
 }
 
 /// Something that was to be tried.
@@ -237,10 +271,23 @@ pub struct NodeContext {
     /// How far this boot is proven; none where nobody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_trust: Option<BootTrust>,
+    /// By what the key is known that signed for this boot; none where nothing was signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_key: Option<BootKey>,
     /// What is usual for machines with the same parts, ordered by hardware model and key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerValue>,
     /// A burn-in of so many minutes is asked for: the agent looks with [`Tier::T3`], and nothing less answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burn_in_minutes: Option<u32>,
+    /// Destructive work may begin at any time, whatever the policy's windows say: a person asked for that, or
+    /// it ends what was begun.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outside_windows: bool,
+    /// What the node's management controller says of it; none where the service has none to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bmc: Option<BmcView>,
+    /// What its kernels are started with, as far as the service knows.
+    #[serde(default, skip_serializing_if = "CommandLines::is_empty")]
+    pub command_lines: CommandLines,
 }

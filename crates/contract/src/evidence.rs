@@ -6,6 +6,10 @@ use crate::id::{BootId, EvidenceId, NodeId, UnixMillis};
 use crate::inventory::Inventory;
 use crate::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier, Trust};
 
+/// How many readings one run has at most. A server with sixteen GPUs, sixty disks, all memory slots full and four
+/// hundred PCI functions has about four thousand.
+pub const READINGS_MAX: usize = 10_000;
+
 /// All readings of one run. It is stored and replayed exactly as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -25,7 +29,7 @@ pub struct Evidence {
     pub agent_version: String,
     /// What the machine is made of.
     pub inventory: Inventory,
-    /// What was measured, ordered by subject and key.
+    /// What was measured, ordered by subject and key; at most [`READINGS_MAX`].
     pub readings: Vec<Reading>,
 }
 

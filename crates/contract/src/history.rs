@@ -23,6 +23,14 @@ pub struct PastImage {
     pub outcome: ImageOutcome,
     /// When that was known.
     pub outcome_at: UnixMillis,
+    /// The kernel's command line at its system's first report that was what was asked for, after it was written:
+    /// how this image starts on this node, whenever it is written again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_line: Option<String>,
+    /// The same where a person found another one right, or where it was found later than at the first report.
+    /// Holds until an image is written again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_command_line: Option<String>,
 }
 
 /// What became of an image on a node.
@@ -54,6 +62,9 @@ pub struct RollbackRequest {
     pub confirm_serial: Option<String>,
     /// The caller has confirmed by other means (`--yes`).
     pub confirmed: bool,
+    /// The work may begin outside of the policy's windows too; the job's events say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outside_windows: bool,
 }
 
 /// The service took a node back by itself.

@@ -134,6 +134,9 @@ pub struct DiskFacts {
     /// Locking of a self-encrypting disk; absent where it has none.
     #[serde(default = "not_looked_for")]
     pub locking: Outcome<LockingState>,
+    /// SCSI WRITE SAME, for SCSI disks; absent where the disk has none or does not say.
+    #[serde(default = "not_looked_for")]
+    pub write_same: Outcome<WriteSameCapabilities>,
     /// What this block device is made of or part of, where it is not simply a disk.
     #[serde(default)]
     pub composition: Composition,
@@ -182,6 +185,14 @@ pub struct SanitizeCapabilities {
     /// say, or says what nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sanitized_by: Option<EraseMethod>,
+}
+
+/// What a SCSI disk says of WRITE SAME (16) (SBC-4): that it has it, by REPORT SUPPORTED OPERATION CODES
+/// for 93h, and how much one command may write, by VPD page B0h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteSameCapabilities {
+    /// The most logical blocks of one command; none where the disk names no limit.
+    pub blocks_max: Option<u64>,
 }
 
 /// Where a device's sanitize is.

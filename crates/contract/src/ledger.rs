@@ -4,7 +4,7 @@
 //! | call | carries |
 //! |---|---|
 //! | `POST /v1/nodes/REF/outcome` | what a person found → [`OutcomeRequest`] → [`LedgerEntry`] |
-//! | `GET /v1/ledger?month=2026-11` | the verdicts of a month, oldest first, at most 10,000 → list of [`LedgerEntry`] |
+//! | `GET /v1/ledger?month=2026-11&after=EVIDENCE&limit=N` | the verdicts of a month, oldest first, at most 10,000, behind the one on EVIDENCE; ask until there are none → list of [`LedgerEntry`] |
 //! | `GET /v1/savings?month=2026-11` | → [`SavingsReport`] |
 
 use serde::{Deserialize, Serialize};

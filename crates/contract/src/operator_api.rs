@@ -33,13 +33,16 @@ use uuid::Uuid;
 use crate::agent_api::StepResult;
 use crate::assignment::{Assignment, DataOwner, ExpectedHardware, Floor, OsDiskRule, RootSize};
 use crate::blast_radius::IncidentView;
-use crate::boot_proof::BootView;
+use crate::bmc::{BmcStatus, BmcView};
+use crate::boot_proof::{BootView, GoldenBootView};
 use crate::data_image::DataImageRequest;
 use crate::decision::{Action, Decision, SanitizeLevel};
 use crate::evidence::Evidence;
 use crate::history::{GoingBack, PastImage};
-use crate::id::{ChunkDigest, ImageId, JobId, MacAddress, NodeId, PoolName, RackName, TenantId, UnixMillis};
+use crate::id::{JobId, MacAddress, NodeId, PoolName, RackName, TenantId, UnixMillis};
+pub use crate::image_api::{ChunkList, ImageView, ImportReply, ImportRequest};
 use crate::inventory::Inventory;
+use crate::model_api::ModelStatus;
 use crate::policy_api::PolicyStatus;
 
 /// A refusal: a bounded kind for programs, a sentence for people, and what to do next.
@@ -96,6 +99,12 @@ pub struct StatusView {
     /// The policies in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyStatus>,
+    /// The model in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelStatus>,
+    /// Management controllers; none where the service has none to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bmc: Option<BmcStatus>,
 }
 
 /// Where a node stands.
@@ -158,6 +167,12 @@ pub struct NodeView {
     /// What is known of how it boots; none while no TPM has shown anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<BootView>,
+    /// Boots that are right for every node of its hardware model, newest first; only where one node is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub golden_boots: Vec<GoldenBootView>,
+    /// What its management controller says; none where the service has none to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bmc: Option<BmcView>,
 }
 
 /// Take a discovered node in.
@@ -221,6 +236,9 @@ pub struct ReimageRequest {
     /// Why, in the technician's words; it stands on the certificates. At most 200 characters.
     #[serde(default)]
     pub why: Option<String>,
+    /// Begin outside the policy's windows too. It is recorded with the job.
+    #[serde(default)]
+    pub outside_windows: bool,
     /// Say what would happen and change nothing.
     pub dry_run: bool,
     /// Look from the ramdisk even if the resident agent could answer.
@@ -260,6 +278,10 @@ pub struct DecisionView {
     pub decision: Decision,
     /// On what.
     pub evidence: Evidence,
+    /// Names of files were taken out, because the node's data do not leave the site. The decision is that of what
+    /// is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub names_withheld: bool,
 }
 
 /// Where a job stands.
@@ -348,57 +370,6 @@ pub struct JobView {
     /// The service takes, or took, the node back to the image before.
     #[serde(default)]
     pub going_back: Option<GoingBack>,
-}
-
-/// An image, for people and programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageView {
-    /// Its id.
-    pub id: ImageId,
-    /// Its name.
-    pub name: String,
-    /// When it was imported.
-    pub imported_at: UnixMillis,
-    /// Size of the disk image in bytes.
-    pub disk_bytes: u64,
-    /// Chunks that are not zero.
-    pub chunks: u64,
-    /// Bytes of those chunks as stored.
-    pub stored_bytes: u64,
-    /// Bytes that this image shares with images that were there before it, as stored.
-    pub shared_bytes: u64,
-    /// Partitions, in words: number, name, size.
-    pub partitions: Vec<String>,
-    /// Immutable files on record.
-    pub immutable_files: u64,
-    /// It has no agent of ours, so no running system reports from it, and a job is done when it is proven.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub without_agent: bool,
-}
-
-/// Begin (or go on with) an import.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImportRequest {
-    /// Name of the image.
-    pub name: String,
-}
-
-/// An import under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImportReply {
-    /// Its id, for the calls that follow.
-    pub import: Uuid,
-    /// It goes on with one that was broken off.
-    pub resumed: bool,
-}
-
-/// A list of chunks, at most 10,000.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChunkList {
-    /// The chunks.
-    pub chunks: Vec<ChunkDigest>,
 }
 
 #[cfg(test)]

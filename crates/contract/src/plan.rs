@@ -56,6 +56,10 @@ pub enum EraseMethod {
     ScsiSanitizeCryptoBlock,
     /// SCSI SANITIZE, overwrite, one pass.
     ScsiSanitizeOverwrite,
+    /// Zeros in every addressable byte, written by the disk itself: SCSI WRITE SAME, a bounded piece at a
+    /// time. It means this too: where the disk refuses the command, the agent writes every byte
+    /// ([`EraseMethod::Overwrite`]), and record and certificate say so.
+    ScsiWriteSame,
     /// Every addressable byte written once by the agent.
     Overwrite,
     /// Nothing is erased now. The NVMe controller says that a sanitize of everything ended well and that

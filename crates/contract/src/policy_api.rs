@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::NodeContext;
-use crate::decision::{Action, Decision};
+use crate::decision::{Action, Confidentiality, Decision, Fitness, Integrity};
 use crate::evidence::Evidence;
 use crate::id::{NodeId, PolicyDigest, PoolName, UnixMillis};
 
@@ -55,6 +55,17 @@ pub struct PolicyDiffRequest {
     pub after: Option<NodeId>,
 }
 
+/// The three axes of a verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Axes {
+    /// May the next user read what is on the media?
+    pub confidentiality: Confidentiality,
+    /// Is the installed software exactly what was assigned?
+    pub integrity: Integrity,
+    /// Will the hardware last?
+    pub fitness: Fitness,
+}
+
 /// A node that would get another verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictChange {
@@ -66,11 +77,17 @@ pub struct VerdictChange {
     pub taken_at: UnixMillis,
     /// The action under the policy in force.
     pub before: Action,
-    /// Its first reason.
+    /// Its axes; none in answers of before they were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_axes: Option<Axes>,
+    /// Its first reason; the first finding that the other verdict does not have, if the action is the same.
     pub before_because: String,
     /// The action under the other policy.
     pub after: Action,
-    /// Its first reason.
+    /// Its axes; none in answers of before they were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_axes: Option<Axes>,
+    /// Its first reason; the first finding that the other verdict does not have, if the action is the same.
     pub after_because: String,
 }
 
@@ -81,7 +98,7 @@ pub struct PolicyDiff {
     pub judged: u64,
     /// How many have never been judged, or not by this version in a way that can be done again.
     pub not_judged: u64,
-    /// Those whose action would be another.
+    /// Those whose action would be another, or any axis.
     pub changes: Vec<VerdictChange>,
     /// Ask again behind this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,4 +118,8 @@ pub struct DecisionRecord {
     pub policy: String,
     /// With which model, complete, as TOML.
     pub model: String,
+    /// Names of files were taken out, because the node's data do not leave the site. The decision is that of
+    /// what is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub names_withheld: bool,
 }

@@ -191,6 +191,18 @@ pub enum ReadingKey {
     BmcVersion,
     /// Processors that got a known answer wrong in this run, by number, core and package. List.
     ProcessorsFailed,
+    /// The nodes that the network was tested with in a burn-in, each as `NODE: WHAT CAME OF IT`; not those whose
+    /// link is slower than this node's. List; empty = nobody was there to test with.
+    NetworkTestPartners,
+    /// Sent to another node in one second over one connection, in megabytes, as it arrived there; the most of
+    /// all partners. Count; absent where nobody was there.
+    NetworkSendMegabytes,
+    /// Received from another node in one second over one connection, in megabytes; the most of all partners.
+    /// Count; absent where nobody was there.
+    NetworkReceiveMegabytes,
+    /// Bytes of the network test of this run, of both directions and all partners, that came otherwise than they
+    /// were sent. Count; absent where nobody was there.
+    NetworkTestErrors,
 }
 
 impl fmt::Display for ReadingKey {
