@@ -1,5 +1,6 @@
-//! The two commands that a TPM 2.0 is sent, and what it answers (TPM 2.0 parts 2 and 3): make the attestation
-//! key, and quote the registers with it. Everything else that the agent wants of it stands in sysfs.
+//! The two commands that a TPM 2.0 is sent to sign its registers, and what it answers (TPM 2.0 parts 2 and 3):
+//! make the attestation key, and quote the registers with it. What shows that the key is the TPM's is in
+//! [`crate::enrolment`]; the rest that the agent wants of it stands in sysfs.
 //!
 //! The key is a primary key of the endorsement hierarchy: the TPM makes the same one from the same template at
 //! each boot, so that nothing has to be stored in it. P-256 because every TPM 2.0 of a PC has it (PC Client
@@ -17,8 +18,8 @@ const NO_SESSIONS: u16 = 0x8001;
 const SESSIONS: u16 = 0x8002;
 const CREATE_PRIMARY: u32 = 0x131;
 const QUOTE: u32 = 0x158;
-const ENDORSEMENT: u32 = 0x4000_000B;
-const PASSWORD: u32 = 0x4000_0009;
+pub(crate) const ENDORSEMENT: u32 = 0x4000_000B;
+pub(crate) const PASSWORD: u32 = 0x4000_0009;
 const SHA256: u16 = 0x000B;
 const NULL: u16 = 0x0010;
 const ECDSA: u16 = 0x0018;
@@ -88,12 +89,17 @@ pub fn create_key() -> Vec<u8> {
     for word in [0, NULL, ECDSA, SHA256, P256, NULL, 0, 0] {
         public.extend(u16::to_be_bytes(word));
     }
+    create_primary(&public)
+}
+
+/// `TPM2_CreatePrimary` of a key with this public part, in the endorsement hierarchy.
+pub(crate) fn create_primary(public: &[u8]) -> Vec<u8> {
     let mut body = authorised(ENDORSEMENT);
     // No password for the key and nothing to seal.
     for word in [4_u16, 0, 0] {
         body.extend(word.to_be_bytes());
     }
-    body.extend(sized(&public));
+    body.extend(sized(public));
     // Nothing from outside, and no registers that its making is bound to.
     body.extend([0; 2 + 4]);
     command(CREATE_PRIMARY, &body)
@@ -137,7 +143,7 @@ pub fn quoted(answer: &[u8]) -> Result<Quoted, AnswerError> {
 }
 
 /// An empty password for `handle`, as all of the endorsement hierarchy has unless its owner set one.
-fn authorised(handle: u32) -> Vec<u8> {
+pub(crate) fn authorised(handle: u32) -> Vec<u8> {
     let mut body = handle.to_be_bytes().to_vec();
     body.extend(9_u32.to_be_bytes());
     body.extend(PASSWORD.to_be_bytes());
@@ -146,25 +152,43 @@ fn authorised(handle: u32) -> Vec<u8> {
 }
 
 /// What is sized here is far below 65,536 bytes.
-fn sized(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn sized(bytes: &[u8]) -> Vec<u8> {
     let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     [&length.to_be_bytes()[..], bytes].concat()
 }
 
-fn command(code: u32, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(10 + body.len()).unwrap_or(u32::MAX);
-    [&SESSIONS.to_be_bytes()[..], &length.to_be_bytes(), &code.to_be_bytes(), body].concat()
+pub(crate) fn command(code: u32, body: &[u8]) -> Vec<u8> {
+    tagged(SESSIONS, code, body)
 }
 
-/// What follows the code of an answer that is good.
-fn body(answer: &[u8]) -> Result<Bytes<'_>, AnswerError> {
+/// A command that needs no password.
+pub(crate) fn open_command(code: u32, body: &[u8]) -> Vec<u8> {
+    tagged(NO_SESSIONS, code, body)
+}
+
+fn tagged(tag: u16, code: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(10 + body.len()).unwrap_or(u32::MAX);
+    [&tag.to_be_bytes()[..], &length.to_be_bytes(), &code.to_be_bytes(), body].concat()
+}
+
+/// What follows the code of an answer that is good, to a command that took a password.
+pub(crate) fn body(answer: &[u8]) -> Result<Bytes<'_>, AnswerError> {
+    body_of(SESSIONS, answer)
+}
+
+/// What follows the code of a good answer to [`open_command`].
+pub(crate) fn open_body(answer: &[u8]) -> Result<Bytes<'_>, AnswerError> {
+    body_of(NO_SESSIONS, answer)
+}
+
+fn body_of(good: u16, answer: &[u8]) -> Result<Bytes<'_>, AnswerError> {
     let mut bytes = Bytes::new(answer);
     let tag = bytes.u16()?;
     if bytes.u32()? as usize != answer.len() || answer.len() > ANSWER_BYTES_MAX {
         return Err(AnswerError::Length);
     }
     match bytes.u32()? {
-        0 if tag == SESSIONS => Ok(bytes),
+        0 if tag == good => Ok(bytes),
         0 => Err(AnswerError::Length),
         code if ASK_AGAIN.contains(&code) && tag == NO_SESSIONS => Err(AnswerError::Busy { code }),
         code => Err(AnswerError::Refused { code }),
@@ -172,7 +196,7 @@ fn body(answer: &[u8]) -> Result<Bytes<'_>, AnswerError> {
 }
 
 /// The parameters of an answer, without the acknowledgement of the password behind them.
-fn parameters<'a>(body: &mut Bytes<'a>) -> Result<&'a [u8], AnswerError> {
+pub(crate) fn parameters<'a>(body: &mut Bytes<'a>) -> Result<&'a [u8], AnswerError> {
     let length = body.u32()?;
     Ok(body.take(length as usize)?)
 }

@@ -8,12 +8,15 @@
 //!   and not what ran, so that the boot is unproven.
 //! - B4: registers 1, 5 and 6 are signed and shown, and not compared: boot entries, which the agent itself sets
 //!   after an image, partition tables and wake-ups change them.
-//! - B5: of the command line, token, address, gateway and interface are another at each boot and are left out.
+//! - B5: of the command line, token, address, gateway and interface are another at each boot and are left out. The
+//!   kernel takes what stands between double quotes for one word and the byte 0xA0 for a space, and we never write
+//!   either: a line with a quote, or with anything that is not ASCII, is compared with nothing.
 
 use contract::agent_api::boot_parameter;
 use contract::assignment::BootTrust;
 use contract::id::Digest;
 
+use crate::golden::Golden;
 use crate::proof::Proven;
 use crate::register::{OF_BOOTED, OF_FIRMWARE, Registers, name};
 
@@ -28,18 +31,32 @@ pub struct Recorded {
     pub command_line: String,
 }
 
-/// A command line without what is another at each boot (B5).
+/// A command line without what is another at each boot (B5); none if it is one that we cannot take apart as the
+/// kernel does.
 #[must_use]
-pub fn lasting_words(command_line: &str) -> String {
+pub fn lasting_words(command_line: &str) -> Option<String> {
     const OF_THIS_BOOT: [&str; 4] =
         [boot_parameter::TOKEN, boot_parameter::ADDRESS, boot_parameter::GATEWAY, boot_parameter::INTERFACE];
-    let lasts = |word: &&str| !OF_THIS_BOOT.contains(&word.split('=').next().unwrap_or_default());
-    command_line.split_whitespace().filter(lasts).collect::<Vec<_>>().join(" ")
+    if !command_line.is_ascii() || command_line.contains('"') {
+        return None;
+    }
+    let lasts = |word: &&str| {
+        let is_plain = word.bytes().all(|byte| byte.is_ascii_graphic());
+        !is_plain || !OF_THIS_BOOT.contains(&word.split('=').next().unwrap_or_default())
+    };
+    // Of ASCII this splits at what the kernel's isspace() knows, the vertical tab with it.
+    Some(command_line.split_whitespace().filter(lasts).collect::<Vec<_>>().join(" "))
 }
 
 /// Compares what is proven of this boot with what is recorded.
 #[must_use]
 pub fn compare(recorded: &Recorded, proven: &Proven, command_line: &str) -> BootTrust {
+    compare_beside(recorded, proven, command_line, Golden::default())
+}
+
+/// The same, where what is golden (G1, G2) counts as recorded.
+#[must_use]
+pub fn compare_beside(recorded: &Recorded, proven: &Proven, command_line: &str, golden: Golden) -> BootTrust {
     let differ = |compared: &[u8]| -> Vec<String> {
         compared
             .iter()
@@ -48,8 +65,11 @@ pub fn compare(recorded: &Recorded, proven: &Proven, command_line: &str) -> Boot
             .collect()
     };
     let firmware = differ(&OF_FIRMWARE);
-    if !firmware.is_empty() {
+    if !firmware.is_empty() && !golden.firmware {
         return BootTrust::Mismatch { registers: firmware };
+    }
+    if golden.booted {
+        return BootTrust::Verified;
     }
     if recorded.ramdisk.is_none() {
         let why =
@@ -60,7 +80,7 @@ pub fn compare(recorded: &Recorded, proven: &Proven, command_line: &str) -> Boot
     if recorded.ramdisk != proven.ramdisk {
         booted.push("ramdisk".to_owned());
     }
-    if recorded.command_line != lasting_words(command_line) {
+    if lasting_words(command_line).is_none_or(|lasting| lasting != recorded.command_line) {
         booted.push("kernel command line".to_owned());
     }
     if !booted.is_empty() {
@@ -78,16 +98,18 @@ mod tests {
     use super::*;
     use crate::recorded::{BIOS, UEFI};
     use crate::register::ASKED;
+    use proptest::prelude::proptest;
 
     const COMMAND_LINE: &str = "quiet reprieve.node=1 reprieve.token=a reprieve.address=1.2.3.4";
 
     fn recorded() -> Recorded {
-        let command_line = lasting_words(COMMAND_LINE);
+        let command_line = lasting_words(COMMAND_LINE).unwrap();
         Recorded { registers: UEFI.registers(), ramdisk: Some(Digest([1; 32])), command_line }
     }
 
     fn proven(registers: Registers) -> Proven {
-        Proven { key: Digest([2; 32]), registers, ramdisk: Some(Digest([1; 32])) }
+        let ramdisk = Some(Digest([1; 32]));
+        Proven { key: Digest([2; 32]), registers, ramdisk, secure_boot: None, programs: Vec::new() }
     }
 
     fn is_unproven_for(found: &BootTrust, part: &str) -> bool {
@@ -113,6 +135,51 @@ mod tests {
         }
         let other = compare(&recorded, &proven(BIOS.registers()), COMMAND_LINE);
         assert!(matches!(other, BootTrust::Mismatch { .. }), "a mismatch of the firmware comes first");
+    }
+
+    #[test]
+    fn no_word_of_the_kernel_hides_in_one_of_this_boot() {
+        let now = proven(UEFI.registers());
+        for hidden in [
+            "reprieve.token=a\u{a0}rdinit=/x",
+            "reprieve.token=\"a rdinit=/x",
+            "reprieve.token=a\u{b}rdinit=/x",
+            "reprieve.token=a\u{1}rdinit=/x",
+            "reprieve.address=\u{2003}rdinit=/x",
+            "\"reprieve.token=a\"",
+        ] {
+            let line = format!("quiet reprieve.node=1 {hidden}");
+            assert!(is_unproven_for(&compare(&recorded(), &now, &line), "command line"), "{hidden:?}");
+        }
+        for plain in ["quiet\treprieve.node=1\nreprieve.token=!a~", "quiet reprieve.node=1 reprieve.token"] {
+            assert_eq!(compare(&recorded(), &now, plain), BootTrust::Verified, "{plain:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever follows a word of this boot in a line that is taken apart: a word of the kernel's stays.
+        #[test]
+        fn a_word_behind_any_value_stays(value: String) {
+            let lasting = lasting_words(&format!("reprieve.token={value} rdinit=/x"));
+            if let Some(lasting) = lasting {
+                assert!(lasting.ends_with("rdinit=/x") && !value.contains('"'));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_golden_counts_as_recorded_each_part_for_itself() {
+        let recorded = recorded();
+        let other = proven(BIOS.registers());
+        let compared =
+            |firmware, booted| compare_beside(&recorded, &other, COMMAND_LINE, Golden { firmware, booted });
+        assert!(matches!(compared(false, false), BootTrust::Mismatch { .. }));
+        assert!(
+            matches!(compared(false, true), BootTrust::Mismatch { .. }),
+            "other firmware is never passed over"
+        );
+        assert!(is_unproven_for(&compared(true, false), "boot loader"));
+        assert_eq!(compared(true, true), BootTrust::Verified);
     }
 
     #[test]

@@ -20,6 +20,8 @@ use crate::register::{Register, Registers};
 const NO_ACTION: u32 = 0x3;
 /// `EV_EVENT_TAG`.
 const TAGGED: u32 = 0x6;
+/// What ends the firmware's own part of a register: four zero bytes, hashed (PFP 3.3.2.4, `EV_SEPARATOR`).
+const SEPARATOR: [u8; 4] = [0; 4];
 /// `EV_EFI_BOOT_SERVICES_APPLICATION`.
 const BOOT_PROGRAM: u32 = 0x8000_0003;
 /// How Linux tags the ramdisk and the command line that it measures (drivers/firmware/efi/libstub/efistub.h).
@@ -80,6 +82,11 @@ pub struct Replayed {
     pub boot_programs: usize,
     /// What was measured into register 9, in order.
     pub files: Vec<File>,
+    /// Register 7 when its separator was measured: Secure Boot as the firmware has it, before any program brought
+    /// keys or lists of its own. Only the firmware can measure so early. None if there is no separator.
+    pub secure_boot: Option<Register>,
+    /// What was measured into register 4, in order, whatever the log calls it; the registers prove it.
+    pub programs: Vec<Register>,
 }
 
 /// One event of register 9. The digest is proven with the register, the label is not.
@@ -187,6 +194,8 @@ struct Replaying {
     registers: BTreeMap<u8, Register>,
     boot_programs: usize,
     files: Vec<File>,
+    secure_boot: Option<Register>,
+    programs: Vec<Register>,
 }
 
 impl Replaying {
@@ -208,7 +217,17 @@ impl Replaying {
         hash.update(*register);
         hash.update(event.digest);
         *register = hash.finalize().into();
+        let measured = *register;
         self.boot_programs += usize::from(index == 4 && event.kind == BOOT_PROGRAM);
+        if index == 7 && event.digest == Register::from(Sha256::digest(SEPARATOR)) {
+            self.secure_boot.get_or_insert(measured);
+        }
+        if index == 4 {
+            if self.programs.len() == FILES_MAX {
+                return Err(LogError::TooMany);
+            }
+            self.programs.push(event.digest);
+        }
         if index == 9 {
             if self.files.len() == FILES_MAX {
                 return Err(LogError::TooMany);
@@ -225,6 +244,8 @@ impl Replaying {
             registers: Registers::new(registers),
             boot_programs: self.boot_programs,
             files: self.files,
+            secure_boot: self.secure_boot,
+            programs: self.programs,
         }
     }
 }

@@ -92,7 +92,7 @@ fn read_signature(bytes: &[u8]) -> Result<Option<[u8; 64]>, CutOff> {
 }
 
 /// A number of at most 32 bytes, with the zeros before it that a TPM may leave out.
-fn number(bytes: &[u8]) -> Option<[u8; 32]> {
+pub(crate) fn number(bytes: &[u8]) -> Option<[u8; 32]> {
     let mut number = [0; 32];
     number.get_mut(32_usize.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
     Some(number)

@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::event_log::{self, Label, LogError, Replayed};
 use crate::key::{self, AttestationKey, KeyError};
 use crate::quote::{Quote, QuoteError};
-use crate::register::{ASKED, Registers, name};
+use crate::register::{ASKED, Register, Registers, name};
 
 /// What a machine shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,10 @@ pub struct Proven {
     pub registers: Registers,
     /// SHA-256 of the ramdisk that the kernel started with; none where Q7 does not hold.
     pub ramdisk: Option<Digest>,
+    /// Register 7 when its separator was measured; none without one.
+    pub secure_boot: Option<Register>,
+    /// What was measured into register 4, in order.
+    pub programs: Vec<Register>,
 }
 
 /// Why nothing is proven.
@@ -90,6 +94,19 @@ pub fn check(
     challenge: &[u8; 32],
     is_signed_by: IsSignedBy<'_>,
 ) -> Result<Proven, ProofError> {
+    let key = signed(shown, challenge, is_signed_by)?;
+    let replayed = replayed(shown)?;
+    let ramdisk = ramdisk(&replayed, shown.command_line);
+    let Replayed { registers, secure_boot, programs, .. } = replayed;
+    Ok(Proven { key, registers, ramdisk, secure_boot, programs })
+}
+
+/// Q1 to Q4 and Q6: the registers are those that a key like ours signed for this challenge. Returns its name.
+pub(crate) fn signed(
+    shown: &Shown<'_>,
+    challenge: &[u8; 32],
+    is_signed_by: IsSignedBy<'_>,
+) -> Result<Digest, ProofError> {
     let key = AttestationKey::parse(shown.public)?;
     let signature = key::signature(shown.signature)?;
     if !is_signed_by(&key.point, shown.attested, &signature) {
@@ -102,6 +119,11 @@ pub fn check(
     if !shown.registers.is_complete() || quote.registers_digest != shown.registers.digest() {
         return Err(ProofError::Registers);
     }
+    Ok(key.name)
+}
+
+/// Q5.
+pub(crate) fn replayed(shown: &Shown<'_>) -> Result<Replayed, ProofError> {
     let replayed = event_log::replay(shown.event_log)?;
     let differ: Vec<String> = ASKED
         .into_iter()
@@ -111,8 +133,7 @@ pub fn check(
     if !differ.is_empty() {
         return Err(ProofError::Replay { registers: differ.join(", ") });
     }
-    let ramdisk = ramdisk(&replayed, shown.command_line);
-    Ok(Proven { key: key.name, registers: replayed.registers, ramdisk })
+    Ok(replayed)
 }
 
 /// Q7. The command line is measured as the firmware gave it: UTF-16, with the zero at its end.

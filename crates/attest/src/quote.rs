@@ -39,10 +39,6 @@ pub struct Quote {
     pub challenge: Vec<u8>,
     /// SHA-256 over the registers.
     pub registers_digest: Vec<u8>,
-    /// How often the TPM was reset: another number is another boot.
-    pub reset_count: u32,
-    /// The version of the TPM's own firmware, as its maker counts.
-    pub firmware_version: u64,
 }
 
 impl Quote {
@@ -57,10 +53,10 @@ impl Quote {
         }
         let _signer = bytes.sized()?;
         let challenge = bytes.sized()?.to_vec();
-        let _clock_millis = bytes.take(8)?;
-        let reset_count = bytes.u32()?;
-        let _restart_count_and_safe = bytes.take(5)?;
-        let firmware_version = u64::from(bytes.u32()?) << 32 | u64::from(bytes.u32()?);
+        // Clock, counts of resets and restarts, and whether the clock is safe. A machine that was not reset is told
+        // by the token on its command line.
+        let _clock_info = bytes.take(17)?;
+        let _tpm_firmware_version = bytes.take(8)?;
         if bytes.u32()? != 1 || bytes.u16()? != SHA256 {
             return Err(QuoteError::Selection);
         }
@@ -72,7 +68,7 @@ impl Quote {
         if !bytes.is_empty() {
             return Err(QuoteError::Length);
         }
-        Ok(Self { challenge, registers_digest, reset_count, firmware_version })
+        Ok(Self { challenge, registers_digest })
     }
 }
 

@@ -52,3 +52,19 @@ pub(crate) const UEFI: Machine = Machine {
     quote_answer: include_bytes!("../recorded/uefi.quote"),
     registers: include_str!("../recorded/uefi.registers"),
 };
+
+/// The event log and the registers of Debian's system behind shim and GRUB, with Secure Boot enforced.
+pub(crate) const SYSTEM: Machine = Machine {
+    log: include_bytes!("../recorded/system.log"),
+    key_answer: &[],
+    quote_answer: &[],
+    registers: include_str!("../recorded/system.registers"),
+};
+
+/// What swtpm answered in an enrolment, and what went into it, by name.
+pub(crate) fn enrolment(name: &str) -> Vec<u8> {
+    let all = include_str!("../recorded/enrolment.txt");
+    let digits = all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+    let byte = |at: usize| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap();
+    (0..digits.len() / 2).map(byte).collect()
+}
