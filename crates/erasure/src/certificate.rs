@@ -20,6 +20,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod wording;
+#[cfg(test)]
+mod write_same_tests;
 
 use contract::certificate_api::UncoveredArea;
 use contract::decision::SanitizeLevel;

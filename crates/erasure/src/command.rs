@@ -38,6 +38,9 @@ pub enum DeviceCommand {
     },
     /// SCSI SANITIZE, immediate, restricted failure mode (AUSE 0).
     ScsiSanitize(SanitizeAction),
+    /// SCSI WRITE SAME (16) of zeros over the whole disk, piece by piece; each is answered when it is
+    /// done.
+    ScsiWriteSame,
 }
 
 impl DeviceCommand {
@@ -47,7 +50,7 @@ impl DeviceCommand {
     pub fn outlives_a_reset(self) -> bool {
         match self {
             Self::NvmeSanitize(_) | Self::AtaSanitize(_) | Self::ScsiSanitize(_) => true,
-            Self::NvmeFormat { .. } | Self::AtaSecurityErase { .. } => false,
+            Self::NvmeFormat { .. } | Self::AtaSecurityErase { .. } | Self::ScsiWriteSame => false,
         }
     }
 }
@@ -100,6 +103,7 @@ pub fn commands(method: EraseMethod) -> &'static [DeviceCommand] {
         EraseMethod::ScsiSanitizeCrypto => &[C::ScsiSanitize(Crypto)],
         EraseMethod::ScsiSanitizeCryptoBlock => &[C::ScsiSanitize(Crypto), C::ScsiSanitize(Block)],
         EraseMethod::ScsiSanitizeOverwrite => &[C::ScsiSanitize(Overwrite)],
+        EraseMethod::ScsiWriteSame => &[C::ScsiWriteSame],
         EraseMethod::Overwrite | EraseMethod::NvmeFoundClean => &[],
     }
 }

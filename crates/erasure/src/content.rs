@@ -22,7 +22,7 @@ pub enum Content {
 ///
 /// | method | leaves |
 /// |---|---|
-/// | overwrite by the tool, and sanitize by overwrite (the pattern is zeros) | zeros |
+/// | overwrite by the tool, WRITE SAME, and sanitize by overwrite (the pattern is zeros) | zeros |
 /// | block erase, ATA SECURITY ERASE UNIT normal (ACS: zeros; flash: also FFh) | zeros or ones |
 /// | cryptographic erase, alone or before a block erase | zeros, ones or noise |
 /// | NVMe Format user data erase (the controller may do it by a cryptographic erase) | zeros, ones or noise |
@@ -38,6 +38,7 @@ pub fn may_leave(method: EraseMethod, content: Content) -> bool {
         (EraseMethod::NvmeFoundClean, Content::Noise) => false,
         (
             EraseMethod::Overwrite
+            | EraseMethod::ScsiWriteSame
             | EraseMethod::NvmeSanitizeOverwrite
             | EraseMethod::AtaSanitizeOverwrite
             | EraseMethod::ScsiSanitizeOverwrite,

@@ -8,6 +8,7 @@ mod lie;
 mod lies;
 mod order;
 mod power_cuts;
+mod zeros;
 
 use contract::decision::SanitizeLevel;
 use contract::id::{Digest, UnixMillis};
@@ -18,8 +19,9 @@ use crate::command::commands;
 use crate::method::may_deliver;
 use crate::run::{EraseRun, EraseTask, Erased, Next, NotErased, Prepared};
 
-const METHODS: [EraseMethod; 17] = [
+const METHODS: [EraseMethod; 18] = [
     EraseMethod::Overwrite,
+    EraseMethod::ScsiWriteSame,
     EraseMethod::NvmeFormatUserData,
     EraseMethod::NvmeFormatCrypto,
     EraseMethod::NvmeSanitizeBlock,
@@ -86,6 +88,10 @@ fn drive(device: &mut Device, task: EraseTask) -> Result<Erased, NotErased> {
             }
             Next::AskClean => run.said_clean(device.said_clean()),
             Next::Overwrite => run.overwritten(device.overwrite()),
+            Next::WriteSame(span) => {
+                let written = device.write_same(span);
+                run.same_written(device.now_millis, written);
+            }
             Next::LookAgain => run.looked_again(device.look_again()),
         }
     }
@@ -98,6 +104,8 @@ const BLOCKS: usize = 1024;
 fn size_in_blocks(device: &Device) -> usize {
     usize::try_from(device.size_bytes()).unwrap() / BLOCK
 }
+
+pub(crate) use self::zeros::refused;
 
 /// What a run records of an honest device, and the task that it had, for tests of what is made of it.
 pub(crate) fn honest(method: EraseMethod, depth: VerifyDepth) -> (EraseTask, crate::EraseRecord) {

@@ -5,8 +5,8 @@
 //! | NVMe, one namespace | Format SES 1, else sanitize, else overwrite | sanitize (crypto and block, block, crypto), else Format SES 2, else sanitize by overwrite |
 //! | ATA, flash | sanitize (block, crypto), else security erase, else overwrite | sanitize (crypto and block, block, crypto) |
 //! | ATA, magnetic | overwrite | sanitize (overwrite, crypto), else security erase, enhanced |
-//! | SCSI, flash | overwrite | sanitize (crypto and block, block, crypto) |
-//! | SCSI, magnetic | overwrite | sanitize (overwrite, crypto) |
+//! | SCSI, flash | WRITE SAME, else overwrite | sanitize (crypto and block, block, crypto) |
+//! | SCSI, magnetic | WRITE SAME, else overwrite | sanitize (overwrite, crypto) |
 //! | virtio | overwrite | – |
 //! | USB, removable, read-only, RAID volume, one of several paths, unknown | – | – |
 //!
@@ -18,6 +18,8 @@
 #[cfg(test)]
 mod clean_tests;
 mod obstacle;
+#[cfg(test)]
+mod scsi_tests;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,11 +33,11 @@ use contract::inventory::{
     AtaCapabilities, Composition, DiskFacts, LockingState, NvmeCapabilities, SanitizeCapabilities,
     SanitizeObstacle, SanitizeState, Transport,
 };
-use contract::plan::EraseMethod;
+use contract::plan::{EraseMethod, Plan, Step};
 use contract::reading::Outcome;
 
 pub use self::obstacle::Obstacle;
-pub use self::table::{Medium, Row, TABLE, may_deliver};
+pub use self::table::{Medium, Row, TABLE, if_refused, may_deliver};
 use crate::command::{DeviceCommand, SanitizeAction, commands};
 
 /// Why no method delivers the level on a disk. Nothing is written then.
@@ -83,15 +85,16 @@ pub fn choose_or_clean(
 /// How each disk of a machine can be sanitized as a decision demands, or why it cannot, in words.
 ///
 /// Agent and service both ask this with the same evidence: plans are compared byte for byte, so there
-/// is one way to come to it. `otherwise` is the level where the decision itself demands none, and
-/// `may_be_clean` are the disks whose word that they are clean may be taken and proven, if they give it:
-/// `verdict::already_clean::disks`.
+/// is one way to come to it. `otherwise` is the level where the decision itself demands none,
+/// `may_be_clean` are the disks whose word that they are clean may be taken and proven, if they give it
+/// (`verdict::already_clean::disks`), and `unfinished` is the plan that was begun and not finished.
 #[must_use]
 pub fn choose_for(
     decision: &Decision,
     evidence: &Evidence,
     otherwise: SanitizeLevel,
     may_be_clean: &BTreeSet<DiskId>,
+    unfinished: Option<&Plan>,
 ) -> BTreeMap<DiskId, Result<EraseMethod, String>> {
     let level = match &decision.confidentiality {
         Confidentiality::Sanitize { level, .. } => *level,
@@ -100,9 +103,20 @@ pub fn choose_for(
     let disks: &[DiskFacts] = evidence.inventory.disks.value().map(Vec::as_slice).unwrap_or_default();
     let method = |disk: &DiskFacts| {
         let chosen = choose_or_clean(disk, level, may_be_clean.contains(&disk.id));
-        chosen.map_err(|refusal| refusal.to_string())
+        chosen.map(|method| again(method, &disk.id, unfinished)).map_err(|refusal| refusal.to_string())
     };
     disks.iter().map(|disk| (disk.id.clone(), method(disk))).collect()
+}
+
+/// The method of a disk after a plan that was begun and not finished. What takes the place of a method that
+/// is refused takes it too where that method failed or was cut off: else a disk that fails at the one would
+/// be told to do it again for ever.
+#[must_use]
+pub fn again(method: EraseMethod, disk: &DiskId, unfinished: Option<&Plan>) -> EraseMethod {
+    let Some(instead) = if_refused(method) else { return method };
+    let begun = |step: &Step| matches!(step, Step::Erase { disk: of, method: by, .. } if of.id == *disk && [method, instead].contains(by));
+    let begun = unfinished.is_some_and(|plan| plan.steps.iter().any(begun));
+    if begun { instead } else { method }
 }
 
 /// Whether an NVMe disk says that it was sanitized at least to this level, and that nothing was written
@@ -142,7 +156,7 @@ pub fn estimate_seconds(disk: &DiskFacts, method: EraseMethod) -> Option<u32> {
     }
     commands.iter().try_fold(0_u32, |sum, command| {
         let one = match command {
-            DeviceCommand::NvmeFormat { .. } => None,
+            DeviceCommand::NvmeFormat { .. } | DeviceCommand::ScsiWriteSame => None,
             DeviceCommand::NvmeSanitize(action)
             | DeviceCommand::AtaSanitize(action)
             | DeviceCommand::ScsiSanitize(action) => seconds(*action),
@@ -298,6 +312,10 @@ fn against_the_method(disk: &DiskFacts, method: EraseMethod) -> Result<(), Obsta
         DeviceCommand::NvmeSanitize(action)
         | DeviceCommand::AtaSanitize(action)
         | DeviceCommand::ScsiSanitize(action) => can_sanitize(&disk.sanitize, *action),
+        DeviceCommand::ScsiWriteSame => {
+            supported(disk.write_same.value().is_some(), "WRITE SAME")?;
+            idle(disk)
+        }
         DeviceCommand::AtaSecurityErase { enhanced } => {
             let ata = known(&disk.ata)?;
             supported(ata.security_supported, "ATA security")?;

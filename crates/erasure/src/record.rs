@@ -74,6 +74,9 @@ pub enum CommandPurpose {
     Recover,
     /// To erase.
     Erase,
+    /// To erase, and the device refused it; what the method means then was done in its place. It proves
+    /// nothing.
+    Refused,
 }
 
 /// What was done and seen in one erase. A record says what happened; that it was proven says only
@@ -149,6 +152,10 @@ pub fn exclusions(method: EraseMethod) -> Vec<String> {
         EraseMethod::Overwrite => texts.extend([
             "areas that a device hides (host-protected area, device configuration overlay) were looked for on ATA disks only",
             "a device may store zeros without programming them",
+        ]),
+        EraseMethod::ScsiWriteSame => texts.extend([
+            "areas that a device hides are not looked for on SCSI disks",
+            "that the disk wrote the zeros to its medium, and did not only take the blocks out of use, is its word; reading back does not show it",
         ]),
         EraseMethod::NvmeFoundClean => texts.extend([
             "the disk was not erased now: that it was sanitized before, and that nothing was written since, is the device's word",

@@ -7,6 +7,8 @@
 //!               │                     ▲                          ▲            │ more commands
 //!               └─► Start, Poll ──────┘                          └────────────┤
 //!                  (to get out of a failed sanitize)     Overwrite ──────► LookAgain ─► ReadBack ─► Done
+//!                                                            ▲ refused        ▲
+//!                                               Start ─► WriteSame ────────────┘      (piece by piece)
 //!
 //!  anything unexpected, anywhere ─► Failed (not erased)
 //! ```
@@ -27,6 +29,9 @@
 //!   what is read back.
 //! - A disk that is to be found clean gets no command and no marker. Its word is asked before and after
 //!   it is read back; what it holds must be zeros or ones, for noise may be data that are encrypted.
+//! - `WriteSame` goes piece by piece from the first byte to the last. A disk that refuses the command as
+//!   such is overwritten from the first byte on, and that is what the record says; any other failure is
+//!   the end.
 //! - After an overwrite every byte that is read back must be zero; what other methods may leave is
 //!   [`crate::content::may_leave`]. No block may be as it was before, unless it was already zeros or
 //!   ones.
@@ -36,6 +41,7 @@ mod proof;
 mod reading;
 mod task;
 mod watch;
+mod zeros;
 
 use std::collections::BTreeMap;
 
@@ -44,8 +50,9 @@ use contract::plan::EraseMethod;
 use contract::reading::Outcome;
 
 use self::reading::Reading;
-pub use self::task::{DiskSeen, EraseTask, Next, Overwritten, Prepared, SaidClean};
+pub use self::task::{DiskSeen, EraseTask, Next, Overwritten, Prepared, SaidClean, SameWritten};
 use self::watch::Watch;
+use self::zeros::WriteSame;
 use crate::command::{CommandProgress, DeviceCommand, commands};
 use crate::markers::{marker, marker_positions};
 use crate::method::may_deliver;
@@ -95,6 +102,7 @@ enum State {
     /// The command with this index is to be given.
     Start(usize, CommandPurpose),
     Poll(usize, Watch),
+    WriteSame(WriteSame),
     Overwrite,
     LookAgain,
     ReadBack(Reading),
@@ -181,6 +189,7 @@ impl EraseRun {
             State::WriteMarkers => Next::WriteMarkers { offsets: self.markers.clone() },
             State::Start(index, _) => self.command(*index).map_or(Next::Finished, Next::Command),
             State::AskClean | State::AskCleanAgain => Next::AskClean,
+            State::WriteSame(same) => Next::WriteSame(same.piece(self.task.disk.size_bytes)),
             State::Overwrite => Next::Overwrite,
             State::LookAgain => Next::LookAgain,
             State::ReadBefore(reading) | State::ReadBack(reading) => {
@@ -210,6 +219,7 @@ impl EraseRun {
     pub fn progress_65536(&self) -> Option<u16> {
         match &self.state {
             State::Settle(watch) | State::Poll(_, watch) => watch.progress_65536(),
+            State::WriteSame(same) => same.progress_65536(),
             _ => None,
         }
     }
@@ -256,6 +266,9 @@ impl EraseRun {
                 let Some(command) = run.command(index) else {
                     return Err(NotErased::OutOfOrder("a command was given that there is not"));
                 };
+                if command == DeviceCommand::ScsiWriteSame {
+                    return Ok(State::WriteSame(WriteSame::new(now_millis)));
+                }
                 let estimate = run.estimate_seconds(index);
                 Ok(State::Poll(index, Watch::new(command, purpose, estimate, now_millis)))
             }
@@ -321,22 +334,6 @@ impl EraseRun {
             Some(_) => State::Start(index + 1, CommandPurpose::Erase),
             None => State::LookAgain,
         }
-    }
-
-    /// Zeros were written to every byte and flushed, or could not be.
-    pub fn overwritten(&mut self, result: Result<Overwritten, String>) {
-        self.step(|run, state| match (state, result) {
-            (State::Overwrite, Ok(done)) => {
-                let size = run.task.disk.size_bytes;
-                if done.bytes_written != size {
-                    return Err(NotErased::NotAllWritten { written: done.bytes_written, size });
-                }
-                run.statuses.push(done.status);
-                Ok(State::LookAgain)
-            }
-            (State::Overwrite, Err(why)) => Err(NotErased::Device(why)),
-            _ => Err(NotErased::OutOfOrder("a disk was overwritten when that was not asked for")),
-        });
     }
 
     /// The disk was found and opened again after the last command, or could not be.

@@ -18,7 +18,7 @@ use super::{
     Verification, wording,
 };
 use crate::coverage::{not_asked_of_scsi, not_covered};
-use crate::method::{Medium, TABLE};
+use crate::method::{Medium, TABLE, if_refused};
 use crate::sample::BLOCK_BYTES;
 
 /// What a certificate is made of, all of it from the service's own records but the agent's record.
@@ -56,6 +56,8 @@ pub struct Facts<'a> {
     pub why: Option<&'a str>,
     /// The agent's record, as it was reported.
     pub record: &'a str,
+    /// What the TPM signed of the boot of the ramdisk that erased, in words; none where it signed nothing.
+    pub tpm_quote: Option<String>,
     /// The step at which the order failed otherwise, from 0, if it did.
     pub order_failed_at_step: Option<u32>,
     /// Where it stands among the certificates of the disk.
@@ -134,6 +136,24 @@ struct Record {
     found_with_95_percent_ppm: Option<u32>,
     #[serde(default)]
     exclusions: Vec<String>,
+    #[serde(default)]
+    commands: Vec<Given>,
+}
+
+/// What of a command that the disk was given matters here.
+#[derive(Debug, Deserialize)]
+struct Given {
+    #[serde(default)]
+    purpose: String,
+}
+
+impl Record {
+    /// The technique that was ordered and that the disk refused, if what was done is what it means then.
+    fn refused(&self) -> Option<EraseMethod> {
+        let refused = self.commands.iter().any(|given| given.purpose == "refused");
+        let mut ordered = TABLE.iter().map(|row| row.method);
+        ordered.find(|ordered| refused && if_refused(*ordered) == Some(self.method))
+    }
 }
 
 /// Makes the certificate of one finished erase step.
@@ -215,7 +235,7 @@ pub fn certify(facts: Facts<'_>) -> Result<Certificate, NotCertified> {
             begun_at: facts.begun_at,
             finished_at: facts.now,
             order_failed_at_step: facts.order_failed_at_step,
-            tpm_quote: None,
+            tpm_quote: facts.tpm_quote,
         },
         people: People {
             verified_automatically_by: format!("{tool} {}, by reading back", facts.evidence.agent_version),
@@ -264,11 +284,13 @@ impl<'a> Ordered<'a> {
             record.disk.logical_sector_bytes.to_string(),
             self.disk.logical_sector_bytes.to_string(),
         )?;
-        differs(
-            "the technique",
-            wording::technique(record.method).to_owned(),
-            wording::technique(self.method).to_owned(),
-        )?;
+        if record.refused() != Some(self.method) {
+            differs(
+                "the technique",
+                wording::technique(record.method).to_owned(),
+                wording::technique(self.method).to_owned(),
+            )?;
+        }
         differs("the level", wording::level(record.level).to_owned(), wording::level(self.level).to_owned())?;
         differs("the seed", record.seed.to_string(), self.seed.to_string())?;
         let least = u64::from(self.samples).min(self.disk.size_bytes / BLOCK_BYTES).max(1);

@@ -83,6 +83,7 @@ impl Known {
             requested_by: "operator",
             why: Some(&self.why),
             record: &self.record.to_string(),
+            tpm_quote: None,
             order_failed_at_step: self.order_failed_at_step,
             chain: self.chain.clone(),
         })
@@ -147,6 +148,7 @@ fn evidence(target: &DiskTarget) -> Evidence {
         ata: Outcome::Absent,
         sanitize: Outcome::Absent,
         locking: Outcome::Absent,
+        write_same: Outcome::Absent,
         composition: Composition::Single,
     };
     Evidence {

@@ -14,6 +14,11 @@ const DEVICE_STANDARD: &str = "vendor sanitize command per IEEE 2883 as delegate
 const OVERWRITE_STANDARD: &str = "overwrite by the host, one pass, after the tables of SP 800-88r1 \
                                   appendix A (clear); conformance not independently assessed";
 
+/// Overwriting by the device, as the host tells it.
+const WRITE_SAME_STANDARD: &str = "overwrite with zeros by the disk at the host's command, one pass, after the \
+                                   tables of SP 800-88r1 appendix A (clear); conformance not independently \
+                                   assessed";
+
 /// Nothing was erased now.
 const FOUND_CLEAN_STANDARD: &str = "none applied now; the controller reports a vendor sanitize command of \
                                     earlier, which nobody here saw; conformance not independently assessed";
@@ -23,6 +28,7 @@ const FOUND_CLEAN_STANDARD: &str = "none applied now; the controller reports a v
 pub fn technique_standard(method: EraseMethod) -> &'static str {
     match method {
         EraseMethod::Overwrite => OVERWRITE_STANDARD,
+        EraseMethod::ScsiWriteSame => WRITE_SAME_STANDARD,
         EraseMethod::NvmeFoundClean => FOUND_CLEAN_STANDARD,
         _ => DEVICE_STANDARD,
     }
@@ -58,6 +64,7 @@ pub fn technique(method: EraseMethod) -> &'static str {
         EraseMethod::ScsiSanitizeCrypto => "SCSI SANITIZE, cryptographic erase",
         EraseMethod::ScsiSanitizeCryptoBlock => "SCSI SANITIZE, cryptographic erase and then block erase",
         EraseMethod::ScsiSanitizeOverwrite => "SCSI SANITIZE, overwrite, one pass",
+        EraseMethod::ScsiWriteSame => "SCSI WRITE SAME of zeros to every addressable byte, one pass",
         EraseMethod::NvmeFoundClean => {
             "none now: found clean after an earlier NVMe Sanitize, as the controller's log says"
         }

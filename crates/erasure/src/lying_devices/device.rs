@@ -7,10 +7,11 @@ use contract::reading::Outcome;
 
 use super::fills::{leaves, tenant_text};
 use super::lie::{Lie, says_clean};
+use super::zeros::Same;
 use crate::command::{CommandProgress, DeviceCommand, SanitizeAction};
 use crate::markers::marker;
 use crate::record::HealthReading;
-use crate::run::{DiskSeen, Overwritten, SaidClean};
+use crate::run::{DiskSeen, SaidClean};
 
 pub(super) const BLOCK: usize = 4096;
 
@@ -26,7 +27,7 @@ pub(super) enum AfterCut {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Block {
+pub(super) enum Block {
     Tenant,
     Written(Rc<Vec<u8>>),
     Filled(u8),
@@ -42,24 +43,25 @@ enum Sanitize {
 }
 
 pub(super) struct Device {
-    blocks: Vec<Block>,
-    cached: Vec<Block>,
+    pub(super) blocks: Vec<Block>,
+    pub(super) cached: Vec<Block>,
     markers: Vec<usize>,
-    lie: Lie,
+    pub(super) lie: Lie,
+    pub(super) same: Same,
     after_cut: AfterCut,
     sanitize: Sanitize,
     password: bool,
     completed: Option<DeviceCommand>,
     commands_done: u32,
     asked_if_clean: u32,
-    erasing: bool,
+    pub(super) erasing: bool,
     /// How many operations the power lasts.
     fuse: u64,
     pub operations: u64,
     pub now_millis: u64,
 }
 
-type Answer<T> = Result<T, String>;
+pub(super) type Answer<T> = Result<T, String>;
 
 impl Device {
     /// A disk full of a tenant's text, each block its own.
@@ -70,6 +72,7 @@ impl Device {
             cached: Vec::new(),
             markers: Vec::new(),
             lie,
+            same: Same::default(),
             after_cut: AfterCut::GoesOn,
             sanitize: match lie {
                 Lie::EarlierNeverEnds => Sanitize::Running { command, polls: 0 },
@@ -147,14 +150,14 @@ impl Device {
         self.blocks.iter().filter(left).count()
     }
 
-    fn operate(&mut self) -> Answer<()> {
+    pub(super) fn operate(&mut self) -> Answer<()> {
         self.operations += 1;
         self.fuse = self.fuse.saturating_sub(1);
         if self.fuse == 0 { Err("power is off".to_owned()) } else { Ok(()) }
     }
 
     /// Reads and writes are refused while the device is locked, sanitizes, or has failed to.
-    fn accept(&mut self) -> Answer<()> {
+    pub(super) fn accept(&mut self) -> Answer<()> {
         self.operate()?;
         match self.sanitize {
             Sanitize::Running { .. } => Err("Sanitize In Progress".to_owned()),
@@ -228,7 +231,7 @@ impl Device {
         Ok(bytes)
     }
 
-    fn spares(&self, number: usize) -> bool {
+    pub(super) fn spares(&self, number: usize) -> bool {
         match self.lie {
             Lie::ErasesNothing | Lie::KeepsKey | Lie::ExitsFailure | Lie::ClaimsErased => true,
             Lie::ErasesOnlyFirst(count) => number >= count,
@@ -243,7 +246,7 @@ impl Device {
     }
 
     /// Erases the share `part` of `parts` of the blocks.
-    fn erase_part(&mut self, command: DeviceCommand, part: usize, parts: usize) {
+    pub(super) fn erase_part(&mut self, command: DeviceCommand, part: usize, parts: usize) {
         if !self.erasing {
             self.erasing = true;
             self.cached.clone_from(&self.blocks);
@@ -273,6 +276,9 @@ impl Device {
         if command.outlives_a_reset() {
             self.sanitize = Sanitize::Running { command, polls: 0 };
             return Ok(());
+        }
+        if command == DeviceCommand::ScsiWriteSame {
+            return self.accept();
         }
         if self.sanitize != Sanitize::Never && self.sanitize != Sanitize::Done {
             return Err("Sanitize In Progress or failed".to_owned());
@@ -352,25 +358,6 @@ impl Device {
     fn fail(&mut self, then: Sanitize) -> CommandProgress {
         self.sanitize = then;
         CommandProgress::Failed { status: "status 0x4281".to_owned() }
-    }
-
-    pub fn overwrite(&mut self) -> Answer<Overwritten> {
-        self.erasing = true;
-        self.cached.clone_from(&self.blocks);
-        if self.lie == Lie::RefusesCommand {
-            return Err("write error".to_owned());
-        }
-        for part in 0..16 {
-            self.accept()?;
-            if self.lie != Lie::IgnoresWrites {
-                self.erase_part(DeviceCommand::NvmeSanitize(SanitizeAction::Overwrite), part, 16);
-            }
-        }
-        if self.lie == Lie::FailsButErases {
-            return Err("status 0x4281".to_owned());
-        }
-        let less = if self.lie == Lie::WritesLess { BLOCK as u64 } else { 0 };
-        Ok(Overwritten { bytes_written: self.size_bytes() - less, status: "completed".to_owned() })
     }
 
     pub fn look_again(&mut self) -> Answer<DiskSeen> {

@@ -18,7 +18,8 @@ pub(super) fn leaves(command: DeviceCommand) -> Option<u8> {
         DeviceCommand::AtaSecurityErase { enhanced: false }
         | DeviceCommand::NvmeSanitize(SanitizeAction::Overwrite)
         | DeviceCommand::AtaSanitize(SanitizeAction::Overwrite)
-        | DeviceCommand::ScsiSanitize(SanitizeAction::Overwrite) => Some(0),
+        | DeviceCommand::ScsiSanitize(SanitizeAction::Overwrite)
+        | DeviceCommand::ScsiWriteSame => Some(0),
     }
 }
 

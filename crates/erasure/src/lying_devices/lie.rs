@@ -97,6 +97,20 @@ pub(super) enum Lie {
     FailsAgain,
     /// Estimates the longest time that there is, and stands still.
     EstimatesForever,
+    /// Told to write the same block to many, it writes it to the first alone.
+    WritesOneOfMany,
+    /// As above, it finds its place by fewer bits than it has blocks: what lies high up goes low down.
+    LosesHighBits(usize),
+    /// As above, it takes the blocks out of use, and shows there what it still has of older days.
+    UnmapsAndShowsOlder,
+    /// As above, it says "good" from this piece on and does nothing.
+    StopsAtPiece(u32),
+    /// As above, it fails at this piece.
+    FailsAtPiece(u32),
+    /// As above, it says that it did more than it was told.
+    SaysMore,
+    /// As above, it says "good", and that it wrote nothing.
+    SaysNone,
 }
 
 /// What a device says when it is asked, for this time, whether it is clean.
@@ -118,7 +132,16 @@ pub(super) fn concerns(lie: Lie, method: EraseMethod) -> bool {
     match lie {
         Lie::WritesLess => method == EraseMethod::Overwrite,
         Lie::OnlyFirstCommand => several,
-        Lie::ForgetsCommand | Lie::AnswersNothing => method != EraseMethod::Overwrite,
+        Lie::ForgetsCommand | Lie::AnswersNothing => {
+            !matches!(method, EraseMethod::Overwrite | EraseMethod::ScsiWriteSame)
+        }
+        Lie::WritesOneOfMany
+        | Lie::LosesHighBits(_)
+        | Lie::UnmapsAndShowsOlder
+        | Lie::StopsAtPiece(_)
+        | Lie::FailsAtPiece(_)
+        | Lie::SaysMore
+        | Lie::SaysNone => method == EraseMethod::ScsiWriteSame,
         Lie::StandsStill
         | Lie::SaysNothingOfProgress
         | Lie::ProgressFalls

@@ -41,7 +41,8 @@ fn an_honest_device_is_erased_and_the_record_says_how() {
         let expected: Vec<_> =
             commands(method).iter().map(|command| (*command, CommandPurpose::Erase)).collect();
         assert_eq!(given, expected);
-        assert_eq!(record.commands.iter().any(|one| !one.progress.is_empty()), sanitizes(method));
+        let says_how_far = sanitizes(method) || method == EraseMethod::ScsiWriteSame;
+        assert_eq!(record.commands.iter().any(|one| !one.progress.is_empty()), says_how_far);
         assert_eq!(record.health_before.value().map(Vec::len), Some(64));
         assert_ne!(record.health_before, record.health_after);
         let json = serde_json::to_string(record).unwrap();
@@ -65,7 +66,7 @@ fn an_old_record_is_read() {
 /// Any of the ways in which old content shows.
 const LEFT: &str = "survived|as it was|not what the erase leaves";
 
-const LIES: [(Lie, &str); 45] = [
+const LIES: [(Lie, &str); 53] = [
     (Lie::ErasesNothing, LEFT),
     (Lie::ErasesOnlyFirst(BLOCKS - 16), LEFT),
     (Lie::ErasesOnlyFirst(BLOCKS / 2), LEFT),
@@ -108,6 +109,14 @@ const LIES: [(Lie, &str); 45] = [
     (Lie::EarlierNeverEnds, "no progress"),
     (Lie::FailsAgain, "status 0x4281"),
     (Lie::EstimatesForever, "no progress for 10368"),
+    (Lie::WritesOneOfMany, LEFT),
+    (Lie::LosesHighBits(9), LEFT),
+    (Lie::UnmapsAndShowsOlder, LEFT),
+    (Lie::StopsAtPiece(8), LEFT),
+    (Lie::StopsAtPiece(0), LEFT),
+    (Lie::FailsAtPiece(15), "did not complete the erase: medium error"),
+    (Lie::SaysMore, "bytes were overwritten"),
+    (Lie::SaysNone, "0 of 4194304 bytes were overwritten"),
     // At the second command it leaves all; at the first it had erased only what the first erases.
     (Lie::Skips { first: 512, count: 300 }, LEFT),
     (Lie::ErasesOnlyFirst(0), LEFT),
@@ -127,15 +136,17 @@ fn a_lying_device_is_never_called_erased() {
             assert!(expected.split('|').any(|part| words.contains(part)), "{method:?} {lie:?}: {words}");
         }
     }
-    assert!(kinds.len() >= 36, "{}", kinds.len());
+    assert!(kinds.len() >= 43, "{}", kinds.len());
 }
 
 #[test]
 fn what_a_method_must_not_leave_is_not_erased() {
     let ones = Device::dirty(BLOCKS, Lie::Pattern(0xff));
     assert!(matches!(refusal(ones, EraseMethod::Overwrite), NotErased::Leftover { .. }));
-    let ones = Device::dirty(BLOCKS, Lie::Pattern(0xff));
-    assert!(matches!(refusal(ones, EraseMethod::AtaSanitizeOverwrite), NotErased::Leftover { .. }));
+    for method in [EraseMethod::AtaSanitizeOverwrite, EraseMethod::ScsiWriteSame] {
+        let ones = Device::dirty(BLOCKS, Lie::Pattern(0xff));
+        assert!(matches!(refusal(ones, method), NotErased::Leftover { .. }));
+    }
 }
 
 /// A device that did the cryptographic erase and not the block erase after it is erased all the same:

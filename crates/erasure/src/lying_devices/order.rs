@@ -10,7 +10,7 @@ use super::device::{BLOCK, Device};
 use super::lie::Lie;
 use super::task;
 use crate::command::CommandProgress;
-use crate::run::{DiskSeen, EraseRun, EraseTask, Next, NotErased, Overwritten, Prepared};
+use crate::run::{DiskSeen, EraseRun, EraseTask, Next, NotErased, Overwritten, Prepared, SameWritten};
 
 fn prepared() -> Prepared {
     Prepared { estimates_seconds: Vec::new(), health: Outcome::Absent }
@@ -37,7 +37,9 @@ fn seen() -> DiskSeen {
 fn a_run_that_is_driven_out_of_order_is_not_erased() {
     let written = Overwritten { bytes_written: seen().size_bytes, status: "ok".to_owned() };
     let done = || Ok(CommandProgress::Done { status: "ok".to_owned() });
-    let steps: [&dyn Fn(&mut EraseRun); 7] = [
+    let same = |bytes| Ok(SameWritten::Written { bytes, status: "ok".to_owned() });
+    let steps: [&dyn Fn(&mut EraseRun); 8] = [
+        &|run| run.same_written(1, same(seen().size_bytes)),
         &|run| run.overwritten(Ok(written.clone())),
         &|run| run.looked_again(Ok(seen())),
         &|run| run.polled(1, done()),
@@ -75,6 +77,7 @@ fn a_task_that_proves_nothing_is_refused() {
         EraseTask { samples: 0, ..good.clone() },
         EraseTask { disk: small, ..good.clone() },
         purge(EraseMethod::Overwrite),
+        purge(EraseMethod::ScsiWriteSame),
         purge(EraseMethod::NvmeFormatUserData),
         purge(EraseMethod::AtaSecurityErase),
     ];
@@ -88,10 +91,10 @@ proptest! {
     /// Whatever is handed in, nothing panics and nothing but a whole run is called erased.
     #[test]
     fn arbitrary_answers_never_prove_anything(
-        answers in proptest::collection::vec((0..9_u8, proptest::num::u64::ANY, proptest::collection::vec(proptest::num::u8::ANY, 0..64)), 0..60),
-        sanitize: bool,
+        answers in proptest::collection::vec((0..11_u8, proptest::num::u64::ANY, proptest::collection::vec(proptest::num::u8::ANY, 0..64)), 0..60),
+        which in 0..3_usize,
     ) {
-        let method = if sanitize { EraseMethod::NvmeSanitizeCryptoBlock } else { EraseMethod::NvmeFormatUserData };
+        let method = [EraseMethod::NvmeSanitizeCryptoBlock, EraseMethod::NvmeFormatUserData, EraseMethod::ScsiWriteSame][which];
         let mut run = run(method);
         for (kind, number, bytes) in answers {
             match kind {
@@ -103,6 +106,8 @@ proptest! {
                 5 => run.polled(number, Ok(CommandProgress::Done { status: String::new() })),
                 6 => run.polled(number, Err("no".to_owned())),
                 7 => run.looked_again(Ok(seen())),
+                8 => run.same_written(number, Ok(SameWritten::Written { bytes: number, status: String::new() })),
+                9 => run.same_written(number, Ok(SameWritten::Refused { status: String::new() })),
                 _ => run.overwritten(Ok(Overwritten { bytes_written: number, status: String::new() })),
             }
         }

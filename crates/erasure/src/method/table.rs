@@ -69,6 +69,8 @@ const R1_A8_SCSI: &str = "NIST SP 800-88r1 table A-8, SCSI solid state drives";
 const R1_A5_ATA: &str = "NIST SP 800-88r1 table A-5, ATA hard disk drives";
 const R1_A5_SCSI: &str = "NIST SP 800-88r1 table A-5, SCSI hard disk drives";
 const R2_CLEAR: &str = "NIST SP 800-88r2 section 3.1.1: an overwrite of what is addressable";
+const WRITE_SAME: &str = "NIST SP 800-88r2 section 3.1.1: an overwrite of what is addressable, which the disk does \
+                          itself (SCSI Block Commands 4, WRITE SAME)";
 const BOTH: &str = "NIST SP 800-88r1 table A-8, both in turn: survives an encryption that is broken (ours)";
 
 /// The table. Of the rows that fit a disk the first is used that nothing stands against.
@@ -103,12 +105,22 @@ pub const TABLE: &[Row] = &[
     row(Medium::ScsiFlash, Purge, EraseMethod::ScsiSanitizeCryptoBlock, BOTH),
     row(Medium::ScsiFlash, Purge, EraseMethod::ScsiSanitizeBlock, R1_A8_SCSI),
     row(Medium::ScsiFlash, Purge, EraseMethod::ScsiSanitizeCrypto, R1_A8_SCSI),
+    row(Medium::ScsiFlash, Clear, EraseMethod::ScsiWriteSame, WRITE_SAME),
     row(Medium::ScsiFlash, Clear, EraseMethod::Overwrite, R2_CLEAR),
     row(Medium::ScsiMagnetic, Purge, EraseMethod::ScsiSanitizeOverwrite, R1_A5_SCSI),
     row(Medium::ScsiMagnetic, Purge, EraseMethod::ScsiSanitizeCrypto, R1_A5_SCSI),
+    row(Medium::ScsiMagnetic, Clear, EraseMethod::ScsiWriteSame, WRITE_SAME),
     row(Medium::ScsiMagnetic, Clear, EraseMethod::Overwrite, R2_CLEAR),
     row(Medium::Virtual, Clear, EraseMethod::Overwrite, R2_CLEAR),
 ];
+
+/// What a method means where the disk refuses its command: another one that delivers the same levels on
+/// the same media. Agent and service know it alike, so that an order for the one is an order for the
+/// other; what was done stands in the record.
+#[must_use]
+pub fn if_refused(method: EraseMethod) -> Option<EraseMethod> {
+    (method == EraseMethod::ScsiWriteSame).then_some(EraseMethod::Overwrite)
+}
 
 /// Whether a method delivers a level on any medium at all: what a run can check, which knows only the
 /// disk's identity.

@@ -11,7 +11,7 @@ use proptest::prelude::{ProptestConfig, prop_assert, proptest};
 
 use super::{Medium, TABLE, choose, estimate_seconds, may_deliver};
 
-fn disk(transport: Transport) -> DiskFacts {
+pub(super) fn disk(transport: Transport) -> DiskFacts {
     DiskFacts {
         id: "disk-1".parse().unwrap(),
         kernel_name: "x".to_owned(),
@@ -28,6 +28,7 @@ fn disk(transport: Transport) -> DiskFacts {
         ata: Outcome::Absent,
         sanitize: Outcome::Absent,
         locking: Outcome::Absent,
+        write_same: Outcome::Absent,
         composition: Composition::Single,
     }
 }
@@ -59,7 +60,7 @@ fn ata_capabilities() -> AtaCapabilities {
     }
 }
 
-fn ata_disk(rotates: bool, change: impl FnOnce(&mut AtaCapabilities)) -> DiskFacts {
+pub(super) fn ata_disk(rotates: bool, change: impl FnOnce(&mut AtaCapabilities)) -> DiskFacts {
     let mut ata = ata_capabilities();
     change(&mut ata);
     DiskFacts { ata: Outcome::Value(ata), rotational: Outcome::Value(rotates), ..disk(Transport::Ata) }
@@ -84,12 +85,17 @@ pub(super) fn with(disk: DiskFacts, which: &str) -> DiskFacts {
     DiskFacts { sanitize: Outcome::Value(sanitize(which)), ..disk }
 }
 
-fn in_state(disk: DiskFacts, which: &str, state: SanitizeState, obstacles: &[SanitizeObstacle]) -> DiskFacts {
+pub(super) fn in_state(
+    disk: DiskFacts,
+    which: &str,
+    state: SanitizeState,
+    obstacles: &[SanitizeObstacle],
+) -> DiskFacts {
     let sanitize = SanitizeCapabilities { state, obstacles: obstacles.to_vec(), ..sanitize(which) };
     DiskFacts { sanitize: Outcome::Value(sanitize), ..disk }
 }
 
-fn check(cases: Vec<(DiskFacts, &str, &str)>) {
+pub(super) fn check(cases: Vec<(DiskFacts, &str, &str)>) {
     for (disk, clear, purge) in cases {
         for (level, expected) in [(Clear, clear), (Purge, purge)] {
             let chosen = match choose(&disk, level) {
@@ -279,24 +285,6 @@ fn ata() {
 }
 
 #[test]
-fn scsi() {
-    let magnetic = || DiskFacts { rotational: Outcome::Value(true), ..disk(Transport::Scsi) };
-    let unread = DiskFacts { sanitize: Outcome::Unreadable("EIO".to_owned()), ..magnetic() };
-    let running = SanitizeState::Running { progress_65536: 0 };
-    check(vec![
-        (with(disk(Transport::Scsi), "bco"), "Overwrite", "ScsiSanitizeCryptoBlock"),
-        (with(disk(Transport::Scsi), "b"), "Overwrite", "ScsiSanitizeBlock"),
-        (with(disk(Transport::Scsi), "co"), "Overwrite", "ScsiSanitizeCrypto"),
-        (with(disk(Transport::Scsi), "o"), "Overwrite", "only clears"),
-        (with(magnetic(), "bco"), "Overwrite", "ScsiSanitizeOverwrite"),
-        (with(magnetic(), "c"), "Overwrite", "ScsiSanitizeCrypto"),
-        (magnetic(), "Overwrite", "only clears"),
-        (unread, "Overwrite", "could not be read: EIO"),
-        (in_state(magnetic(), "o", running, &[]), "ScsiSanitizeOverwrite", "ScsiSanitizeOverwrite"),
-    ]);
-}
-
-#[test]
 fn every_row_can_be_reached_and_says_where_it_stands() {
     for (at, row) in TABLE.iter().enumerate() {
         assert!(row.source.len() > 20);
@@ -306,7 +294,12 @@ fn every_row_can_be_reached_and_says_where_it_stands() {
             .any(|other| (other.medium, other.level, other.method) == (row.medium, row.level, row.method));
         assert!(!twice, "{row:?}");
     }
-    let only_clear = [EraseMethod::Overwrite, EraseMethod::NvmeFormatUserData, EraseMethod::AtaSecurityErase];
+    let only_clear = [
+        EraseMethod::Overwrite,
+        EraseMethod::ScsiWriteSame,
+        EraseMethod::NvmeFormatUserData,
+        EraseMethod::AtaSecurityErase,
+    ];
     for method in only_clear {
         assert!(may_deliver(method, Clear) && !may_deliver(method, Purge), "{method:?}");
     }

@@ -26,7 +26,11 @@ impl EraseRun {
             }
             State::WriteMarkers => return Err(NotErased::Stopped("markers were to be written")),
             State::ReadBefore(_) => return Err(NotErased::Stopped("markers were being confirmed")),
-            State::Start(..) | State::Poll(..) | State::Overwrite | State::LookAgain => {
+            State::Start(..)
+            | State::Poll(..)
+            | State::WriteSame(_)
+            | State::Overwrite
+            | State::LookAgain => {
                 return Err(NotErased::Stopped("the device was to erase"));
             }
             State::ReadBack(_) => return Err(NotErased::Stopped("blocks were being read back")),

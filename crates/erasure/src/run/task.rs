@@ -40,7 +40,8 @@ pub enum Next {
     },
     /// Read this span directly from the device and call [`super::EraseRun::observed`].
     Read(Span),
-    /// Give the device this command and call [`super::EraseRun::command_given`].
+    /// Give the device this command and call [`super::EraseRun::command_given`]. One that is given piece
+    /// by piece is only made ready here.
     Command(DeviceCommand),
     /// Wait this long, ask the device how far it is, then call [`super::EraseRun::polled`].
     Poll {
@@ -49,6 +50,10 @@ pub enum Next {
         /// Milliseconds to wait before.
         after_millis: u64,
     },
+    /// Have the disk write zeros to this span by itself, with one command that ends in bounded time, or to
+    /// as much of it from its start as the disk takes in one. Where that reaches the end of the disk, have
+    /// it flush. Then call [`super::EraseRun::same_written`].
+    WriteSame(Span),
     /// Write zeros to every byte, flush, then call [`super::EraseRun::overwritten`].
     Overwrite,
     /// Ask the device whether it is clean already, then call [`super::EraseRun::said_clean`].
@@ -84,6 +89,23 @@ pub struct Overwritten {
     pub bytes_written: u64,
     /// What came of it in words, for the record.
     pub status: String,
+}
+
+/// What a disk made of a piece that it was to write itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SameWritten {
+    /// It says that it wrote so much, from the beginning of the piece on.
+    Written {
+        /// How many bytes; whole sectors.
+        bytes: u64,
+        /// What it said, for the record.
+        status: String,
+    },
+    /// It has no such command, or does not take it as we give it.
+    Refused {
+        /// What it said, for the record.
+        status: String,
+    },
 }
 
 /// What the disk is like after the last command.

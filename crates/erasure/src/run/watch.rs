@@ -99,8 +99,17 @@ impl Watch {
 
     /// The device is at work.
     pub fn running(&mut self, now_millis: u64, progress: Option<u16>) -> Result<(), NotErased> {
-        self.errors = 0;
         self.asked();
+        self.at_work(now_millis, progress)
+    }
+
+    /// The device has done so much of what it is told piece by piece. Nobody waited before.
+    pub fn went_on(&mut self, now_millis: u64, progress_65536: u16) -> Result<(), NotErased> {
+        self.at_work(now_millis, Some(progress_65536))
+    }
+
+    fn at_work(&mut self, now_millis: u64, progress: Option<u16>) -> Result<(), NotErased> {
+        self.errors = 0;
         let after = self.after_millis(now_millis);
         self.keep(after, progress);
         if progress.is_some() && progress > self.best {

@@ -14,6 +14,12 @@ pub fn command() -> [u8; 6] {
     [OPERATION_CODE, 0, 0, 0, DATA_BYTES, 0]
 }
 
+/// The command for a page of vital product data, with room for this many bytes.
+#[must_use]
+pub fn page_command(page: u8, bytes: u8) -> [u8; 6] {
+    [OPERATION_CODE, 1, page, 0, bytes, 0]
+}
+
 /// Whether a translator to ATA answers for the disk (vendor, bytes 8 to 15); none if the data end too early.
 #[must_use]
 pub fn is_translated(data: &[u8]) -> Option<bool> {
@@ -35,6 +41,7 @@ mod tests {
         data[8..16].copy_from_slice(b"ATAXY   ");
         assert_eq!(is_translated(&data), Some(false));
         assert_eq!(command(), [0x12, 0, 0, 0, 36, 0]);
+        assert_eq!(page_command(0xb0, 64), [0x12, 1, 0xb0, 0, 64, 0]);
     }
 
     proptest! {

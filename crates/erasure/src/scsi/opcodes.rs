@@ -10,6 +10,12 @@ pub fn report_supported(operation_code: u8, service_action: u16) -> [u8; 12] {
     [0xa3, 0x0c, 0x02, operation_code, high, low, 0, 0, 0, ANSWER_BYTES, 0, 0]
 }
 
+/// Asks about one command without service actions (reporting options 001b).
+#[must_use]
+pub fn report_supported_plain(operation_code: u8) -> [u8; 12] {
+    [0xa3, 0x0c, 0x01, operation_code, 0, 0, 0, 0, 0, ANSWER_BYTES, 0, 0]
+}
+
 /// Whether the disk has the command that was asked about: SUPPORT, byte 1 bits 2:0, is 3 (as the
 /// standard has it). Supported in a way of the vendor's own (5) is not supported: nobody knows what it
 /// does.

@@ -17,6 +17,8 @@ pub const KEY_UNIT_ATTENTION: u8 = 0x6;
 pub const INVALID_OPERATION_CODE: (u8, u8) = (0x20, 0x00);
 /// Additional sense: a field of the command is not known.
 pub const INVALID_FIELD: (u8, u8) = (0x24, 0x00);
+/// Additional sense: a field of the data that go with the command is not known.
+pub const INVALID_PARAMETER: (u8, u8) = (0x26, 0x00);
 /// Additional sense: a sanitize is in progress.
 pub const SANITIZE_IN_PROGRESS: (u8, u8) = (0x04, 0x1b);
 /// Additional sense: a sanitize failed.
@@ -72,7 +74,7 @@ impl Sense {
             (_, SANITIZE_FAILED) => "a sanitize failed; only another sanitize is accepted now",
             (KEY_ILLEGAL_REQUEST, INVALID_OPERATION_CODE) => "the disk has no such command",
             (KEY_ILLEGAL_REQUEST, INVALID_FIELD) => "the disk refuses a field of the command",
-            (KEY_ILLEGAL_REQUEST, (0x26, 0)) => "the disk refuses a parameter of the command",
+            (KEY_ILLEGAL_REQUEST, INVALID_PARAMETER) => "the disk refuses a parameter of the command",
             (_, (0x27, _)) => "the disk is write-protected",
             (KEY_NOT_READY, _) => "the disk is not ready",
             (KEY_UNIT_ATTENTION, _) => "something happened to the disk since the last command",

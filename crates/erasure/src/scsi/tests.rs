@@ -68,6 +68,7 @@ fn commands_byte_by_byte() {
     assert!(sanitize::parameter_list(Block).is_empty());
     assert_eq!(sanitize::request_sense(252), [3, 0, 0, 0, 252, 0]);
     assert_eq!(opcodes::report_supported(0x48, 3), [0xa3, 0x0c, 2, 0x48, 0, 3, 0, 0, 0, 64, 0, 0]);
+    assert_eq!(opcodes::report_supported_plain(0x93), [0xa3, 0x0c, 1, 0x93, 0, 0, 0, 0, 0, 64, 0, 0]);
 }
 
 #[test]

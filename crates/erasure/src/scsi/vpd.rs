@@ -1,9 +1,12 @@
-//! Vital product data, as the kernel asked for them with INQUIRY and keeps them in sysfs.
+//! Vital product data, as the kernel asked for them with INQUIRY and keeps them in sysfs, or as asked for.
 
 /// Page of the serial number of the unit.
 pub const PAGE_SERIAL: u8 = 0x80;
 /// Page of a disk behind SCSI/ATA Translation.
 pub const PAGE_ATA_INFORMATION: u8 = 0x89;
+
+/// Page of the limits of commands (SBC-4).
+pub const PAGE_BLOCK_LIMITS: u8 = 0xb0;
 
 /// The content of a page after its four bytes of head; none if it is another page or nothing.
 #[must_use]

@@ -23,9 +23,12 @@ pub(super) fn statement(record: &Record) -> String {
         EraseMethod::Overwrite => "acknowledged every write",
         _ => "reported success",
     };
+    let instead = record.refused().map_or_else(String::new, |ordered| {
+        format!(" {} was ordered first, which the disk refused.", wording::technique(ordered))
+    });
     format!(
-        "The disk {} was sanitized. Method: {}. Technique: {}. The device {said}, and what was read back \
-         agrees with it. What this does not cover stands under exclusions. Technique standard: {}.",
+        "The disk {} was sanitized. Method: {}. Technique: {}.{instead} The device {said}, and what was read \
+         back agrees with it. What this does not cover stands under exclusions. Technique standard: {}.",
         record.disk.id,
         wording::level(record.level),
         wording::technique(record.method),
