@@ -22,7 +22,7 @@ use crate::policy::Policy;
 #[must_use]
 pub fn disks(evidence: &Evidence, context: &NodeContext, policy: &Policy) -> BTreeSet<DiskId> {
     // What was read has an age, and the same one wherever this is asked.
-    among(&Facts { evidence, context, policy, now: evidence.taken_at })
+    among(&Facts::of(evidence, context, policy, evidence.taken_at))
 }
 
 /// As [`disks`], of these facts.

@@ -9,10 +9,11 @@
 //! some. When a person has found the node right, parts that are gone from among others of their kind are
 //! forgotten, or they would be missed for ever.
 
+use std::cmp::Ordering;
 use std::mem::discriminant;
 
 use contract::assignment::Baseline;
-use contract::decision::{Decision, Fitness, Severity};
+use contract::decision::{Finding, Fitness, Severity};
 use contract::evidence::Evidence;
 use contract::id::UnixMillis;
 use contract::reading::{Counting, Reading, ReadingValue};
@@ -23,51 +24,61 @@ use crate::policy::Policy;
 /// What comes after has none, so all of it counts.
 pub const BASELINES_MAX: usize = 4_000;
 
-/// The baselines after a look, ordered by subject and key. `now` is the service's time.
+/// The baselines after a look of which the verdict said this, ordered by subject and key. `now` is the
+/// service's time.
 #[must_use]
 pub fn next(
     previous: &[Baseline],
     evidence: &Evidence,
-    decision: &Decision,
+    (fitness, findings): (Fitness, &[Finding]),
     accepted_by_person: bool,
     policy: &Policy,
     now: UnixMillis,
 ) -> Vec<Baseline> {
     // What is to be written on its disks says nothing of what its parts count.
-    let well = decision.fitness <= Fitness::Watch;
+    let well = fitness <= Fitness::Watch;
     let age_millis = policy.sections().evidence.baseline_age_seconds.saturating_mul(1000);
     let mut next = previous.to_vec();
     if accepted_by_person {
         next.retain(|baseline| !is_gone(baseline, evidence));
     }
+    next.sort_by(by_part);
+    let mut added = Vec::new();
     for seen in counters(evidence, policy, now) {
-        let same = |old: &Baseline| old.subject == seen.subject && old.key == seen.key;
-        match next.iter_mut().find(|old| same(old)) {
-            Some(old) => {
+        match next.binary_search_by(|old| by_part(old, &seen)) {
+            Ok(at) => {
+                let old = &mut next[at];
                 let old_enough = now.millis_since(old.observed_at) > age_millis;
-                if accepted_by_person || (old_enough && !found_against(decision, &seen)) {
+                if accepted_by_person || (old_enough && !found_against(findings, &seen)) {
                     *old = seen;
                 }
             }
-            None if accepted_by_person || well => next.push(seen),
-            None => {}
+            Err(_) if accepted_by_person || well => added.push(seen),
+            Err(_) => {}
         }
     }
-    next.sort_by(|a, b| (&a.subject, a.key).cmp(&(&b.subject, b.key)));
+    next.extend(added);
+    next.sort_by(by_part);
     next.truncate(BASELINES_MAX);
     next
 }
 
+fn by_part(a: &Baseline, b: &Baseline) -> Ordering {
+    (&a.subject, a.key).cmp(&(&b.subject, b.key))
+}
+
 /// What the counters say; of two readings of one counter the smaller, which shows more of what comes.
 fn counters(evidence: &Evidence, policy: &Policy, now: UnixMillis) -> Vec<Baseline> {
-    let mut seen: Vec<Baseline> = Vec::new();
-    for reading in &evidence.readings {
-        let Some(counter) = counter(reading, evidence, policy, now) else { continue };
-        match seen.iter_mut().find(|other| other.subject == counter.subject && other.key == counter.key) {
-            Some(other) => other.count = other.count.min(counter.count),
-            None => seen.push(counter),
+    let counters = evidence.readings.iter().filter_map(|reading| counter(reading, evidence, policy, now));
+    let mut seen: Vec<Baseline> = counters.collect();
+    seen.sort_by(by_part);
+    seen.dedup_by(|again, first| {
+        let same = by_part(again, first).is_eq();
+        if same {
+            first.count = first.count.min(again.count);
         }
-    }
+        same
+    });
     seen
 }
 
@@ -100,14 +111,15 @@ fn is_gone(baseline: &Baseline, evidence: &Evidence) -> bool {
     !shown && others_shown
 }
 
-fn found_against(decision: &Decision, seen: &Baseline) -> bool {
-    decision.findings.iter().any(|finding| {
+fn found_against(findings: &[Finding], seen: &Baseline) -> bool {
+    findings.iter().any(|finding| {
         finding.severity > Severity::Good && finding.key == Some(seen.key) && finding.subject == seen.subject
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use contract::decision::Decision;
     use contract::id::BootId;
     use contract::reading::{Outcome, ReadingKey, Subject};
     use uuid::Uuid;
@@ -128,12 +140,16 @@ mod tests {
         }
     }
 
+    fn said(decision: &Decision) -> (Fitness, &[Finding]) {
+        (decision.fitness, &decision.findings)
+    }
+
     /// The baseline of the counter after a look that showed `count`.
     fn after(previous: &[Baseline], count: u64, accepted: bool) -> Option<Baseline> {
         let case = Case::healthy().count(disk_subject(DATA_DISK), KEY, count);
         let case = case.context(|context| context.baselines = previous.to_vec());
         let decision = case.judge();
-        let next = next(previous, &case.evidence, &decision, accepted, &case.policy, NOW);
+        let next = next(previous, &case.evidence, said(&decision), accepted, &case.policy, NOW);
         next.into_iter().find(|baseline| baseline.key == KEY)
     }
 
@@ -172,7 +188,7 @@ mod tests {
         let case = Case::healthy().count(disk_subject(DATA_DISK), KEY, 3);
         let decision = case.judge();
         let of = |case: &Case, now| {
-            let all = next(&previous, &case.evidence, &decision, false, &case.policy, now);
+            let all = next(&previous, &case.evidence, said(&decision), false, &case.policy, now);
             all.into_iter().find(|baseline| baseline.key == KEY)
         };
         let change = |change: &dyn Fn(&mut Reading)| {
@@ -194,7 +210,7 @@ mod tests {
         twice.evidence.readings.push(second);
         assert_eq!(of(&twice, NOW).unwrap().count, 1);
         assert!(
-            next(&previous, &case.evidence, &decision, false, &case.policy, NOW)
+            next(&previous, &case.evidence, said(&decision), false, &case.policy, NOW)
                 .iter()
                 .all(|baseline| { baseline.key.counting() != Counting::Present })
         );
@@ -206,7 +222,7 @@ mod tests {
         let key = ReadingKey::MemoryCorrectedErrors;
         let previous = ["A", "B"].map(|name| Baseline { subject: module(name), key, ..baseline(1, 0) });
         let left = |case: &Case, accepted| {
-            let all = next(&previous, &case.evidence, &case.judge(), accepted, &case.policy, NOW);
+            let all = next(&previous, &case.evidence, said(&case.judge()), accepted, &case.policy, NOW);
             all.iter().filter(|baseline| baseline.key == key).count()
         };
         let none_shown = Case::healthy();
@@ -228,6 +244,6 @@ mod tests {
             case.evidence.readings.push(Reading { subject, key, outcome, ..template });
         }
         let decision = Case::healthy().judge();
-        assert_eq!(next(&[], &case.evidence, &decision, false, &case.policy, NOW).len(), BASELINES_MAX);
+        assert_eq!(next(&[], &case.evidence, said(&decision), false, &case.policy, NOW).len(), BASELINES_MAX);
     }
 }

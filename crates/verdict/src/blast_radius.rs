@@ -9,6 +9,7 @@ use contract::blast_radius::{Alike, Group};
 use contract::decision::{Action, Axis, Decision};
 
 use crate::policy::Policy;
+use crate::rules::operator_rules;
 
 /// How many nodes of one group want the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,12 +57,14 @@ pub fn counts(action: Action) -> bool {
 }
 
 /// The rule behind a verdict, if many with the same would be suspicious. What somebody asked for or assigned
-/// is the same for many on purpose: another tenant, another image, a floor.
+/// is the same for many on purpose: another tenant, another image, a floor. A rule of the operator's own stands
+/// among the requests, but nobody asked for what it finds: in many at once it is likelier a slip of the pen.
 #[must_use]
 pub fn cause_of(decision: &Decision) -> Option<String> {
     const ASSIGNED: [&str; 2] = ["integrity/image-installed", "integrity/image-unfinished"];
     let first = decision.reasons.first().filter(|_| counts(decision.action))?;
     match first.axis {
+        Axis::Request if first.rule.starts_with(operator_rules::NAMES) => Some(first.rule.clone()),
         Axis::Confidentiality | Axis::Request => None,
         Axis::Integrity if ASSIGNED.contains(&first.rule.as_str()) => None,
         Axis::Integrity | Axis::Fitness => Some(first.rule.clone()),
@@ -170,6 +173,22 @@ mod tests {
         });
         assert_eq!((another.action(), cause_of(&another.judge())), (Action::Wipe, None));
         assert_eq!(cause_of(&Case::healthy().judge()), None);
+    }
+
+    #[test]
+    fn a_rule_of_the_operators_own_is_a_cause() {
+        for (action, expected) in [
+            ("reimage", Some("policy/rule-mine")),
+            ("sanitize", Some("policy/rule-mine")),
+            ("quarantine", Some("policy/rule-mine")),
+            // It takes nothing from anybody.
+            ("watch", None),
+        ] {
+            let text =
+                format!("[[rule]]\nname = \"mine\"\nwhen = \"true\"\naction = \"{action}\"\nwhy = \"w\"\n");
+            let decision = Case::healthy().resident().policy(&text).judge();
+            assert_eq!(cause_of(&decision).as_deref(), expected, "{action}");
+        }
     }
 
     /// Read once: the properties ask for it often.

@@ -15,7 +15,7 @@
 use contract::decision::Action;
 
 use crate::facts::Facts;
-use crate::rules::{Demand, Ruled, request, strongest};
+use crate::rules::{Demand, Ruled, request, residency, strongest};
 
 /// The action that these findings demand, before anything that forbids it.
 pub(crate) fn demanded(facts: &Facts<'_>, ruled: &[Ruled]) -> Action {
@@ -45,5 +45,7 @@ pub(crate) fn weight(action: Action, demand: Demand) -> (bool, Demand) {
 pub(crate) fn action(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) -> Action {
     let wanted = demanded(facts, ruled);
     ruled.extend(request::gates(facts, wanted));
-    demanded(facts, ruled)
+    let action = demanded(facts, ruled);
+    ruled.extend(residency::judge(facts, action));
+    action
 }

@@ -174,9 +174,12 @@ fn may_choose(
     }
     match action {
         Action::Quarantine if least != Action::LookDeeper => {
-            let likely = bill.risk.failure_parts_per_million > limit;
-            let because =
-                format!("only where something is watched and failure is likelier than {}", percent(limit));
+            let risk = bill.risk.failure_parts_per_million;
+            let likely = risk > limit && bill.waiting_costs_more(risk);
+            let because = format!(
+                "only where something is watched, failure is likelier than {}, and waiting for it costs more",
+                percent(limit)
+            );
             (fitness == Fitness::Watch && likely && !facts.leaves_empty(), because)
         }
         Action::Reimage if least == Action::Repair => {

@@ -65,7 +65,7 @@ fn better(facts: &Facts<'_>, judged: &Judged) -> Vec<String> {
 /// The action without the findings that `taken` names. What forbids an action is found again, unless
 /// it is what was taken away.
 fn without(facts: &Facts<'_>, ruled: &[Ruled], taken: &dyn Fn(usize, &Ruled) -> bool) -> Action {
-    let gate_ids = ["request/protected", "request/hold", "request/image-assigned"];
+    let gate_ids = ["request/protected", "request/hold", "request/image-assigned", "request/trust-to-write"];
     let gone: Vec<&str> = ruled
         .iter()
         .enumerate()
@@ -88,7 +88,7 @@ fn without(facts: &Facts<'_>, ruled: &[Ruled], taken: &dyn Fn(usize, &Ruled) -> 
 fn worse(facts: &Facts<'_>, model: &Model) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut tell = |condition: String, evidence: &Evidence, context: &NodeContext| {
-        let facts = Facts { evidence, context, ..*facts };
+        let facts = Facts::of(evidence, context, facts.policy, facts.now);
         let bill = Bill::of(&facts, model, forecast::risk(&facts, model));
         let action = weigh(&facts, &bill).action;
         if action != Action::Keep {

@@ -48,6 +48,7 @@ fn nature(method: EraseMethod) -> (Family, Reach) {
         | EraseMethod::ScsiSanitizeCrypto
         | EraseMethod::ScsiSanitizeCryptoBlock => (Family::Scsi, Reach::Media),
         EraseMethod::ScsiSanitizeOverwrite => (Family::Scsi, Reach::MediaIfMagnetic),
+        EraseMethod::ScsiWriteSame => (Family::Scsi, Reach::Addressable),
         EraseMethod::Overwrite => (Family::Any, Reach::Addressable),
         EraseMethod::NvmeFoundClean => (Family::Nvme, Reach::Media),
     }
@@ -75,6 +76,9 @@ pub(crate) fn delivers(disk: &DiskFacts, method: EraseMethod, level: SanitizeLev
     }
     if method == EraseMethod::NvmeFoundClean && !says_clean(disk) {
         return Err("it does not say that it was sanitized and not written since".to_owned());
+    }
+    if method == EraseMethod::ScsiWriteSame && disk.write_same.value().is_none() {
+        return Err("it does not say that it has WRITE SAME".to_owned());
     }
     let magnetic = disk.rotational == Outcome::Value(true);
     let reached = match reach {
@@ -108,6 +112,7 @@ mod tests {
     use super::*;
     use crate::testing::{disk, nvme};
     use contract::decision::SanitizeLevel::{Clear, Purge};
+    use contract::inventory::WriteSameCapabilities;
 
     fn rotating(transport: Transport, rotational: Outcome<bool>) -> DiskFacts {
         DiskFacts { rotational, ..disk("disk-1", "x", transport, 1 << 30) }
@@ -121,6 +126,10 @@ mod tests {
         let nvme = |namespaces| DiskFacts {
             nvme: Outcome::Value(nvme(namespaces)),
             ..disk("disk-1", "x", Transport::Nvme, 1 << 30)
+        };
+        let same = |transport| DiskFacts {
+            write_same: Outcome::Value(WriteSameCapabilities { blocks_max: None }),
+            ..magnetic(transport)
         };
         let raid = DiskFacts { composition: Composition::RaidVolume, ..magnetic(Transport::Scsi) };
         let cases = [
@@ -142,6 +151,9 @@ mod tests {
             (magnetic(Transport::Scsi), EraseMethod::ScsiSanitizeOverwrite, true, true),
             (flash(Transport::Scsi), EraseMethod::ScsiSanitizeOverwrite, true, false),
             (flash(Transport::Scsi), EraseMethod::ScsiSanitizeCrypto, true, true),
+            (same(Transport::Scsi), EraseMethod::ScsiWriteSame, true, false),
+            (same(Transport::Ata), EraseMethod::ScsiWriteSame, false, false),
+            (magnetic(Transport::Scsi), EraseMethod::ScsiWriteSame, false, false),
             (flash(Transport::Virtio), EraseMethod::Overwrite, true, false),
             (flash(Transport::Virtio), EraseMethod::ScsiSanitizeCrypto, false, false),
             (raid, EraseMethod::Overwrite, false, false),

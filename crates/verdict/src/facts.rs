@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use contract::assignment::{Floor, NodeContext};
+use contract::assignment::{Baseline, Floor, NodeContext};
 use contract::evidence::Evidence;
 use contract::id::UnixMillis;
 use contract::inventory::DiskFacts;
@@ -17,6 +17,11 @@ pub(crate) struct Facts<'a> {
     pub context: &'a NodeContext,
     pub policy: &'a Policy,
     pub now: UnixMillis,
+    /// The readings stand in the order of [`Evidence::sort`], so that one of them is found without going through
+    /// all. What a machine sends need not.
+    in_order: bool,
+    /// So do the baselines.
+    baselines_in_order: bool,
 }
 
 /// A list as it was read: the items that were kept, and how many there are in all.
@@ -26,6 +31,13 @@ pub(crate) struct Listed {
 }
 
 impl<'a> Facts<'a> {
+    pub fn of(evidence: &'a Evidence, context: &'a NodeContext, policy: &'a Policy, now: UnixMillis) -> Self {
+        let in_order = evidence.readings.is_sorted_by_key(|reading| (&reading.subject, reading.key));
+        let baselines_in_order =
+            context.baselines.is_sorted_by_key(|baseline| (&baseline.subject, baseline.key));
+        Self { evidence, context, policy, now, in_order, baselines_in_order }
+    }
+
     pub fn thresholds(&self) -> &'a Sections {
         self.policy.sections()
     }
@@ -43,17 +55,17 @@ impl<'a> Facts<'a> {
     /// How far a reading can be believed: no further than itself and no further than its run; several
     /// readings of one thing no further than the weakest.
     pub fn trust_of(&self, subject: &Subject, key: ReadingKey) -> Option<Trust> {
-        self.of(subject, key).map(|reading| reading.trust.min(self.evidence.trust)).min()
+        self.readings_of(subject, key).map(|reading| reading.trust.min(self.evidence.trust)).min()
     }
 
     /// Whether anybody looked and found something, or could not look; `Absent` and untried are neither.
     pub fn concerns(&self, subject: &Subject, key: ReadingKey) -> bool {
-        self.of(subject, key).any(|reading| reading.outcome != Outcome::Absent)
+        self.readings_of(subject, key).any(|reading| reading.outcome != Outcome::Absent)
     }
 
     /// Whether anybody looked at all, whatever came of it.
     pub fn was_tried(&self, subject: &Subject, key: ReadingKey) -> bool {
-        self.of(subject, key).next().is_some()
+        self.readings_of(subject, key).next().is_some()
     }
 
     /// All that anybody read `key` of, or that had it when the node was last found right.
@@ -68,18 +80,26 @@ impl<'a> Facts<'a> {
 
     /// When `key` of `subject` was read; the earliest of several.
     pub fn observed_at(&self, subject: &Subject, key: ReadingKey) -> Option<UnixMillis> {
-        self.of(subject, key).map(|reading| reading.observed_at).min()
+        self.readings_of(subject, key).map(|reading| reading.observed_at).min()
     }
 
-    fn of(&self, subject: &Subject, key: ReadingKey) -> impl Iterator<Item = &'a Reading> {
-        let of_both = move |reading: &&Reading| reading.key == key && &reading.subject == subject;
-        self.evidence.readings.iter().filter(of_both)
+    fn readings_of(&self, subject: &Subject, key: ReadingKey) -> impl Iterator<Item = &'a Reading> {
+        let all = &self.evidence.readings;
+        let part = around(all, self.in_order, (subject, key), |one| (&one.subject, one.key));
+        part.iter().filter(move |reading| reading.key == key && &reading.subject == subject)
+    }
+
+    /// What a counter of a part said when it was last found right.
+    pub fn baselines_of(&self, subject: &Subject, key: ReadingKey) -> impl Iterator<Item = &'a Baseline> {
+        let all = &self.context.baselines;
+        let part = around(all, self.baselines_in_order, (subject, key), |one| (&one.subject, one.key));
+        part.iter().filter(move |baseline| baseline.key == key && &baseline.subject == subject)
     }
 
     /// The outcome of `key` about `subject`. Not tried, of another boot and too old are all unreadable.
     /// Probes may look at the same thing in different ways; the worst of what they saw counts.
     pub fn read(&self, subject: &Subject, key: ReadingKey) -> Outcome<ReadingValue> {
-        let outcomes = self.of(subject, key).map(|reading| self.believable(reading));
+        let outcomes = self.readings_of(subject, key).map(|reading| self.believable(reading));
         outcomes
             .reduce(|one, other| worse(key, one, other))
             .unwrap_or_else(|| Outcome::Unreadable(format!("{key} was not read")))
@@ -146,6 +166,21 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// The stretch in which those of one place stand, if all stand in order; else all.
+fn around<'a, T>(
+    all: &'a [T],
+    in_order: bool,
+    place: (&Subject, ReadingKey),
+    of: impl Fn(&T) -> (&Subject, ReadingKey),
+) -> &'a [T] {
+    if !in_order {
+        return all;
+    }
+    let from = all.partition_point(|one| of(one) < place);
+    let to = all.partition_point(|one| of(one) <= place);
+    all.get(from..to).unwrap_or_default()
+}
+
 fn typed<T>(
     key: ReadingKey,
     outcome: Outcome<ReadingValue>,
@@ -176,6 +211,8 @@ fn worse(key: ReadingKey, one: Outcome<ReadingValue>, other: Outcome<ReadingValu
             | ReadingKey::ProcessorRounds
             | ReadingKey::MemoryBandwidthMegabytes
             | ReadingKey::DiskReadMegabytes
+            | ReadingKey::NetworkSendMegabytes
+            | ReadingKey::NetworkReceiveMegabytes
     );
     match (one, other) {
         (one, other) if one == other => one,

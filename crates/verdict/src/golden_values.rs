@@ -7,7 +7,7 @@
 
 use contract::assignment::GoldenValue;
 use contract::evidence::Evidence;
-use contract::inventory::Inventory;
+use contract::inventory::{Inventory, NicFacts};
 use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
 
 /// The most golden values that one node has; a server with eight GPUs and sixteen disks has under two hundred.
@@ -77,6 +77,58 @@ fn of_inventory(inventory: &Inventory) -> Vec<GoldenValue> {
     values
 }
 
+/// What the inventory says now of a golden value that stands in it. `Absent`: the part is not there, has none, or
+/// its link is down.
+pub(crate) fn in_inventory(
+    inventory: &Inventory,
+    subject: &Subject,
+    key: ReadingKey,
+) -> Outcome<ReadingValue> {
+    let text = |version: &Outcome<String>| version.clone().map(ReadingValue::Text);
+    match (key, subject) {
+        (ReadingKey::FirmwareVersion, Subject::Node) => text(&inventory.bios_version),
+        (ReadingKey::BmcVersion, Subject::Node) => text(&inventory.bmc_version),
+        (ReadingKey::FirmwareVersion, Subject::Disk(id)) => {
+            of_part(&inventory.disks, |disk| disk.id == *id, |disk| text(&disk.firmware_revision))
+        }
+        (ReadingKey::FirmwareVersion, Subject::Gpu(id)) => {
+            of_part(&inventory.gpus, |gpu| gpu.id == *id, |gpu| text(&gpu.firmware_version))
+        }
+        (ReadingKey::NicSpeedMegabits, Subject::Nic(mac)) => {
+            of_part(&inventory.nics, |nic| nic.mac == *mac, speed)
+        }
+        _ => Outcome::Absent,
+    }
+}
+
+/// What a part says; of several that bear one name, as the members of a bond, the first that says anything.
+fn of_part<T>(
+    parts: &Outcome<Vec<T>>,
+    is: impl Fn(&T) -> bool,
+    told: impl Fn(&T) -> Outcome<ReadingValue>,
+) -> Outcome<ReadingValue> {
+    let parts = match parts {
+        Outcome::Value(parts) => parts,
+        Outcome::Absent => return Outcome::Absent,
+        Outcome::Unreadable(why) => return Outcome::Unreadable(why.clone()),
+    };
+    let all = parts.iter().filter(|part| is(part)).map(told);
+    let first = all.reduce(|one, other| match (one, other) {
+        (Outcome::Value(value), _) | (_, Outcome::Value(value)) => Outcome::Value(value),
+        (Outcome::Unreadable(why), _) | (_, Outcome::Unreadable(why)) => Outcome::Unreadable(why),
+        (Outcome::Absent, Outcome::Absent) => Outcome::Absent,
+    });
+    first.unwrap_or(Outcome::Absent)
+}
+
+fn speed(nic: &NicFacts) -> Outcome<ReadingValue> {
+    match &nic.link_up {
+        Outcome::Value(true) => nic.speed_megabits.clone().map(ReadingValue::Count),
+        Outcome::Value(false) | Outcome::Absent => Outcome::Absent,
+        Outcome::Unreadable(why) => Outcome::Unreadable(why.clone()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +170,11 @@ mod tests {
         );
         assert!(found.iter().all(|value| value.key != ReadingKey::DiskReadErrors));
         assert!(found.is_sorted_by(|a, b| (&a.subject, a.key) < (&b.subject, b.key)));
+        let now = |subject: &Subject, key| in_inventory(&situation.evidence.inventory, subject, key);
+        assert_eq!(now(&Subject::Nic(mac(1)), ReadingKey::NicSpeedMegabits).value(), speed);
+        assert_eq!(now(&Subject::Node, ReadingKey::FirmwareVersion).value(), bios);
+        let lost = now(&Subject::Node, ReadingKey::BmcVersion);
+        assert_eq!(lost, Outcome::Unreadable("no BMC answers".to_owned()));
     }
 
     #[test]

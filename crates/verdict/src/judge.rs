@@ -4,6 +4,7 @@ use contract::assignment::NodeContext;
 use contract::decision::{Action, Axis, Confidentiality, Decision, Finding, Fitness, Integrity, Rejected};
 use contract::evidence::Evidence;
 use contract::id::UnixMillis;
+use contract::outlook::Remedy;
 
 use crate::cost::{self, Bill};
 use crate::facts::Facts;
@@ -45,7 +46,7 @@ pub fn judge(
     model: &Model,
     now: UnixMillis,
 ) -> Decision {
-    let facts = Facts { evidence, context, policy, now };
+    let facts = Facts::of(evidence, context, policy, now);
     let bill = Bill::of(&facts, model, forecast::risk(&facts, model));
     let judged = weigh(&facts, &bill);
     let forecast = forecast::components(&facts, model);
@@ -69,6 +70,49 @@ pub fn judge(
         readiness: Some(readiness::readiness(&facts, figures, &findings, &forecast, judged.action)),
         remedies: remedy::remedies(&facts, &findings),
         forecast,
+        findings,
+    }
+}
+
+/// What follows from the evidence, without what is only told: costs, scores, and what would change it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusion {
+    /// Whose data the disks hold.
+    pub confidentiality: Confidentiality,
+    /// Whether the software is what was assigned.
+    pub integrity: Integrity,
+    /// Whether the hardware is fit.
+    pub fitness: Fitness,
+    /// What follows.
+    pub action: Action,
+    /// All that the rules found.
+    pub findings: Vec<Finding>,
+    /// The rule of the first reason.
+    pub first_rule: Option<String>,
+    /// Soft fixes, in the order in which they are tried.
+    pub remedies: Vec<Remedy>,
+}
+
+/// Judges as [`judge`] does, and leaves out what is only told: for those who judge a fleet's years again.
+#[must_use]
+pub fn conclude(
+    evidence: &Evidence,
+    context: &NodeContext,
+    policy: &Policy,
+    model: &Model,
+    now: UnixMillis,
+) -> Conclusion {
+    let facts = Facts::of(evidence, context, policy, now);
+    let judged = weigh(&facts, &Bill::of(&facts, model, forecast::risk(&facts, model)));
+    let first_rule = deciding(&judged).first().map(|ruled| ruled.finding.rule.clone());
+    let findings: Vec<Finding> = judged.ruled.into_iter().map(|ruled| ruled.finding).collect();
+    Conclusion {
+        confidentiality: judged.confidentiality,
+        integrity: judged.integrity,
+        fitness: judged.fitness,
+        action: judged.action,
+        first_rule,
+        remedies: remedy::remedies(&facts, &findings),
         findings,
     }
 }
@@ -108,6 +152,10 @@ fn with(fitness: Fitness, more: &[Ruled]) -> Fitness {
 
 /// The findings that decided, strongest demand first; for keep, what speaks for it and what to watch.
 fn reasons(judged: &Judged) -> Vec<Finding> {
+    deciding(judged).into_iter().take(REASONS_MAX).map(|ruled| ruled.finding.clone()).collect()
+}
+
+fn deciding(judged: &Judged) -> Vec<&Ruled> {
     let mut deciding: Vec<&Ruled> =
         judged.ruled.iter().filter(|ruled| ruled.demand > Demand::Watch).collect();
     deciding.sort_by_key(|ruled| std::cmp::Reverse(combine::weight(judged.action, ruled.demand)));
@@ -120,7 +168,7 @@ fn reasons(judged: &Judged) -> Vec<Finding> {
         deciding.extend(good);
         deciding.extend(judged.ruled.iter().filter(|r| r.demand == Demand::Watch));
     }
-    deciding.into_iter().take(REASONS_MAX).map(|ruled| ruled.finding.clone()).collect()
+    deciding
 }
 
 /// The action's name as a person reads it.
@@ -160,5 +208,37 @@ fn because(other: Action, judged: &Judged, deciding: &str) -> String {
         _ if other < taken => format!("it would not be enough: {deciding}"),
         (Action::Quarantine, _) => "nothing found asks for taking the node out".to_owned(),
         _ => format!("{} is enough; nothing found asks for more", action_name(taken)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::reading::ReadingKey;
+
+    use super::*;
+    use crate::recall::{recall, recall_conclusion};
+    use crate::testing::{Case, DATA_DISK, OS_DISK, disk_subject};
+
+    #[test]
+    fn what_is_concluded_without_words_is_what_is_decided() {
+        let key = ReadingKey::AtaReallocatedSectors;
+        let cases = [
+            Case::healthy(),
+            Case::healthy().count(disk_subject(DATA_DISK), key, 100),
+            Case::healthy().count(disk_subject(DATA_DISK), key, 5000),
+            Case::healthy().unreadable(disk_subject(OS_DISK), ReadingKey::DiskReadErrors),
+        ];
+        for case in cases {
+            let decided = case.judge();
+            let (evidence, context) = (&case.evidence, &case.context);
+            let concluded = conclude(evidence, context, &case.policy, &case.model, decided.decided_at);
+            let tier = evidence.tier;
+            assert_eq!(recall(&decided, tier), recall_conclusion(&concluded, tier));
+            let Conclusion { confidentiality, integrity, fitness, action, findings, remedies, .. } =
+                concluded;
+            assert_eq!((action, fitness, integrity), (decided.action, decided.fitness, decided.integrity));
+            assert_eq!(confidentiality, decided.confidentiality);
+            assert_eq!((findings, remedies), (decided.findings, decided.remedies));
+        }
     }
 }

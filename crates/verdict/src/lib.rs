@@ -22,7 +22,9 @@
 pub mod already_clean;
 pub mod baseline;
 pub mod blast_radius;
+mod civil;
 mod combine;
+mod command_line;
 mod cost;
 mod counterfactual;
 mod data_images;

@@ -4,7 +4,7 @@ use contract::assignment::{BootTrust, DataOwner, Floor, PastVerdict, Recalled};
 use contract::decision::{Action, Decision, Fitness};
 use contract::id::{EvidenceId, UnixMillis};
 use contract::outlook::ReadinessArea;
-use contract::reading::{ReadingKey as Key, Subject};
+use contract::reading::{ReadingKey as Key, Subject, Tier};
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use uuid::Uuid;
 
@@ -121,9 +121,9 @@ fn only_what_was_found_in_time_and_not_looked_at_by_a_person_counts() {
 #[test]
 fn a_watched_node_is_fit_after_looks_that_found_nothing() {
     let watched = watched_disk().judge();
-    assert_eq!((watched.fitness, recall(&watched).fitness), (Fitness::Watch, Some(Fitness::Watch)));
+    assert_eq!((watched.fitness, recall(&watched, Tier::T2).fitness), (Fitness::Watch, Some(Fitness::Watch)));
     let remembered = |decision: &Decision| PastVerdict {
-        recalled: recall(decision),
+        recalled: recall(decision, Tier::T2),
         ..past(1, decision.action, "", &decision.reasons[0].statement)
     };
     let mut history = vec![remembered(&watched)];
@@ -131,7 +131,7 @@ fn a_watched_node_is_fit_after_looks_that_found_nothing() {
     assert_eq!((first.fitness, first.action), (Fitness::Watch, Action::Keep));
     assert!(first.findings.iter().any(|found| found.rule == crate::recall::RECENTLY_WATCHED));
     // That it remembers is not remembered.
-    assert_eq!(recall(&first).fitness, Some(Fitness::Fit));
+    assert_eq!(recall(&first, Tier::T2).fitness, Some(Fitness::Fit));
     history.insert(0, remembered(&first));
     let second = Case::healthy().context(|context| context.history = history).judge();
     assert_eq!(second.fitness, Fitness::Fit);
@@ -146,7 +146,13 @@ fn costs_take_out_only_what_is_watched_and_likelier_to_fail_than_it_is_worth() {
     };
     // 700 % a year is 44 % within 30 days; 200 % is 15 %: above the limit, and cheaper to wait for.
     assert_eq!(with(watched_disk(), 1).action, Action::Keep);
-    assert_eq!(with(watched_disk(), 200).action, Action::Keep);
+    let waits = with(watched_disk(), 200);
+    assert_eq!(waits.action, Action::Keep);
+    let open = |decision: &Decision| -> Vec<Action> {
+        decision.costs.iter().filter(|cost| cost.allowed).map(|cost| cost.action).collect()
+    };
+    assert_eq!(open(&waits), [Action::Keep], "what is told to be open is what could be chosen");
+    assert_eq!(open(&with(watched_disk(), 700)), [Action::Keep, Action::Quarantine]);
     let taken = with(watched_disk(), 700);
     assert_eq!((taken.action, taken.fitness), (Action::Quarantine, Fitness::Quarantine));
     assert_eq!(rules_of(&taken), ["fitness/failure-likely"]);
@@ -213,11 +219,20 @@ fn every_action_has_its_cost_and_says_whether_it_was_open() {
 #[test]
 fn readiness_is_weighted_and_capped() {
     let ready = |case: Case| case.judge().readiness.unwrap();
-    let proven = || Case::healthy().context(|context| context.boot_trust = Some(BootTrust::Verified));
+    let nobody_looked = Case::healthy().context(|context| context.boot_trust = Some(BootTrust::Verified));
+    let proven = || nobody_looked.clone().list(Subject::Node, Key::SensorAlarms, &[]);
     let well = ready(proven());
     assert_eq!((well.score, well.coverage_percent, well.age_seconds), (99, 100, 0));
     assert_eq!(well.parts.iter().map(|part| part.weight).sum::<u64>(), 100);
     assert!(well.parts.iter().all(|part| part.name != ReadinessArea::Gpu), "there is none");
+    let power = |ready: &contract::outlook::Readiness| {
+        ready.parts.iter().find(|part| part.name == ReadinessArea::Power).unwrap().score
+    };
+    let no_sensors = proven().outcome(Subject::Node, Key::SensorAlarms, contract::reading::Outcome::Absent);
+    assert_eq!((power(&well), power(&ready(no_sensors))), (100, 100), "looked, and there is none");
+    let unseen = ready(nobody_looked.clone());
+    assert_eq!(power(&unseen), 50, "nobody looked");
+    assert!(unseen.score < well.score && unseen.coverage_percent < 100, "{unseen:?}");
     let other = |context: &mut contract::assignment::NodeContext| {
         context.data_owner = DataOwner::Tenant("tenant-b".parse().unwrap());
     };

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use contract::assignment::{NodeContext, PeerValue};
 use contract::evidence::Evidence;
 use contract::inventory::Inventory;
 use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier};
 
 use crate::forecast::parts::name;
 use crate::forecast::peers::is_compared;
+use crate::policy::Policy;
 
 /// How many hardware models one machine has at most, itself among them; what is more is not compared.
 pub const MODELS_MAX: usize = 64;
@@ -53,7 +55,31 @@ pub fn is_rate(key: ReadingKey) -> bool {
     matches!(
         key,
         ReadingKey::ProcessorRounds | ReadingKey::MemoryBandwidthMegabytes | ReadingKey::DiskReadMegabytes
-    )
+    ) || is_network_rate(key)
+}
+
+/// Whether a reading tells how fast the network between two nodes is.
+#[must_use]
+pub fn is_network_rate(key: ReadingKey) -> bool {
+    matches!(key, ReadingKey::NetworkSendMegabytes | ReadingKey::NetworkReceiveMegabytes)
+}
+
+/// Whether a burn-in's rate of the machine as a whole is so far below that of enough other nodes that it is found.
+#[must_use]
+pub fn is_slower_in_burn_in(context: &NodeContext, policy: &Policy, key: ReadingKey, rate: u64) -> bool {
+    let thresholds = &policy.sections().burn_in;
+    let of_machine = |peer: &&PeerValue| peer.hardware_model.is_empty() && peer.key == key;
+    let mut peers = context.peers.iter().filter(of_machine);
+    peers.any(|peer| {
+        peer.tier == Tier::T3
+            && peer.nodes >= thresholds.peer_nodes_min
+            && is_below(rate, peer.median, thresholds.variance_percent)
+    })
+}
+
+/// More than so many percent below.
+pub(crate) fn is_below(rate: u64, median: u64, percent: u64) -> bool {
+    u128::from(rate) * 100 < u128::from(median) * u128::from(100_u64.saturating_sub(percent))
 }
 
 /// Median and median deviation; none of nothing.

@@ -17,15 +17,22 @@ use crate::facts::Facts;
 use crate::kept::kept_partitions;
 pub use crate::kept::left_behind;
 use crate::os_disk::{disk_target, os_disk};
-use crate::policy::{ForeignFiles, Policy};
+use crate::policy::{ForeignFiles, Policy, written};
 pub use crate::refusal::PlanRefusal;
-use crate::rules::{holds, node_data};
+use crate::rules::{holds, node_data, windows};
 
 /// The hold that is on a node now, by name; none if there is none. An order may be older than a hold, so
 /// whoever lets a step begin asks again.
 #[must_use]
 pub fn on_hold(context: &NodeContext, policy: &Policy, now: UnixMillis) -> Option<String> {
     holds::standing(context, policy, now)
+}
+
+/// When destructive work may begin on a node, if it may not begin now; none if it may. An order may be older
+/// than the end of a window, so whoever lets a step begin asks again.
+#[must_use]
+pub fn waits_until(context: &NodeContext, policy: &Policy, now: UnixMillis) -> Option<UnixMillis> {
+    windows::waits_until(context, policy, now)
 }
 
 /// Makes the plan that carries out a decision; `None` if the decision writes nothing, or was made by
@@ -46,7 +53,7 @@ pub fn plan(
     seed: Digest,
 ) -> Result<Option<Plan>, PlanRefusal> {
     belong_together(decision, evidence, context, policy)?;
-    let facts = Facts { evidence, context, policy, now: decision.decided_at };
+    let facts = Facts::of(evidence, context, policy, decision.decided_at);
     if matches!(decision.action, Action::Keep | Action::LookDeeper | Action::Quarantine)
         || !facts.in_ramdisk()
     {
@@ -54,6 +61,9 @@ pub fn plan(
     }
     if let Some(hold) = on_hold(context, policy, facts.now) {
         return Err(PlanRefusal::OnHold { hold });
+    }
+    if let Some(opens_at) = waits_until(context, policy, facts.now) {
+        return Err(PlanRefusal::OutsideWindow { opens_at: written(opens_at) });
     }
     let mut steps = Vec::new();
     if facts.leaves_empty() && decision.action == Action::Wipe {

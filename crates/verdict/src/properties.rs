@@ -131,7 +131,7 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
 }
 
 /// Not milder, when evidence got weaker.
-fn no_permission(before: Action, after: Action) -> bool {
+pub(crate) fn no_permission(before: Action, after: Action) -> bool {
     after >= before || (after == Action::LookDeeper && before != Action::Keep)
 }
 

@@ -1,4 +1,7 @@
 //! How ready a node is for work, from 0 to 100: weighted parts, then caps (decision model 6.7).
+//!
+//! A part of the node that nobody looked at counts as one that could not be seen, in its score and in the
+//! coverage. One that was looked for and is not there is not missed.
 
 use contract::assignment::BootTrust;
 use contract::decision::{Action, Axis, Finding, Severity};
@@ -19,17 +22,18 @@ pub(crate) fn readiness(
     forecast: &[ComponentForecast],
     action: Action,
 ) -> Readiness {
-    let parts = spread(facts, model)
-        .into_iter()
-        .map(|(name, weight)| ReadinessPart {
-            name,
-            weight,
-            score: score(facts, model, findings, forecast, name),
-        })
-        .collect::<Vec<_>>();
+    let mut parts = Vec::new();
+    let mut unseen = 0;
+    for (name, weight) in spread(facts, model) {
+        let looked_at = was_looked_at(facts, findings, name);
+        unseen += u64::from(!looked_at);
+        let score = score(facts, model, findings, forecast, name);
+        let score = if looked_at { score } else { score.min(model.unseen_score) };
+        parts.push(ReadinessPart { name, weight, score });
+    }
     let sum: u64 = parts.iter().map(|part| part.weight * part.score).sum();
     let uncapped = sum / 100;
-    let coverage_percent = coverage(findings);
+    let coverage_percent = coverage(findings, unseen);
     let caps = caps(model, action, coverage_percent);
     let score = caps.iter().map(|cap| cap.most).fold(uncapped, u64::min);
     Readiness {
@@ -93,7 +97,8 @@ fn score(
     });
     let proven = (area == ReadinessArea::BootTrust).then_some(match facts.context.boot_trust {
         Some(BootTrust::Verified) => 100,
-        Some(BootTrust::Mismatch { .. }) => 0,
+        Some(BootTrust::Mismatch { .. } | BootTrust::Lost { .. }) => 0,
+        Some(BootTrust::Changed { .. }) => model.watched_score.min(model.unseen_score),
         Some(BootTrust::Unproven { .. }) | None => model.unseen_score,
     });
     let worst = found.chain(proven).min().unwrap_or(100);
@@ -102,6 +107,21 @@ fn score(
         .filter(|part| area_of_kind(part.kind) == area)
         .map(|part| (MILLION - part.failure_parts_per_million.min(MILLION)) * 100 / MILLION);
     worst * sound.min().unwrap_or(100) / 100
+}
+
+/// Whether anybody looked at this part of the node, whatever came of it.
+fn was_looked_at(facts: &Facts<'_>, findings: &[Finding], area: ReadinessArea) -> bool {
+    let readings = &facts.evidence.readings;
+    let by_itself = match area {
+        // The service says something of it or nothing, which counts as unseen already.
+        ReadinessArea::BootTrust => true,
+        // State and speed of the links stand in the inventory.
+        ReadinessArea::Network => !matches!(facts.evidence.inventory.nics, Outcome::Unreadable(_)),
+        _ => false,
+    };
+    by_itself
+        || findings.iter().any(|finding| area_of(finding) == Some(area))
+        || readings.iter().any(|reading| area_of_part(&reading.subject, Some(reading.key), "") == Some(area))
 }
 
 fn area_of_kind(kind: ComponentKind) -> ReadinessArea {
@@ -119,18 +139,24 @@ fn area_of_kind(kind: ComponentKind) -> ReadinessArea {
 fn area_of(finding: &Finding) -> Option<ReadinessArea> {
     match finding.axis {
         Axis::Confidentiality | Axis::Request => return None,
-        Axis::Integrity if finding.rule.contains("boot") => return Some(ReadinessArea::BootTrust),
+        Axis::Integrity if finding.rule.contains("boot") || finding.rule.contains("ramdisk") => {
+            return Some(ReadinessArea::BootTrust);
+        }
         Axis::Integrity => return Some(ReadinessArea::Image),
         Axis::Fitness => {}
     }
-    match &finding.subject {
+    area_of_part(&finding.subject, finding.key, &finding.rule)
+}
+
+fn area_of_part(subject: &Subject, key: Option<ReadingKey>, rule: &str) -> Option<ReadinessArea> {
+    match subject {
         Subject::Disk(_) | Subject::FileSystem(_) | Subject::RaidArray(_) => Some(ReadinessArea::Storage),
         Subject::MemoryModule(_) => Some(ReadinessArea::Memory),
         Subject::Gpu(_) => Some(ReadinessArea::Gpu),
         Subject::Nic(_) | Subject::FabricPort(_) | Subject::PciDevice(_) => Some(ReadinessArea::Network),
         Subject::Sensor(_) => Some(ReadinessArea::Power),
         Subject::Image => Some(ReadinessArea::Image),
-        Subject::Node => area_of_key(finding.key, &finding.rule),
+        Subject::Node => area_of_key(key, rule),
     }
 }
 
@@ -140,8 +166,19 @@ fn area_of_key(key: Option<ReadingKey>, rule: &str) -> Option<ReadinessArea> {
         (ReadinessArea::Memory, &["memory", "expected-memory"][..]),
         (ReadinessArea::Gpu, &["gpu", "expected-gpu"]),
         (ReadinessArea::Storage, &["disk", "kernel-storage", "expected-disk", "file-system", "raid"]),
-        (ReadinessArea::Network, &["nic", "fabric", "pcie", "expected-nic"]),
-        (ReadinessArea::Power, &["sensor", "temperature", "firmware"]),
+        (
+            ReadinessArea::Network,
+            &[
+                "nic",
+                "fabric",
+                "pcie",
+                "expected-nic",
+                "network-send",
+                "network-receive",
+                "network-test-errors",
+            ],
+        ),
+        (ReadinessArea::Power, &["sensor", "temperature", "firmware", "bmc"]),
         (ReadinessArea::BootTrust, &["secure-boot", "boot"]),
         (ReadinessArea::Processor, &["processor", "kernel", "crash", "operator"]),
     ];
@@ -149,10 +186,11 @@ fn area_of_key(key: Option<ReadingKey>, rule: &str) -> Option<ReadinessArea> {
     named.map(|(area, _)| *area)
 }
 
-/// The share of what was asked of readings that could be answered.
-fn coverage(findings: &[Finding]) -> u64 {
+/// The share of what was asked of readings that could be answered; of a part that nobody looked at, one thing
+/// was asked.
+fn coverage(findings: &[Finding], unseen_areas: u64) -> u64 {
     let asked = findings.iter().filter(|finding| finding.key.is_some());
-    let (seen, all) = asked.fold((0_u64, 0_u64), |(seen, all), finding| {
+    let (seen, all) = asked.fold((0_u64, unseen_areas), |(seen, all), finding| {
         (seen + u64::from(finding.severity != Severity::Unknown), all + 1)
     });
     (seen * 100).checked_div(all).unwrap_or(0)

@@ -21,6 +21,12 @@ pub enum PlanRefusal {
         /// Its name.
         hold: String,
     },
+    /// Destructive work may not begin now.
+    #[error("no work that changes disks may begin before {opens_at}; it waits until then")]
+    OutsideWindow {
+        /// When it may, in UTC.
+        opens_at: String,
+    },
     /// No image or no tenant is assigned.
     #[error("no {what} is assigned; assign one first")]
     NotAssigned {

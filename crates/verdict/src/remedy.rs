@@ -3,6 +3,7 @@
 //! A remedy that was named, after which the finding went away and came back, did not hold: the next rung is
 //! named. So the ladder depends on the history alone, and a finding that stays keeps its rung.
 
+use contract::assignment::{PastFinding, Recalled};
 use contract::decision::{Axis, Finding, Severity};
 use contract::outlook::{Fix, Remedy};
 use contract::reading::Subject;
@@ -76,6 +77,10 @@ const LADDERS: &[(&str, &[Fix])] = &[
     ("fitness/fabric-", &[Fix::Reseat, Fix::ReplacePart]),
     // Rows 39 and 42.
     ("fitness/sensor-alarms", &[Fix::CheckCooling, Fix::CheckPower, Fix::CallPerson]),
+    ("fitness/bmc-temperature", &[Fix::CheckCooling, Fix::CallPerson]),
+    ("fitness/bmc-fan", &[Fix::CheckCooling, Fix::ReplacePart]),
+    ("fitness/bmc-power", &[Fix::CheckPower, Fix::Reseat, Fix::ReplacePart]),
+    ("fitness/bmc-redundancy", &[Fix::CheckCooling, Fix::CheckPower, Fix::CallPerson]),
     ("fitness/firmware-version", &[Fix::UpdateFirmware, Fix::CallPerson]),
     // What history and forecast say is for a person, after hardware was given the long test (tier T3).
     ("fitness/recently-watched", &[]),
@@ -126,21 +131,28 @@ fn remedy(facts: &Facts<'_>, finding: &Finding) -> Option<Remedy> {
     Some(Remedy { fix, subject: finding.subject.clone(), rule: finding.rule.clone(), because, tried_before })
 }
 
-/// How often something was to be tried for this finding, after which it was gone for at least one look.
+/// How often something was to be tried for this finding, after which it was gone for at least one look: one that
+/// would have seen it, because it was as deep as one that did, and could.
 fn came_back(facts: &Facts<'_>, rule: &str, subject: &Subject) -> u64 {
-    let named = facts.context.history.iter().map(|past| {
-        past.recalled.remedies.iter().any(|remedy| remedy.rule == rule && &remedy.subject == subject)
-    });
-    // Newest first; now it is there. Each stretch of looks without it, with one that named it behind it.
-    let (mut gone, mut times) = (false, 0);
-    for named in named {
-        match (named, gone) {
-            (true, true) => (gone, times) = (false, times + 1),
-            (true, false) => {}
-            (false, _) => gone = true,
+    // Newest first; now it is there. Each stretch of looks without it, with one that found it behind it.
+    let (mut seen_at, mut gone_at, mut times) = (facts.evidence.tier, None, 0);
+    for Recalled { remedies, found, tier, .. } in facts.context.history.iter().map(|past| &past.recalled) {
+        let was_there = remedies.iter().any(|one| one.rule == rule && &one.subject == subject)
+            || found.iter().any(|one| !one.unseen && one.rule == rule && &one.subject == subject);
+        if was_there {
+            seen_at = tier.map_or(seen_at, |tier| seen_at.min(tier));
+            times += u64::from(gone_at.take().is_some_and(|tier| tier >= seen_at));
+        } else if !found.iter().any(|one| hides(one, rule, subject)) {
+            gone_at = gone_at.max(*tier);
         }
     }
     times
+}
+
+/// Whether a rule that could not see may have missed this finding: itself, or the one for all of its kind.
+fn hides(unseen: &PastFinding, rule: &str, subject: &Subject) -> bool {
+    let there = &unseen.subject == subject || unseen.subject == Subject::Node;
+    unseen.unseen && there && rule.starts_with(&unseen.rule)
 }
 
 /// What to do, as a person reads it.

@@ -12,6 +12,7 @@ use contract::ledger::{
 };
 use contract::outlook::ComponentKind;
 
+use crate::civil::days_from_civil;
 use crate::model::Model;
 
 /// Version of the formula above. Entries keep the version that they were counted with.
@@ -197,22 +198,16 @@ pub fn month(text: &str) -> Option<(UnixMillis, UnixMillis)> {
     if !digits(year, 4) || !digits(month, 2) {
         return None;
     }
-    let (year, month): (u64, u64) = (year.parse().ok()?, month.parse().ok()?);
+    let (year, month): (i64, i64) = (year.parse().ok()?, month.parse().ok()?);
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
         return None;
     }
     let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-    let start = |(year, month)| UnixMillis(days_before(year, month) * 86_400_000);
-    Some((start((year, month)), start(next)))
-}
-
-/// Days from 1970 to the first of a month in the Gregorian calendar, counted from March so that the day that
-/// leap years have more is the last of a year.
-fn days_before(year: u64, month: u64) -> u64 {
-    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5;
-    // 0000-03-01 is so many days before 1970-01-01.
-    days - 719_468
+    let start = |(year, month)| {
+        let days = u64::try_from(days_from_civil(year, month, 1)).ok()?;
+        Some(UnixMillis(days * 86_400_000))
+    };
+    Some((start((year, month))?, start(next)?))
 }
 
 #[cfg(test)]

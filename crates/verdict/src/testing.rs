@@ -57,6 +57,7 @@ pub(crate) fn disk(id: &str, kernel_name: &str, transport: Transport, size_bytes
         ata: Outcome::Absent,
         sanitize: Outcome::Absent,
         locking: Outcome::Absent,
+        write_same: Outcome::Absent,
         composition: Composition::Single,
     }
 }
@@ -203,8 +204,12 @@ impl Case {
             node_data: None,
             baselines: Vec::new(),
             boot_trust: None,
+            boot_key: None,
             peers: Vec::new(),
             burn_in_minutes: None,
+            outside_windows: false,
+            bmc: None,
+            command_lines: Default::default(),
         };
         Self {
             evidence,
@@ -231,7 +236,7 @@ impl Case {
     /// What the rules and costs say, without the words about it.
     pub fn weighed(&self) -> crate::judge::Judged {
         let (evidence, context, policy) = (&self.evidence, &self.context, &self.policy);
-        let facts = crate::facts::Facts { evidence, context, policy, now: self.now };
+        let facts = crate::facts::Facts::of(evidence, context, policy, self.now);
         let risk = crate::forecast::risk(&facts, &self.model);
         crate::judge::weigh(&facts, &crate::cost::Bill::of(&facts, &self.model, risk))
     }

@@ -12,6 +12,9 @@
 //! A wave is halted by itself when more of its finished nodes failed than the policy lets pass, or when nodes
 //! are less ready after it than before. With the default of five percent a single failure among the first
 //! nineteen halts it, so a canary that fails is the last node that gets the image.
+//!
+//! A node that was passed over says nothing of the image, so it is no part of any stage: shares are of the nodes
+//! that are left, and the first of these that takes the image is the canary.
 
 use contract::id::UnixMillis;
 use contract::wave::{Baking, Ended, Forgiven, Halted, NodeResult, Rolling, Stage, WaveCounts, WaveState};
@@ -83,6 +86,12 @@ fn after(stage: Stage, nodes: u64) -> Option<Stage> {
     all.into_iter().find(|next| *next > stage && reach(*next, nodes) > reach(stage, nodes))
 }
 
+/// How many nodes the stages are shares of: those that were not passed over.
+#[must_use]
+pub fn reachable(counts: &WaveCounts) -> u64 {
+    counts.nodes.saturating_sub(counts.skipped)
+}
+
 /// How many nodes stand where, and by how much their readiness fell.
 #[must_use]
 pub fn facts<'a>(results: impl Iterator<Item = &'a NodeResult>) -> Facts {
@@ -125,8 +134,9 @@ fn roll(rolling: Rolling, facts: &Facts, policy: &Policy, now: UnixMillis) -> Ti
         return halted(Halted { stage, because, since: now, forgiven });
     }
     let counts = &facts.counts;
-    let target = reach(stage, counts.nodes);
-    let come = counts.nodes.saturating_sub(counts.waiting);
+    let nodes = reachable(counts);
+    let target = reach(stage, nodes);
+    let come = nodes.saturating_sub(counts.waiting);
     if come >= target && counts.working == 0 {
         let event = format!("{target} nodes are through; waiting whether they stay well");
         let state = WaveState::Baking(Baking { stage, since: now, forgiven });
@@ -149,7 +159,7 @@ fn bake(baking: Baking, facts: &Facts, policy: &Policy, now: UnixMillis) -> Tick
         let state = WaveState::Baking(Baking { stage, since, forgiven });
         return Tick { state, begin: 0, event: None };
     }
-    let nodes = facts.counts.nodes;
+    let nodes = reachable(&facts.counts);
     match after(stage, nodes) {
         Some(stage) => Tick {
             state: WaveState::Rolling(Rolling { stage, forgiven }),

@@ -6,11 +6,11 @@ use contract::outlook::{
     WearOut,
 };
 
+use crate::civil::day;
 use crate::cost::minutes;
 use crate::judge::action_name;
 use crate::plain::plain;
 use crate::remedy::fix_name;
-use crate::rules::change::day;
 
 /// How many parts are told of, besides those that somebody has to know of.
 const PARTS_TOLD: usize = 5;

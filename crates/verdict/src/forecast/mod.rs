@@ -19,7 +19,6 @@ mod tests;
 mod wear;
 
 use contract::outlook::{ComponentForecast, ComponentKind, Contribution, Effect};
-use contract::reading::Outcome;
 
 use crate::facts::Facts;
 use crate::forecast::hazard::Hazard;
@@ -101,11 +100,11 @@ fn outlook<'a>(facts: &Facts<'a>, model: &'a Model, part: Part<'a>, history: Opt
     let base = Hazard::of(model, &part, None);
     let (mut hazard, mut at_worst, mut found) = (base.clone(), base, None);
     for sign in model.figures().sign.iter().filter(|sign| part.has(sign)) {
-        let (step, worst) = match parts::value(facts, &part, sign) {
-            Outcome::Value(value) => (sign.step_of(value), sign.step_of(value)),
-            Outcome::Absent => continue,
-            Outcome::Unreadable(_) => (sign.step_of(sign.unread), sign.steps.len().saturating_sub(1)),
-        };
+        let shown = parts::value(facts, &part, sign);
+        let read = shown.most.map(|value| sign.step_of(value));
+        let unread = shown.lost.then(|| sign.step_of(sign.unread));
+        let Some(step) = read.max(unread) else { continue };
+        let worst = if shown.lost { sign.steps.len().saturating_sub(1) } else { step };
         let (up_to, at) = worst_up_to(model, &part, sign, step);
         if up_to.is_worse_than(&hazard) {
             (hazard, found) = (up_to, Some((sign, at)));

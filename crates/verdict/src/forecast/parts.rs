@@ -104,36 +104,45 @@ pub(crate) fn name(outcome: &Outcome<String>) -> &str {
     name.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
-/// What a sign reads of a part. `Absent`: such a part does not tell, or nobody ever saw that it does.
-pub(super) fn value(facts: &Facts<'_>, part: &Part<'_>, sign: &Sign) -> Outcome<u64> {
+/// What a sign reads of a part; neither where such a part does not tell, or nobody ever saw that it does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// The most that could be read.
+    pub most: Option<u64>,
+    /// Something could not be read.
+    pub lost: bool,
+}
+
+impl From<Outcome<u64>> for Shown {
+    fn from(outcome: Outcome<u64>) -> Self {
+        match outcome {
+            Outcome::Value(value) => Self { most: Some(value), lost: false },
+            Outcome::Absent => Self::default(),
+            Outcome::Unreadable(_) => Self { most: None, lost: true },
+        }
+    }
+}
+
+/// What a sign reads of a part.
+pub(super) fn value(facts: &Facts<'_>, part: &Part<'_>, sign: &Sign) -> Shown {
     if part.kind == ComponentKind::Memory {
         return of_all_modules(facts, sign);
     }
     let expected = part.transport.is_some() || facts.was_counted(&part.subject, sign.key);
     if !expected && !facts.was_tried(&part.subject, sign.key) {
-        return Outcome::Absent;
+        return Shown::default();
     }
-    number(facts, &part.subject, sign)
+    number(facts, &part.subject, sign).into()
 }
 
-/// The worst of what the memory controller says of the whole and of each module.
-fn of_all_modules(facts: &Facts<'_>, sign: &Sign) -> Outcome<u64> {
-    let read = facts.evidence.readings.iter().filter(|reading| reading.key == sign.key);
-    let counted = facts.context.baselines.iter().filter(|baseline| baseline.key == sign.key);
-    let mut subjects: Vec<&Subject> =
-        read.map(|reading| &reading.subject).chain(counted.map(|baseline| &baseline.subject)).collect();
-    subjects.sort();
-    subjects.dedup();
-    let numbers = subjects.into_iter().map(|subject| number(facts, subject, sign));
-    numbers.reduce(worse).unwrap_or(Outcome::Absent)
-}
-
-fn worse(one: Outcome<u64>, other: Outcome<u64>) -> Outcome<u64> {
-    match (one, other) {
-        (Outcome::Value(one), Outcome::Value(other)) => Outcome::Value(one.max(other)),
-        (Outcome::Unreadable(why), _) | (_, Outcome::Unreadable(why)) => Outcome::Unreadable(why),
-        (Outcome::Absent, seen) | (seen, Outcome::Absent) => seen,
-    }
+/// The worst of what the memory controller says of the whole and of each module. One that cannot be read hides
+/// nothing that another one says.
+fn of_all_modules(facts: &Facts<'_>, sign: &Sign) -> Shown {
+    let subjects = facts.subjects(sign.key);
+    subjects
+        .iter()
+        .map(|subject| Shown::from(number(facts, subject, sign)))
+        .fold(Shown::default(), |all, one| Shown { most: all.most.max(one.most), lost: all.lost || one.lost })
 }
 
 fn number(facts: &Facts<'_>, subject: &Subject, sign: &Sign) -> Outcome<u64> {

@@ -10,6 +10,7 @@ use contract::reading::{Counting, Outcome, ReadingKey};
 use super::parts::Part;
 use crate::facts::Facts;
 use crate::model::ForecastModel;
+use crate::peers::is_network_rate;
 
 /// Which way a number is bad.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,9 @@ fn bad_way(key: ReadingKey) -> Option<Bad> {
     match key {
         ReadingKey::MemoryBandwidthMegabytes
         | ReadingKey::ProcessorRounds
-        | ReadingKey::DiskReadMegabytes => Some(Bad::Less),
+        | ReadingKey::DiskReadMegabytes
+        | ReadingKey::NetworkSendMegabytes
+        | ReadingKey::NetworkReceiveMegabytes => Some(Bad::Less),
         // How old a part is, and how much it was used, is no sign by itself.
         ReadingKey::DiskPowerOnHours | ReadingKey::DiskBytesWritten => None,
         ReadingKey::TemperatureMillicelsius | ReadingKey::AtaPendingSectors => Some(Bad::More),
@@ -71,6 +74,8 @@ fn is_of(peer: &PeerValue, part: &Part<'_>) -> bool {
     match part.kind {
         ComponentKind::Memory => of_memory,
         ComponentKind::Processor => of_processor,
+        // No part of those that a forecast is made for is a network card.
+        _ if is_network_rate(peer.key) => false,
         _ => !of_memory && !of_processor && peer.hardware_model == part.hardware_model,
     }
 }

@@ -10,7 +10,7 @@ use crate::model::{Model, NO_SIGN, Observed};
 use crate::testing::{Case, DATA_DISK, NOW, disk_subject};
 
 fn facts(case: &Case) -> Facts<'_> {
-    Facts { evidence: &case.evidence, context: &case.context, policy: &case.policy, now: case.now }
+    Facts::of(&case.evidence, &case.context, &case.policy, case.now)
 }
 
 fn data() -> Subject {
@@ -74,6 +74,24 @@ fn each_bucket_gives_its_published_rate_over_the_horizon() {
         );
         assert_eq!(named, bucket, "{key} {value}");
     }
+}
+
+#[test]
+fn a_module_that_cannot_be_read_hides_nothing_that_another_one_says() {
+    let module = |name: &str| Subject::MemoryModule(name.to_owned());
+    let key = Key::MemoryCorrectedErrors;
+    let of_memory = |case: &Case| {
+        let all = components(&facts(case), &case.model);
+        let memory = all.into_iter().find(|part| part.kind == ComponentKind::Memory).unwrap();
+        (memory.failure_parts_per_million, memory.bucket)
+    };
+    let bad = Case::healthy().count(module("A1"), key, 900);
+    let and_lost = bad.clone().unreadable(module("A2"), key);
+    assert_eq!(of_memory(&and_lost), of_memory(&bad));
+    assert!(of_memory(&bad).0 > of_memory(&Case::healthy().unreadable(module("A2"), key)).0);
+    let risk_of = |case: &Case| risk(&facts(case), &case.model);
+    let worst = bad.count(module("A2"), key, u64::MAX);
+    assert_eq!(risk_of(&and_lost).at_worst_parts_per_million, risk_of(&worst).at_worst_parts_per_million);
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //!
 //! A part is watched from a verdict until the next verdict on its node, until it failed, or until the horizon
 //! has passed, whichever is first; so no day is counted twice, and a failure counts for the last verdict before
-//! it. What a person found fine after it was taken out was watched for that one day: it says that the sensor was
+//! it. A forecast is about the whole horizon, so it is scored by whether the part failed within it, whatever
+//! verdicts came between. What a person found fine after it was taken out was watched for that one day: it says that the sensor was
 //! wrong, and nothing of the month that nobody let come.
 
 mod score;
@@ -51,8 +52,10 @@ pub struct PartOutcome {
     pub at: UnixMillis,
     /// For how long it was watched.
     pub exposure_millis: u64,
-    /// It failed in that time.
+    /// It failed in that time: what is counted.
     pub failed: bool,
+    /// It failed before the horizon was over: what a forecast is scored by.
+    pub failed_in_horizon: bool,
     /// The horizon is over, or it failed before: the forecast can be scored.
     pub known: bool,
 }
@@ -102,6 +105,7 @@ fn outcome(entry: &LedgerEntry, part: &Prediction, next: Option<UnixMillis>, now
         exposure_millis: until.millis_since(entry.at).max(1),
         // A later verdict on the node, before the failure, has it.
         failed: failed_within.is_some_and(|at| next.is_none_or(|next| at <= next)),
+        failed_in_horizon: failed_within.is_some(),
         known,
     }
 }
@@ -179,7 +183,7 @@ pub fn propose(in_use: &Model, outcomes: &[PartOutcome]) -> Result<Proposal, Mod
         let foretold = |outcome: &&&PartOutcome| {
             let foretold =
                 probability_of_bucket(model, outcome.kind, &outcome.hardware_model, &outcome.bucket);
-            (foretold, outcome.failed)
+            (foretold, outcome.failed_in_horizon)
         };
         known.map(|outcome| foretold(&outcome)).collect()
     };

@@ -84,6 +84,28 @@ fn a_part_is_watched_until_the_next_verdict_its_failure_or_the_horizon() {
     }
 }
 
+/// Two verdicts before one failure: it is counted once, and both forecasts were of it.
+#[test]
+fn a_forecast_is_scored_by_the_whole_horizon_whatever_verdicts_came_between() {
+    let of_disk = |entries: &[LedgerEntry]| {
+        let all = outcomes(entries, NOW);
+        let disks = all.into_iter().filter(|one| one.kind == ComponentKind::HardDisk);
+        disks.map(|one| (one.failed, one.failed_in_horizon)).collect::<Vec<_>>()
+    };
+    let before_it = [entry(40, failed(disk()), 20), entry(30, failed(disk()), 20)];
+    assert_eq!(of_disk(&before_it), [(false, true), (true, true)]);
+    assert_eq!(of_disk(&[entry(40, Aftermath::Held, 10)]), [(false, false)]);
+    assert_eq!(of_disk(&[entry(40, failed(Subject::Node), 35)]), [(false, false)], "nobody knows what");
+    // After the horizon it says nothing of the forecast.
+    assert_eq!(of_disk(&[entry(40, failed(disk()), 5)]), [(false, false)]);
+
+    // A candidate that foretells what came is better, although each part was judged again meanwhile.
+    let mut again = fleet(20_000, 500, true);
+    again.iter_mut().for_each(|one| one.failed_in_horizon = true);
+    let proposal = propose(&Model::parse("").unwrap(), &again).unwrap();
+    assert_eq!(proposal.in_use.failures, proposal.in_use.forecasts);
+}
+
 #[test]
 fn counts_are_by_hardware_model_and_for_all_of_a_kind() {
     let rows = observed(&outcomes(&[entry(40, failed(disk()), 35)], NOW));
@@ -131,6 +153,7 @@ fn fleet(count: u64, failing_of_thousand: u64, known: bool) -> Vec<PartOutcome> 
                 at: UnixMillis(NOW.0 + n * 3_600_000),
                 exposure_millis: if failed { 15 } else { 30 } * DAY_MILLIS,
                 failed,
+                failed_in_horizon: failed,
                 known,
             }
         })
@@ -159,7 +182,10 @@ fn a_candidate_is_proposed_only_if_it_is_better_on_what_it_was_not_taught_with()
     }
     // Older outcomes that say the opposite of the newest.
     let mut turned = fleet(20_000, 900, true);
-    turned.iter_mut().skip(16_000).for_each(|outcome| outcome.failed = false);
+    turned
+        .iter_mut()
+        .skip(16_000)
+        .for_each(|outcome| (outcome.failed, outcome.failed_in_horizon) = (false, false));
     let spoiled = propose(&model, &turned).unwrap();
     assert!(spoiled.refused.is_some());
 }

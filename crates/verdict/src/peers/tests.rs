@@ -4,7 +4,7 @@ use contract::inventory::MemoryModuleFacts;
 use contract::reading::{Outcome, ReadingKey as Key, ReadingValue, Subject, Tier};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
-use super::{HardwareModel, Middle, PeerMeasure, measures, middle, models};
+use super::{HardwareModel, Middle, PeerMeasure, is_slower_in_burn_in, measures, middle, models};
 use crate::testing::{Case, DATA_DISK, OS_DISK, disk_subject};
 
 fn named(mut case: Case) -> Case {
@@ -172,5 +172,55 @@ proptest! {
         let mut turned = values;
         turned.reverse();
         prop_assert_eq!(middle(&turned), Some(found));
+    }
+}
+
+/// A burn-in whose network was tested with so many partners, beside peers with a thousand each way.
+fn networked(partners: usize, sent: u64) -> Case {
+    let mut case = beside(Tier::T3, 1000, 5, 12);
+    let network = [Key::NetworkSendMegabytes, Key::NetworkReceiveMegabytes];
+    let usual = case.context.peers[0].clone();
+    case.context.peers.extend(network.map(|key| PeerValue { key, ..usual.clone() }));
+    let partners = (0..partners).map(|number| format!("node {number}")).collect();
+    case.count(Subject::Node, Key::NetworkSendMegabytes, sent)
+        .count(Subject::Node, Key::NetworkReceiveMegabytes, 1000)
+        .count(Subject::Node, Key::NetworkTestErrors, 0)
+        .outcome(Subject::Node, Key::NetworkTestPartners, Outcome::Value(ReadingValue::list(partners)))
+}
+
+#[test]
+fn whether_the_agent_waits_for_a_second_partner_is_what_the_rule_would_find() {
+    let case = networked(2, 0);
+    for rate in [0, 900, 949, 950, 951, 2000] {
+        let slow = is_slower_in_burn_in(&case.context, &case.policy, Key::NetworkSendMegabytes, rate);
+        assert_eq!(slow, verdict(&networked(2, rate)).0 == Fitness::Quarantine, "{rate}");
+        assert!(!is_slower_in_burn_in(
+            &Case::healthy().context,
+            &case.policy,
+            Key::NetworkSendMegabytes,
+            rate
+        ));
+    }
+}
+
+proptest! {
+    /// What is lost of the network test is never milder: neither a rate nor with whom it was measured.
+    #[test]
+    fn a_lost_reading_of_the_network_is_never_milder(
+        partners in 0..4_usize, sent in 0_u64..2_000, less in 0_u64..2_000, which in 0..3_usize, how in 0..4_u8
+    ) {
+        let case = networked(partners, sent);
+        let before = verdict(&case);
+        prop_assert!(verdict(&networked(partners, sent.saturating_sub(less))) >= before);
+        let key = [Key::NetworkSendMegabytes, Key::NetworkReceiveMegabytes, Key::NetworkTestPartners][which];
+        let mut lost = case;
+        match how {
+            0 => lost.evidence.readings.retain(|one| one.key != key),
+            1 => lost = lost.outcome(Subject::Node, key, Outcome::Unreadable("EIO".to_owned())),
+            2 => lost = lost.outcome(Subject::Node, key, Outcome::Value(ReadingValue::Text("fast".to_owned()))),
+            _ if which == 2 || partners > 0 => lost = lost.outcome(Subject::Node, key, Outcome::Absent),
+            _ => {}
+        }
+        prop_assert!(verdict(&lost) >= before);
     }
 }

@@ -22,11 +22,10 @@ section!(
 section!(
     /// When software is put right, and how.
     IntegrityPolicy, IntegrityFragment {
-        keep_trust_min: Trust,
         altered_percent_reimage_above: u64 => 0..=100,
         foreign_files: ForeignFiles,
         file_system_errors_reimage_above: u64,
-    }
+    }, formerly { keep_trust_min: Trust }
 );
 section!(
     /// How an erase is proven.

@@ -1,6 +1,6 @@
 //! `[burn_in]`: what is measured while the machine works, beside its like.
 
-use super::limits::Response;
+use super::limits::{Limits, Response};
 use super::section::section;
 
 section!(
@@ -11,5 +11,8 @@ section!(
         median_deviations_min: u64 => 0..=100,
         slower: Response,
         slower_in_quick_look: Response,
+        slower_with_one_partner: Response,
+        network_errors: Limits,
+        network_untested: Response,
     }
 );

@@ -46,7 +46,10 @@ pub fn described(layers: &[(&str, &str)]) -> Result<String, PolicyError> {
 }
 
 fn sets(file: &Table, section: &str, key: &str) -> bool {
-    file.get(section).and_then(Value::as_table).is_some_and(|keys| keys.contains_key(key))
+    let stands = |section: &str, key: &str| {
+        file.get(section).and_then(Value::as_table).is_some_and(|keys| keys.contains_key(key))
+    };
+    stands(section, key) || ((section, key) == ("trust", "keep") && stands("integrity", "keep_trust_min"))
 }
 
 fn has(file: &Table, list: &str, entry: &Table) -> bool {

@@ -1,6 +1,8 @@
 //! `[disks]`, `[memory]`, `[processor]`, `[kernel]`, `[sensors]`, `[links]`, `[gpu]`, `[boot_trust]`: what
 //! follows from readings that `[fitness]` does not name.
 
+use contract::boot_key::KnownBy;
+
 use super::limits::{HealthUnreadable, Limits, Response};
 use super::section::section;
 
@@ -96,5 +98,12 @@ section!(
 );
 section!(
     /// The way from power-on into the kernel.
-    BootTrustPolicy, BootTrustFragment { unproven: Response, secure_boot_off: Response }
+    BootTrustPolicy, BootTrustFragment {
+        unproven: Response,
+        lost: Response,
+        key_known_by: KnownBy,
+        certificate_refused: Response,
+        system_changed: Response,
+        secure_boot_off: Response,
+    }
 );

@@ -6,6 +6,8 @@ use contract::id::UnixMillis;
 use serde::{Deserialize, Serialize};
 use toml::value::{Datetime, Offset};
 
+use crate::civil::{day, days_from_civil};
+
 /// A point in time, and how it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -56,15 +58,11 @@ impl TryFrom<String> for Instant {
     }
 }
 
-/// Days from 1970-01-01 to a day of the proleptic Gregorian calendar (H. Hinnant, "chrono-compatible
-/// low-level date algorithms", `days_from_civil`).
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+/// A point in time as a policy writes it, in UTC.
+#[must_use]
+pub fn written(at: UnixMillis) -> String {
+    let of_day = at.0 / 1000 % 86_400;
+    format!("{}T{:02}:{:02}:{:02}Z", day(at), of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
 
 #[cfg(test)]
@@ -87,6 +85,7 @@ mod tests {
         ];
         for (text, seconds) in cases {
             assert_eq!(read(text), Ok(seconds), "{text}");
+            assert_eq!(read(&written(UnixMillis(seconds * 1000 + 999))), Ok(seconds), "{text}");
         }
     }
 

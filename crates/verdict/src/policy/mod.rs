@@ -5,12 +5,17 @@
 //! | `sections` | all sections; a new one is a file and a line there |
 //! | `section` | how one section is written down |
 //! | `tenancy`, `hold` | whose data are worth what; what nobody may change |
+//! | `trust` | how far evidence has to be believed |
+//! | `windows` | when destructive work may begin |
+//! | `log_pattern` | what the operator looks for in the kernel's log |
 //! | `rule`, `expression` | the operator's own rules, and the part of CEL that they are written in |
 //! | `error` | file, line, key, and what was probably meant |
 
 mod basic;
 mod blast_radius;
+mod bmc;
 mod burn_in;
+mod command_line;
 mod described;
 mod error;
 pub(crate) mod expression;
@@ -19,25 +24,33 @@ mod hardware;
 mod hold;
 mod instant;
 mod limits;
+mod log_pattern;
 mod outlook;
 pub(crate) mod rule;
 pub(crate) mod section;
 mod sections;
 mod tenancy;
+mod trust;
 mod waves;
+mod windows;
 
 use contract::assignment::DataOwner;
+use contract::boot_key::KnownBy;
 use contract::decision::SanitizeLevel;
-use contract::id::{Digest, PolicyDigest};
+use contract::id::{Digest, PolicyDigest, UnixMillis};
 use contract::plan::BootMethod;
 
+pub(crate) use command_line::LineResponse;
 pub use described::described;
 pub use error::PolicyError;
 pub(crate) use hardware::GpuPolicy;
+pub use instant::written;
 pub(crate) use limits::{ForeignFiles, HealthUnreadable, Limits, Response};
+pub use log_pattern::{LOG_PATTERNS_MAX, LogMatcher, LogPattern};
 pub(crate) use sections::Sections;
 
 use rule::Compiled;
+use section::BadValue;
 use sections::Fragment;
 
 const DEFAULT_TEXT: &str = include_str!("../default_policy.toml");
@@ -72,10 +85,20 @@ impl Policy {
         for (layer, text) in layers {
             let fragment: Fragment =
                 toml::from_str(text).map_err(|error| PolicyError::in_text(layer, text, &error))?;
-            sections = fragment.over(sections);
-            sections.check().map_err(|(section, bad)| PolicyError::of_value(layer, text, section, bad))?;
+            if let Some((list, name)) = fragment.hides(&sections) {
+                let problem = format!(
+                    "a file below this one has a {list} of this name, and what it demands cannot be taken back; \
+                     give this one another name"
+                );
+                return Err(PolicyError::of_entry(layer, text, list, &name, BadValue::new("name", problem)));
+            }
+            let bad_value = |(section, bad)| PolicyError::of_value(layer, text, section, bad);
+            sections = fragment.moved().map_err(bad_value)?.over(sections);
+            sections.check().map_err(bad_value)?;
             hold::check(&sections.hold)
                 .map_err(|(name, bad)| PolicyError::of_entry(layer, text, "hold", &name, bad))?;
+            log_pattern::check(&sections.log_pattern)
+                .map_err(|(name, bad)| PolicyError::of_entry(layer, text, "log_pattern", &name, bad))?;
             rule::compile(&sections.rule).map_err(|(name, bad, suggestion)| PolicyError {
                 suggestion,
                 ..PolicyError::of_entry(layer, text, "rule", &name, bad)
@@ -113,6 +136,12 @@ impl Policy {
         self.sections.boot.method
     }
 
+    /// By what the key of a boot has to be known for the boot to count as proven.
+    #[must_use]
+    pub fn boot_key_known_by(&self) -> KnownBy {
+        self.sections.boot_trust.key_known_by
+    }
+
     /// How thoroughly data are made unreadable before another tenant gets the machine.
     #[must_use]
     pub fn tenant_change_level(&self) -> SanitizeLevel {
@@ -131,6 +160,24 @@ impl Policy {
     #[must_use]
     pub fn data_class(&self, owner: &DataOwner) -> &'static str {
         self.sections.tenancy.class_of(owner).name()
+    }
+
+    /// Whether media with data of this owner must not leave the site before they are sanitized.
+    #[must_use]
+    pub fn media_stay(&self, owner: &DataOwner) -> bool {
+        self.sections.tenancy.media_stay(owner)
+    }
+
+    /// When destructive work may begin, if it may not begin now.
+    #[must_use]
+    pub fn window_opens_at(&self, now: UnixMillis) -> Option<UnixMillis> {
+        self.sections.windows.opens_at(now)
+    }
+
+    /// What the operator looks for in the kernel's log; agents do.
+    #[must_use]
+    pub fn log_patterns(&self) -> &[LogPattern] {
+        &self.sections.log_pattern
     }
 
     /// The operator's own rules.

@@ -33,11 +33,12 @@ pub(crate) fn in_range<T: PartialOrd + Display>(
 
 /// One section: the complete form, and the fragment of a file in which every key may be missing. A key may
 /// carry the range of its values (`key: u64 => 1..=100`), and a section a function for what spans keys
-/// (`also check`).
+/// (`also check`). A name that a value had in earlier versions may still stand in files (`formerly`); the value
+/// is where it belongs now.
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident, $fragment:ident {
         $($field:ident: $type:ty $(=> $range:expr)?),* $(,)?
-    } $(also $check:path)?) => {
+    } $(also $check:path)? $(, formerly { $($old:ident: $old_type:ty),* $(,)? })?) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -45,7 +46,10 @@ macro_rules! section {
 
         #[derive(Default, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]
-        pub(super) struct $fragment { $($field: Option<$type>,)* }
+        pub(super) struct $fragment {
+            $($field: Option<$type>,)*
+            $($(pub(super) $old: Option<$old_type>,)*)?
+        }
 
         impl $fragment {
             pub(super) fn over(self, base: $name) -> $name {

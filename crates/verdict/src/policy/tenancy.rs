@@ -1,7 +1,7 @@
 //! `[tenancy]`: what data are worth, and how thoroughly they are made unreadable before somebody else gets
 //! the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contract::assignment::DataOwner;
 use contract::decision::SanitizeLevel;
@@ -43,6 +43,7 @@ section!(
         internal_level: SanitizeLevel,
         confidential_level: SanitizeLevel,
         regulated_level: SanitizeLevel,
+        media_stay: BTreeSet<DataClass>,
     } also ordered
 );
 
@@ -71,6 +72,17 @@ impl TenancyPolicy {
             DataOwner::Tenant(tenant) => self.classes.get(tenant).copied().unwrap_or(self.default_class),
             DataOwner::Nobody => self.default_class,
             DataOwner::Unknown => self.classes.values().copied().fold(self.default_class, DataClass::max),
+        }
+    }
+
+    /// Whether media with these data stay at the site until they are sanitized. Data whose owner nobody knows
+    /// stay if data of anybody here do, and nobody's need not.
+    pub fn media_stay(&self, owner: &DataOwner) -> bool {
+        let stays = |class| self.media_stay.contains(&class);
+        match owner {
+            DataOwner::Tenant(_) => stays(self.class_of(owner)),
+            DataOwner::Unknown => stays(self.default_class) || self.classes.values().copied().any(stays),
+            DataOwner::Nobody => false,
         }
     }
 
@@ -150,6 +162,7 @@ mod tests {
             ("[tenancy]\nregulated_level = \"clear\"\nconfidential_level = \"purge\"\n", "regulated_level"),
             ("[tenancy]\nclasses = { \"a b\" = \"public\" }\n", "classes"),
             ("[tenancy]\nclasses = { a = \"regulatet\" }\n", "classes"),
+            ("[tenancy]\nmedia_stay = [\"regulatet\"]\n", "media_stay"),
         ];
         for (text, key) in cases {
             let error = Policy::parse(text).unwrap_err();

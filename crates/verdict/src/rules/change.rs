@@ -21,6 +21,7 @@ use contract::assignment::Baseline;
 use contract::id::UnixMillis;
 use contract::reading::{Counting, Outcome, ReadingKey, Subject};
 
+use crate::civil::day;
 use crate::facts::Facts;
 
 const HOUR_MILLIS: u64 = 3_600_000;
@@ -89,11 +90,6 @@ impl Facts<'_> {
         self.baselines_of(subject, key).next().is_some()
     }
 
-    fn baselines_of(&self, subject: &Subject, key: ReadingKey) -> impl Iterator<Item = &Baseline> {
-        let of_both = move |baseline: &&Baseline| baseline.key == key && &baseline.subject == subject;
-        self.context.baselines.iter().filter(of_both)
-    }
-
     fn changed(&self, subject: &Subject, key: ReadingKey, total: u64) -> Change {
         let whole = |against| Change { count: total, total, against, elapsed_millis: 0 };
         if key.counting() == Counting::Present {
@@ -118,21 +114,6 @@ impl Facts<'_> {
         let most = |change: &Change| (change.count, std::cmp::Reverse(change.elapsed_millis));
         self.baselines_of(subject, key).map(against).max_by_key(most).unwrap_or(whole(Against::Unknown))
     }
-}
-
-/// The day of a time, as `2026-11-22` (UTC). Days from civil dates as in Howard Hinnant's
-/// "chrono-compatible low-level date algorithms".
-pub(crate) fn day(time: UnixMillis) -> String {
-    const DAYS_PER_ERA: u64 = 146_097;
-    let days = time.0 / (24 * HOUR_MILLIS) + 719_468;
-    let (era, day_of_era) = (days / DAYS_PER_ERA, days % DAYS_PER_ERA);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
 }
 
 #[cfg(test)]
@@ -162,8 +143,7 @@ mod tests {
                 .into_iter()
                 .collect();
         });
-        let facts =
-            Facts { evidence: &case.evidence, context: &case.context, policy: &case.policy, now: case.now };
+        let facts = Facts::of(&case.evidence, &case.context, &case.policy, case.now);
         facts.change(&subject, key).value().copied().unwrap()
     }
 
@@ -204,19 +184,5 @@ mod tests {
         assert_eq!(since(9, Some((14, 24)), true), " since the count began anew (it was 14 on 2027-01-14)");
         assert_eq!(since(9, None, true), ", and nothing earlier to compare with");
         assert_eq!(since(0, None, true), "");
-    }
-
-    #[test]
-    fn days_have_their_dates() {
-        for (millis, date) in [
-            (0, "1970-01-01"),
-            (951_782_400_000, "2000-02-29"),
-            (951_868_800_000, "2000-03-01"),
-            (1_800_000_000_000, "2027-01-15"),
-            (4_107_542_399_000, "2100-02-28"),
-        ] {
-            assert_eq!(day(UnixMillis(millis)), date);
-        }
-        assert!(!day(UnixMillis(u64::MAX)).is_empty());
     }
 }

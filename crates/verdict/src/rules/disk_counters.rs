@@ -153,6 +153,20 @@ const FILE_SYSTEM: Counter = new(
     |policy| policy.disks.file_system_device_errors,
 );
 
+/// Whether every agent reads this of such a disk, so that it is missed where nobody tried: what [`NEEDED`] has,
+/// and what `fitness` judges by itself.
+pub(super) fn every_agent_reads(key: ReadingKey, transport: Transport) -> bool {
+    let needs = |one: &OfDisk| one.counter.key == key && one.transport.is_none_or(|of| of == transport);
+    let by_itself = match key {
+        ReadingKey::NvmeCriticalWarning
+        | ReadingKey::NvmeAvailableSparePercent
+        | ReadingKey::NvmeAvailableSpareThresholdPercent => transport == Transport::Nvme,
+        ReadingKey::AtaSmartThresholdExceeded => transport == Transport::Ata,
+        _ => false,
+    };
+    by_itself || NEEDED.iter().any(needs)
+}
+
 /// The counters of one disk.
 pub(super) fn judge_disk(facts: &Facts<'_>, disk: &DiskFacts, ruled: &mut Vec<Ruled>) {
     let subject = Subject::Disk(disk.id.clone());

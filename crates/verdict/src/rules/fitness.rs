@@ -5,8 +5,8 @@ use contract::inventory::{DiskFacts, Transport};
 use contract::reading::{Outcome, ReadingKey, Subject};
 
 use super::{
-    Demand, Rule, Ruled, Seen, disk_counters, disk_signs, disk_states, golden, gpus, hardware, links,
-    machine, memory, peers, strongest,
+    Demand, Rule, Ruled, Seen, bmc, disk_counters, disk_signs, disk_states, golden, gpus, hardware, links,
+    machine, memory, network, peers, strongest,
 };
 use crate::facts::Facts;
 use crate::policy::HealthUnreadable;
@@ -47,6 +47,8 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Fitness, Vec<Ruled>) {
     links::judge(facts, &mut ruled);
     gpus::judge(facts, &mut ruled);
     peers::judge(facts, &mut ruled);
+    network::judge(facts, &mut ruled);
+    bmc::judge(facts, &mut ruled);
     let verdict = match strongest(&ruled) {
         Demand::Nothing => Fitness::Fit,
         Demand::Quarantine => Fitness::Quarantine,
@@ -106,10 +108,11 @@ fn critical_warning(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject) -> R
     let id = &disk.id;
     match facts.count(subject, key) {
         Outcome::Value(bits) => {
-            // A bit that neither mask knows is new to us, and so is watched.
+            // A bit that has no name is new to us, and so is watched.
+            let unknown = u64::MAX << NVME_WARNINGS.len();
             let demand = if bits & fitness.nvme_critical_warning_quarantine_mask != 0 {
                 Demand::Quarantine
-            } else if bits != 0 {
+            } else if bits & (fitness.nvme_critical_warning_watch_mask | unknown) != 0 {
                 Demand::Watch
             } else {
                 Demand::Nothing
@@ -134,20 +137,22 @@ fn critical_warning(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject) -> R
     }
 }
 
-/// NVM Express Base Specification, SMART / Health Information log, byte 0.
+/// NVM Express Base Specification, SMART / Health Information log, byte 0: its bits, from the lowest.
+const NVME_WARNINGS: [&str; 7] = [
+    "spare blocks below threshold",
+    "temperature beyond a threshold",
+    "reliability degraded",
+    "media read-only",
+    "volatile memory backup failed",
+    "persistent memory region read-only",
+    "personality indeterminate",
+];
+
 fn bit_names(bits: u64) -> String {
-    const NAMES: [&str; 7] = [
-        "spare blocks below threshold",
-        "temperature beyond a threshold",
-        "reliability degraded",
-        "media read-only",
-        "volatile memory backup failed",
-        "persistent memory region read-only",
-        "personality indeterminate",
-    ];
-    let named = NAMES.iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0).map(|(_, name)| *name);
+    let named =
+        NVME_WARNINGS.iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0).map(|(_, name)| *name);
     let mut names: Vec<&str> = named.collect();
-    if bits >> NAMES.len() != 0 {
+    if bits >> NVME_WARNINGS.len() != 0 {
         names.push("unknown bits");
     }
     names.join(", ")
@@ -222,4 +227,34 @@ fn read_only(facts: &Facts<'_>, disk: &DiskFacts, subject: &Subject) -> Option<R
             format!("Disk {} can no longer be written.", disk.id),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Case, DATA_DISK, disk_subject};
+
+    /// Each bit is what the masks say of it; one without a name is watched.
+    #[test]
+    fn each_bit_of_the_critical_warning_counts_as_the_policy_says() {
+        let masks = "[fitness]\nnvme_critical_warning_quarantine_mask = 0b0000_0101\nnvme_critical_warning_watch_mask = 0b0000_1010\n";
+        let fitness = |policy: &str, bits| {
+            let case = Case::healthy().policy(policy);
+            case.count(disk_subject(DATA_DISK), ReadingKey::NvmeCriticalWarning, bits).judge().fitness
+        };
+        for (policy, quarantined, watched) in
+            [("", 0b0001_1101, 0b0110_0010_u64), (masks, 0b0000_0101, 0b0000_1010)]
+        {
+            for bit in 0..10 {
+                let expected = match 1 << bit {
+                    bits if bits & quarantined != 0 => Fitness::Quarantine,
+                    bits if bits & watched != 0 || bit > 6 => Fitness::Watch,
+                    _ => Fitness::Fit,
+                };
+                assert_eq!(fitness(policy, 1 << bit), expected, "bit {bit} {policy}");
+            }
+            assert_eq!(fitness(policy, 0), Fitness::Fit);
+            assert_eq!(fitness(policy, quarantined | watched), Fitness::Quarantine);
+        }
+    }
 }

@@ -3,10 +3,10 @@
 //! What a slot can do says nothing about what this machine does when it is well, so there is no other
 //! threshold. Without a golden value there is nothing to compare with, and no finding.
 //!
-//! What could not be read counts as the policy says that a lower value would (`cautious` for quarantine). What
-//! nobody tried to read is watched only: a link is known by its place, which changes when a card is added,
-//! and the ramdisk has no driver for some. That a disk, an interface or a GPU is gone is told by rules that
-//! know it by its identity.
+//! What could not be read counts as the policy says that a lower value would (`cautious` for quarantine); of a
+//! GPU no worse than `gpu.unreadable` says. What nobody tried to read is watched only: a link is known by its
+//! place, which changes when a card is added, and the ramdisk has no driver for some. That a disk, an interface
+//! or a GPU is gone is told by rules that know it by its identity.
 
 use contract::assignment::GoldenValue;
 use contract::decision::Axis;
@@ -14,7 +14,7 @@ use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
 
 use super::counters::named;
 use super::flags::{demanded, if_lost};
-use super::{Demand, Rule, Ruled, Seen};
+use super::{Demand, Rule, Ruled, Seen, gpus};
 use crate::facts::Facts;
 use crate::golden_values;
 use crate::policy::{Response, Sections};
@@ -75,17 +75,16 @@ const VERSION: Rule = Rule {
 
 pub(super) fn judge(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
     let Some(expected) = &facts.context.expected_hardware else { return };
-    let now = golden_values::values(facts.evidence);
     for golden in &expected.golden {
         match &golden.value {
-            ReadingValue::Count(least) => ruled.extend(rate(facts, golden, *least, &now)),
-            ReadingValue::Text(version) => ruled.extend(version_of(facts, golden, version, &now)),
+            ReadingValue::Count(least) => ruled.extend(rate(facts, golden, *least)),
+            ReadingValue::Text(version) => ruled.extend(version_of(facts, golden, version)),
             ReadingValue::Flag(_) | ReadingValue::List { .. } => {}
         }
     }
 }
 
-fn rate(facts: &Facts<'_>, golden: &GoldenValue, least: u64, now: &[GoldenValue]) -> Option<Ruled> {
+fn rate(facts: &Facts<'_>, golden: &GoldenValue, least: u64) -> Option<Ruled> {
     let rate = RATES.iter().find(|rate| rate.key == golden.key)?;
     let response = (rate.response)(facts.thresholds());
     let demand = demanded(response)?;
@@ -95,7 +94,7 @@ fn rate(facts: &Facts<'_>, golden: &GoldenValue, least: u64, now: &[GoldenValue]
         Seen::reading(subject.clone(), rate.key, observed.to_string(), format!("at least {least}"))
     };
     let in_inventory = rate.key == ReadingKey::NicSpeedMegabits;
-    let outcome = if in_inventory { of_inventory(golden, now) } else { facts.count(subject, rate.key) };
+    let outcome = if in_inventory { count_now(facts, golden) } else { facts.count(subject, rate.key) };
     Some(match outcome {
         Outcome::Value(count) if count < least => {
             let statement = format!("{name}: the link has {count} {what}; it had {least}.");
@@ -109,7 +108,8 @@ fn rate(facts: &Facts<'_>, golden: &GoldenValue, least: u64, now: &[GoldenValue]
             rate.rule.found(Demand::Watch, seen(&"absent"), statement)
         }
         Outcome::Unreadable(why) => {
-            let tried = facts.was_tried(subject, rate.key);
+            // The inventory is always read.
+            let tried = in_inventory || facts.was_tried(subject, rate.key);
             let demand = if tried { if_lost(facts, response) } else { Demand::Watch };
             let statement = format!("{name}: the {what} of the link could not be read: {why}.");
             rate.rule.unknown(demand, seen(&why), statement)
@@ -118,40 +118,49 @@ fn rate(facts: &Facts<'_>, golden: &GoldenValue, least: u64, now: &[GoldenValue]
 }
 
 /// A rate that stands in the inventory, where a link that is down has none.
-fn of_inventory(golden: &GoldenValue, now: &[GoldenValue]) -> Outcome<u64> {
-    let same = |value: &&GoldenValue| value.subject == golden.subject && value.key == golden.key;
-    match now.iter().find(same).map(|value| &value.value) {
-        Some(ReadingValue::Count(count)) => Outcome::Value(*count),
-        _ => Outcome::Absent,
+fn count_now(facts: &Facts<'_>, golden: &GoldenValue) -> Outcome<u64> {
+    match golden_values::in_inventory(&facts.evidence.inventory, &golden.subject, golden.key) {
+        Outcome::Value(ReadingValue::Count(count)) => Outcome::Value(count),
+        Outcome::Value(_) | Outcome::Absent => Outcome::Absent,
+        Outcome::Unreadable(why) => Outcome::Unreadable(why),
     }
 }
 
-fn version_of(facts: &Facts<'_>, golden: &GoldenValue, version: &str, now: &[GoldenValue]) -> Option<Ruled> {
+fn version_of(facts: &Facts<'_>, golden: &GoldenValue, version: &str) -> Option<Ruled> {
     let what = match golden.key {
         ReadingKey::FirmwareVersion => "firmware",
         ReadingKey::BmcVersion => "management controller's firmware",
         _ => return None,
     };
-    let demand = demanded(facts.thresholds().links.version_differs)?;
-    let same = |value: &&GoldenValue| value.subject == golden.subject && value.key == golden.key;
-    let found = now.iter().find(same).map(|value| value.value.to_string());
+    let response = facts.thresholds().links.version_differs;
+    let demand = demanded(response)?;
+    let found = golden_values::in_inventory(&facts.evidence.inventory, &golden.subject, golden.key);
     let (subject, name) = (golden.subject.clone(), named(&golden.subject));
-    let seen = |observed: &str| Seen::reading(subject, golden.key, observed, version);
-    Some(match found {
-        Some(found) if found == version => {
+    let seen = |observed: &str| Seen::reading(subject.clone(), golden.key, observed, version);
+    Some(match found.map(|value| value.to_string()) {
+        Outcome::Value(found) if found == version => {
             VERSION.found(Demand::Nothing, seen(&found), format!("{name}: {what} is version {version}."))
         }
-        Some(found) => VERSION.found(
+        Outcome::Value(found) => VERSION.found(
             demand,
             seen(&found),
             format!("{name}: {what} is version {found}; it was {version}."),
         ),
         // Its part may be gone, which another rule says.
-        None => VERSION.unknown(
+        Outcome::Absent => VERSION.unknown(
             Demand::Watch,
             seen("not seen"),
             format!("{name}: the version of the {what} was not seen; it was {version}."),
         ),
+        Outcome::Unreadable(why) => {
+            let lost = if_lost(facts, response);
+            let of_gpu = matches!(golden.subject, Subject::Gpu(_));
+            VERSION.unknown(
+                if of_gpu { lost.min(gpus::lost(facts)) } else { lost },
+                seen(&why),
+                format!("{name}: the version of the {what} could not be read: {why}; it was {version}."),
+            )
+        }
     })
 }
 

@@ -5,7 +5,7 @@ use contract::id::ImageId;
 use contract::inventory::DiskFacts;
 use contract::reading::{Outcome, ReadingKey, Subject};
 
-use super::{Demand, Rule, Ruled, Seen, boot_trust, data_partitions, node_data, strongest};
+use super::{Demand, Rule, Ruled, Seen, boot_trust, command_line, data_partitions, node_data, strongest};
 use crate::facts::{Facts, Listed};
 use crate::plan;
 use crate::policy::ForeignFiles;
@@ -51,6 +51,7 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Integrity, Vec<Ruled>) {
                 foreign(facts, &mut ruled);
                 file_systems(facts, &mut ruled);
                 ruled.extend(node_data::judge(facts));
+                ruled.extend(command_line::system(facts));
             }
             ruled.extend(data_partitions::judge(facts));
         }
@@ -67,6 +68,7 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Integrity, Vec<Ruled>) {
         ));
     }
     boot_trust::judge(facts, &mut ruled);
+    ruled.extend(command_line::ramdisk(facts));
     let verdict = match strongest(&ruled) {
         Demand::Nothing | Demand::Watch => Integrity::Intact,
         Demand::Repair => Integrity::Repair,

@@ -9,7 +9,7 @@ use contract::reading::{Outcome, ReadingKey, Subject};
 
 use super::counters::{Counter, Untried};
 use super::flags::Reports;
-use super::{Demand, Rule, Ruled, Seen};
+use super::{Demand, Rule, Ruled, Seen, shortened};
 use crate::facts::Facts;
 
 const NODE_PROBLEM_DETECTOR: &str = "Node Problem Detector and gpud: kernel log patterns; policy: kernel";
@@ -96,9 +96,26 @@ const TAINT: Rule = Rule {
 };
 
 pub(super) fn judge(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
-    ruled.extend(COUNTERS.iter().filter_map(|counter| counter.judge(facts, &Subject::Node)));
+    ruled.extend(
+        COUNTERS
+            .iter()
+            .filter_map(|counter| counter.judge(facts, &Subject::Node))
+            .map(|found| named(facts, found)),
+    );
     ruled.extend(REPORTS.iter().filter_map(|reports| reports.judge(facts, &Subject::Node)));
     ruled.extend(taint(facts));
+}
+
+/// Which processors were wrong, where the test says it: somebody has to replace them.
+fn named(facts: &Facts<'_>, mut found: Ruled) -> Ruled {
+    let Outcome::Value(processors) = facts.list(&Subject::Node, ReadingKey::ProcessorsFailed) else {
+        return found;
+    };
+    if found.finding.key == Some(ReadingKey::ProcessorTestErrors) && !processors.items.is_empty() {
+        let statement = found.finding.statement.trim_end_matches('.').to_owned();
+        found.finding.statement = shortened(&format!("{statement}: {}.", processors.items.join(", ")));
+    }
+    found
 }
 
 fn taint(facts: &Facts<'_>) -> Option<Ruled> {

@@ -3,8 +3,10 @@
 //! | file | question |
 //! |---|---|
 //! | `confidentiality` | C1–C4: whose data the disks hold, and who gets the machine |
+//! | `residency` | C5: which media do not leave the site |
 //! | `integrity`, `data_partitions`, `node_data` | I1–I8: is the installed software what was assigned, what stays beside it, what is the node's own |
-//! | `boot_trust` | I9–I11: is the way from power-on into the kernel proven |
+//! | `boot_trust` | I9–I11, I13, I14, I17: is the way from power-on into the kernel proven |
+//! | `command_line` | I15, I16: what kernels were started with |
 //! | `fitness`, `hardware` | F1–F12: health of the disks; errors, hardware that should be there |
 //! | `disk_signs` | F62: signs of a failing hard disk that come together |
 //! | `disk_counters`, `disk_states` | F5, F13–F18: what disks, arrays and file systems count and say of themselves |
@@ -12,17 +14,22 @@
 //! | `golden`, `links` | F32–F46: links and versions against what they were, errors of links |
 //! | `history`, `outlook` | F55–F59, I12: what the node's history adds, what costs choose |
 //! | `peers` | F60, F61: rates beside those of the same hardware elsewhere, burn-in |
+//! | `bmc` | F65–F70: what the management controller says |
 //! | `gpus`, `xid` | F47–F54: GPUs and their driver's messages |
 //!
 //! `change` says how much of a counter is new; `counters` and `flags` judge numbers, flags and lists, all in
 //! one way, with what follows from a reading that is not there.
 //! | `request` | R1–R7: what was asked, how old the evidence is, what forbids acting |
+//! | `trust` | R3, R10: how far the evidence has to be believed |
+//! | `holds`, `windows` | R8, R9: what forbids every change, and what makes it wait |
 
 use contract::decision::{Axis, Finding, Severity};
 use contract::reading::{ReadingKey, Subject};
 
+mod bmc;
 mod boot_trust;
 pub(crate) mod change;
+mod command_line;
 pub(crate) mod confidentiality;
 mod counters;
 mod data_partitions;
@@ -40,11 +47,15 @@ pub(crate) mod integrity;
 mod links;
 mod machine;
 mod memory;
+mod network;
 pub(crate) mod node_data;
 pub(crate) mod operator_rules;
 pub(crate) mod outlook;
 mod peers;
 pub(crate) mod request;
+pub(crate) mod residency;
+mod trust;
+pub(crate) mod windows;
 mod xid;
 
 /// What a finding demands, ordered by how much it asks. `Nothing` and `Watch` allow any action.

@@ -1,19 +1,24 @@
 //! The operator's own rules: what the policy's expressions say of this evidence. They can make an action
 //! more cautious and never milder.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cel::Value;
+use contract::assignment::Baseline;
 use contract::decision::Axis;
 use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject};
 
-use super::{Demand, Rule, Ruled, Seen, strongest};
+use super::{Demand, Rule, Ruled, Seen, disk_counters, strongest};
 use crate::facts::Facts;
+use crate::policy::HealthUnreadable;
 use crate::policy::expression::{Answer, ITEMS_MAX, reading_key};
 use crate::policy::rule::{Compiled, RuleAction};
 
 /// How many values a finding shows.
 const SHOWN_MAX: usize = 6;
+
+/// How the names of the operator's rules begin in findings.
+pub(crate) const NAMES: &str = "policy/rule-";
 
 /// O1: what the operator's rule demands.
 const OPERATOR: Rule = Rule { id: "policy/rule", axis: Axis::Request, source: "policy: [[rule]]" };
@@ -64,7 +69,7 @@ fn one(facts: &Facts<'_>, compiled: &Compiled, integrity: &[Ruled]) -> Option<Ru
             OPERATOR.unknown(demand, seen(&why), statement)
         }
     };
-    ruled.finding.rule = format!("policy/rule-{}", rule.name);
+    ruled.finding.rule = format!("{NAMES}{}", rule.name);
     Some(ruled)
 }
 
@@ -78,7 +83,13 @@ fn ask(facts: &Facts<'_>, compiled: &Compiled) -> Answer {
     let node = of("node.").into_iter().filter_map(|name| Some((name.clone(), node(facts, &name)?)));
     let (evidence, node) = (evidence.collect::<HashMap<_, _>>(), node.collect::<HashMap<_, _>>());
     let now = Value::Int(signed(facts.now.0 / 1000));
-    compiled.when.ask(vec![("evidence", evidence.into()), ("node", node.into()), ("now", now)])
+    match compiled.when.ask(vec![("evidence", evidence.into()), ("node", node.into()), ("now", now)]) {
+        // To `has` what could not be read is as if it were not there.
+        Answer::No => {
+            compiled.when.tested().iter().find_map(|name| unreadable(facts, name)).unwrap_or(Answer::No)
+        }
+        answer => answer,
+    }
 }
 
 /// What a name of `evidence` means; none if it is not known.
@@ -91,12 +102,51 @@ fn evidence(facts: &Facts<'_>, name: &str) -> Option<Value> {
         name => {
             let key = reading_key(name).ok()?;
             let readings: Vec<&Reading> = of_key(facts, key).take(ITEMS_MAX + 1).collect();
-            if readings.is_empty() || readings.len() > ITEMS_MAX {
+            let missed = missed(facts, key);
+            if readings.is_empty() && missed.is_empty() {
                 return None;
             }
+            if readings.len() + missed.len() > ITEMS_MAX {
+                // It is there, and nothing can be asked of it: neither yes nor no.
+                return Some(Value::Null);
+            }
             let known = readings.into_iter().filter_map(|reading| value_of(facts, reading));
-            Some(Value::List(known.collect::<Vec<_>>().into()))
+            let unseen = missed.iter().map(|subject| entry(subject, None));
+            Some(Value::List(known.chain(unseen).collect::<Vec<_>>().into()))
         }
+    }
+}
+
+/// Parts of which nobody tried to read `key` although it is missed there: every agent reads it of such a part,
+/// or it was counted when the node was last found right.
+fn missed(facts: &Facts<'_>, key: ReadingKey) -> BTreeSet<Subject> {
+    let disks = facts.disks().unwrap_or_default().iter();
+    let read_by_all = disks.filter(|disk| disk_counters::every_agent_reads(key, disk.transport));
+    let counted = facts.context.baselines.iter().filter(|then| then.key == key && is_missed(facts, then));
+    let mut missed: BTreeSet<Subject> = read_by_all.map(|disk| Subject::Disk(disk.id.clone())).collect();
+    missed.extend(counted.map(|then| then.subject.clone()));
+    missed.retain(|subject| !facts.was_tried(subject, key));
+    missed
+}
+
+/// Whether a part that was counted is missed where nobody counts it any more, as the rules of its kind have it:
+/// what is known by its place, or needs a driver that the ramdisk does not have, is not.
+fn is_missed(facts: &Facts<'_>, then: &Baseline) -> bool {
+    let nobody_counts =
+        || facts.was_tried(&Subject::Node, then.key) && !facts.concerns(&Subject::Node, then.key);
+    match &then.subject {
+        Subject::Node => then.key != ReadingKey::ProcessorThrottles,
+        // One that is gone is told of by another rule.
+        Subject::Disk(id) => facts.disks().map_or(true, |disks| disks.iter().any(|disk| disk.id == *id)),
+        Subject::MemoryModule(_) => !nobody_counts(),
+        Subject::Gpu(_) => facts.thresholds().gpu.unreadable == HealthUnreadable::Quarantine,
+        Subject::Nic(_)
+        | Subject::FileSystem(_)
+        | Subject::Image
+        | Subject::PciDevice(_)
+        | Subject::FabricPort(_)
+        | Subject::RaidArray(_)
+        | Subject::Sensor(_) => false,
     }
 }
 
@@ -107,7 +157,23 @@ fn of_key<'a>(facts: &Facts<'a>, key: ReadingKey) -> impl Iterator<Item = &'a Re
 /// One reading as expressions see it. What was looked for and is not there is left out; what could not be
 /// seen has no value.
 fn value_of(facts: &Facts<'_>, reading: &Reading) -> Option<Value> {
-    let kind = match &reading.subject {
+    let value = match facts.believable(reading) {
+        Outcome::Absent => return None,
+        Outcome::Unreadable(_) => None,
+        Outcome::Value(ReadingValue::Flag(flag)) => Some(Value::Bool(flag)),
+        Outcome::Value(ReadingValue::Count(count)) => Some(Value::Int(signed(count))),
+        Outcome::Value(ReadingValue::Text(text)) => Some(text_value(text)),
+        Outcome::Value(ReadingValue::List { items, total }) => {
+            let whole = items.len() as u64 == total && items.len() <= ITEMS_MAX;
+            whole.then(|| Value::List(items.into_iter().map(text_value).collect::<Vec<_>>().into()))
+        }
+    };
+    Some(entry(&reading.subject, value))
+}
+
+/// One item of a list of readings.
+fn entry(subject: &Subject, value: Option<Value>) -> Value {
+    let kind = match subject {
         Subject::Node => "node",
         Subject::Disk(_) => "disk",
         Subject::Nic(_) => "nic",
@@ -120,23 +186,12 @@ fn value_of(facts: &Facts<'_>, reading: &Reading) -> Option<Value> {
         Subject::RaidArray(_) => "raid-array",
         Subject::Sensor(_) => "sensor",
     };
-    let value = match facts.believable(reading) {
-        Outcome::Absent => return None,
-        Outcome::Unreadable(_) => None,
-        Outcome::Value(ReadingValue::Flag(flag)) => Some(Value::Bool(flag)),
-        Outcome::Value(ReadingValue::Count(count)) => Some(Value::Int(signed(count))),
-        Outcome::Value(ReadingValue::Text(text)) => Some(text_value(text)),
-        Outcome::Value(ReadingValue::List { items, total }) => {
-            let whole = items.len() as u64 == total && items.len() <= ITEMS_MAX;
-            whole.then(|| Value::List(items.into_iter().map(text_value).collect::<Vec<_>>().into()))
-        }
-    };
     let mut fields = HashMap::from([
         ("kind".to_owned(), text_value(kind.to_owned())),
-        ("subject".to_owned(), text_value(reading.subject.to_string())),
+        ("subject".to_owned(), text_value(subject.to_string())),
     ]);
     fields.extend(value.map(|value| ("value".to_owned(), value)));
-    Some(fields.into())
+    fields.into()
 }
 
 /// What a name of `node` means; none if it is not known or there is none.
@@ -155,6 +210,26 @@ fn node(facts: &Facts<'_>, name: &str) -> Option<Value> {
         "memory_bytes" => inventory.memory_bytes.value().map(|bytes| Value::Int(signed(*bytes))),
         _ => None,
     }
+}
+
+/// That a name of `node` could not be read.
+fn unreadable(facts: &Facts<'_>, name: &str) -> Option<Answer> {
+    fn why<T>(outcome: &Outcome<T>) -> Option<&str> {
+        match outcome {
+            Outcome::Unreadable(why) => Some(why),
+            Outcome::Value(_) | Outcome::Absent => None,
+        }
+    }
+    let inventory = &facts.evidence.inventory;
+    let why = match name {
+        "node.vendor" => why(&inventory.vendor),
+        "node.product" => why(&inventory.product),
+        "node.serial" => why(&inventory.serial),
+        "node.cpu_count" => why(&inventory.cpu_count),
+        "node.memory_bytes" => why(&inventory.memory_bytes),
+        _ => None,
+    };
+    why.map(|why| Answer::Unknown(format!("{name} could not be read: {why}")))
 }
 
 fn text_value(text: String) -> Value {

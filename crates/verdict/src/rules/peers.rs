@@ -4,18 +4,20 @@
 //!
 //! Rates are compared only with rates of looks that were as deep. Half a second's rate is watched, a burn-in's
 //! may take the node out (policy: burn_in). Without peers nothing is found. A rate that peers have and that was
-//! lost is as bad as a slow one; only a disk may say that it has too little on it to be timed.
+//! lost is as bad as a slow one; only a disk may say that it has too little on it to be timed, and the network that
+//! nobody was there to test it with.
 
 use contract::assignment::PeerValue;
-use contract::decision::Axis;
+use contract::decision::{Axis, Severity};
 use contract::reading::{Outcome, ReadingKey, Subject, Tier};
 
 use super::counters::named;
 use super::flags::{demanded, if_lost};
+use super::network::Partners;
 use super::{Demand, Rule, Ruled, Seen};
 use crate::facts::Facts;
 use crate::forecast::parts::name;
-use crate::peers::is_rate;
+use crate::peers::{is_below, is_network_rate, is_rate};
 use crate::policy::Response;
 
 /// F60: no part is slower than those of its model are elsewhere.
@@ -43,7 +45,12 @@ pub(super) fn judge(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
         let enough = |peer: &&PeerValue| peer.nodes >= policy.peer_nodes_min;
         let peers = facts.context.peers.iter().filter(of_part).filter(of_depth);
         let peers: Vec<&PeerValue> = peers.filter(enough).collect();
-        ruled.extend(peers.iter().map(|peer| beside(facts, &subject, peer, response, demand)));
+        ruled.extend(peers.iter().filter_map(|peer| {
+            if is_network_rate(peer.key) {
+                return network(facts, peer);
+            }
+            Some(beside(facts, &subject, peer, response, demand))
+        }));
         if facts.evidence.tier == Tier::T3 {
             ruled.extend(alone(facts, &subject, &peers));
         }
@@ -113,6 +120,22 @@ fn beside(
     }
 }
 
+/// The network beside that of its peers. Slow is what lies between two nodes, so what follows depends on how many
+/// partners there were.
+fn network(facts: &Facts<'_>, peer: &PeerValue) -> Option<Ruled> {
+    let partners = Partners::of(facts);
+    if partners == Partners::Nobody && facts.count(&Subject::Node, peer.key) == Outcome::Absent {
+        // What was not tested is said by F63.
+        return None;
+    }
+    let response = partners.response(facts);
+    let mut found = beside(facts, &Subject::Node, peer, response, demanded(response)?);
+    if found.finding.severity != Severity::Good {
+        found.finding.statement = partners.said_of(&found.finding.statement);
+    }
+    Some(found)
+}
+
 /// Rates of a burn-in that nobody can be compared with are told, and found neither good nor bad.
 fn alone(facts: &Facts<'_>, subject: &Subject, peers: &[&PeerValue]) -> Vec<Ruled> {
     let readings = facts.evidence.readings.iter();
@@ -131,11 +154,6 @@ fn alone(facts: &Facts<'_>, subject: &Subject, peers: &[&PeerValue]) -> Vec<Rule
     told.collect()
 }
 
-/// More than so many percent below.
-fn is_below(rate: u64, median: u64, percent: u64) -> bool {
-    u128::from(rate) * 100 < u128::from(median) * u128::from(100_u64.saturating_sub(percent))
-}
-
 fn less_percent(rate: u64, median: u64) -> u128 {
     u128::from(median.saturating_sub(rate)) * 100 / u128::from(median.max(1))
 }
@@ -144,6 +162,8 @@ fn what(key: ReadingKey) -> &'static str {
     match key {
         ReadingKey::ProcessorRounds => "rounds of known answers a second",
         ReadingKey::MemoryBandwidthMegabytes => "MB of memory copied a second",
+        ReadingKey::NetworkSendMegabytes => "MB sent to another node a second",
+        ReadingKey::NetworkReceiveMegabytes => "MB received from another node a second",
         _ => "MB read a second in sequence",
     }
 }

@@ -4,8 +4,8 @@ use contract::assignment::Floor;
 use contract::decision::{Action, Axis, SanitizeLevel};
 use contract::reading::Subject;
 
-use super::holds;
 use super::{Demand, Rule, Ruled, Seen, strongest};
+use super::{holds, trust, windows};
 use crate::facts::Facts;
 
 /// R1: the evidence is this node's.
@@ -17,9 +17,6 @@ const NODE: Rule = Rule {
 /// R2: the evidence is of now.
 const AGE: Rule =
     Rule { id: "request/evidence-age", axis: Axis::Request, source: "policy: evidence.age_max_seconds" };
-/// R3: the run can be believed far enough to allow keep.
-const TRUST: Rule =
-    Rule { id: "request/evidence-trust", axis: Axis::Request, source: "policy: integrity.keep_trust_min" };
 /// R4: the request's floor.
 const FLOOR: Rule = Rule { id: "request/at-least", axis: Axis::Request, source: "the request" };
 /// R5: a protected node is never written.
@@ -54,19 +51,7 @@ pub(crate) fn judge(facts: &Facts<'_>, integrity: &[Ruled]) -> Vec<Ruled> {
         ruled.push(NODE.found(Demand::Quarantine, seen, "The evidence is of another node."));
     }
     ruled.extend(age(facts));
-    let trust_min = facts.thresholds().integrity.keep_trust_min;
-    if facts.evidence.trust < trust_min {
-        let seen = Seen::fact(
-            Subject::Node,
-            format!("{:?}", facts.evidence.trust),
-            format!("at least {trust_min:?}"),
-        );
-        ruled.push(TRUST.found(
-            Demand::LookDeeper,
-            seen,
-            "The policy wants a look from the ramdisk before a node is kept.",
-        ));
-    }
+    ruled.extend(trust::to_keep(facts));
     ruled.extend(floor(facts, integrity));
     let assignment = &facts.context.assignment;
     if assignment.tenant.is_none()
@@ -138,7 +123,7 @@ fn at_least_empty(facts: &Facts<'_>) -> &'static str {
     }
 }
 
-/// R5 and R6: what stands against a destructive action.
+/// R5, R6 and R8 to R10: what stands against a destructive action, or makes it wait.
 pub(crate) fn gates(facts: &Facts<'_>, action: Action) -> Vec<Ruled> {
     let mut ruled = Vec::new();
     let word = match action {
@@ -154,7 +139,9 @@ pub(crate) fn gates(facts: &Facts<'_>, action: Action) -> Vec<Ruled> {
         );
         ruled.push(PROTECTED.found(Demand::Quarantine, seen, statement));
     }
+    ruled.extend(trust::to_write(facts, action, word));
     ruled.extend(holds::judge(facts, word));
+    ruled.extend(windows::judge(facts, word));
     if facts.context.assignment.image.is_none() && !facts.leaves_empty() {
         let seen = Seen::fact(Subject::Node, "no image is assigned", "an image");
         let statement = format!(
