@@ -25,6 +25,8 @@ pub enum Happening {
     AcceleratorFault {
         /// A reset cures it.
         transient: bool,
+        /// It is one of those that only a node that fails again and again has.
+        of_lemon: bool,
     },
     /// Memory gives an uncorrected error, and will again.
     MemoryFault,
@@ -51,8 +53,9 @@ pub fn draw(parameters: &Parameters, truth: &Truth, random: &mut impl Rng) -> Ve
     if truth.accelerators {
         let factor = if truth.lemon { parameters.lemon_factor } else { 1.0 };
         each(parameters.accelerator_faults_per_day * factor, parameters.days, random, |day, random| {
-            let transient = truth.lemon || random.random_bool(parameters.transient_share);
-            all.push((day, Happening::AcceleratorFault { transient }));
+            let of_lemon = random.random_bool(1.0 - 1.0 / factor);
+            let transient = of_lemon || random.random_bool(parameters.transient_share);
+            all.push((day, Happening::AcceleratorFault { transient, of_lemon }));
         });
     }
     each(parameters.memory_uncorrected_per_year / YEAR_DAYS, parameters.days, random, |day, _| {

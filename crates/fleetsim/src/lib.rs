@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod calendar;
+pub mod context;
 pub mod fleet;
 pub mod life;
 pub mod parameters;

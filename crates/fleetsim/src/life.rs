@@ -1,23 +1,18 @@
 //! One node's year under one strategy.
 
-use contract::assignment::{
-    Assignment, DataOwner, ExpectedHardware, NodeContext, OsDiskRule, PastVerdict, PeerValue, Recalled,
-    RootSize,
-};
+use contract::assignment::{DataOwner, NodeContext, PastVerdict};
 use contract::decision::Action;
 use contract::evidence::Evidence;
-use contract::id::{Digest, ImageId, NodeId, TenantId};
-use contract::inventory::Transport;
-use contract::os_disk::{DiskMatch, DiskPick};
-use contract::reading::{ReadingKey, Tier};
+use contract::id::ImageId;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use uuid::Uuid;
+use verdict::recall::recall_conclusion;
 
 use crate::calendar::{self, Happening};
+use crate::context::{context, image, tenant};
 use crate::parameters::Parameters;
-use crate::score::Score;
-use crate::sensors::{self, Look, MEMORY_BYTES, RATE, disk_id, time};
+use crate::score::{Named, Score};
+use crate::sensors::{self, Look, disk_id, time};
 use crate::strategy::{Answer, Asked, Strategy};
 use crate::truth::{Broken, Disk, Truth};
 
@@ -29,8 +24,6 @@ const QUARANTINES_IN_A_ROW_MAX: u32 = 3;
 const COMPLAINTS: u32 = 3;
 /// Share of an image's bytes that a reimage by difference writes. Ours, from `bench repair`.
 const CHANGED_SHARE: f64 = 0.05;
-/// The median deviation of a normal spread, as a share of its standard deviation.
-const MEDIAN_DEVIATION_SHARE: f64 = 0.674;
 const HISTORY_MAX: usize = 20;
 
 struct Life<'a> {
@@ -99,96 +92,8 @@ pub fn live(
         }
         look_at = look_at.min(life.next_sign(day));
     }
+    life.score.forecasts.extend(life.truth.disks.iter().filter_map(|disk| disk.named));
     Ok(life.score)
-}
-
-/// The image that every node is given.
-#[must_use]
-pub fn image() -> ImageId {
-    ImageId(Digest([0x11; 32]))
-}
-
-/// What the service knows of a node whose data belong to this tenant, who keeps it.
-///
-/// # Errors
-/// As [`live`].
-pub fn context_for(
-    parameters: &Parameters,
-    truth: &Truth,
-    tenant_number: u32,
-    image: ImageId,
-) -> anyhow::Result<NodeContext> {
-    let mut context = context(parameters, 0, truth, image)?;
-    context.assignment.tenant = tenant(tenant_number);
-    context.data_owner = tenant(tenant_number).map_or(DataOwner::Unknown, DataOwner::Tenant);
-    Ok(context)
-}
-
-/// What the service has learned of machines of this kind: most of them are right.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate and its small spread
-fn usual(parameters: &Parameters) -> PeerValue {
-    PeerValue {
-        hardware_model: String::new(),
-        key: ReadingKey::ProcessorRounds,
-        tier: Tier::T3,
-        median: RATE as u64,
-        median_deviation: (RATE * parameters.rate_noise * MEDIAN_DEVIATION_SHARE) as u64,
-        nodes: u64::from(parameters.nodes),
-    }
-}
-
-fn context(
-    parameters: &Parameters,
-    number: u32,
-    truth: &Truth,
-    image: ImageId,
-) -> anyhow::Result<NodeContext> {
-    let mut disks: Vec<_> =
-        truth.disks.iter().enumerate().filter_map(|(place, disk)| disk_id(place, disk)).collect();
-    disks.sort();
-    let flash = DiskMatch {
-        transport: Some(Transport::Nvme),
-        pick: DiskPick::Smallest,
-        rotational: None,
-        serial: None,
-        size_bytes_min: None,
-        size_bytes_max: None,
-    };
-    Ok(NodeContext {
-        node: NodeId(Uuid::from_u128(u128::from(number) + 1)),
-        assignment: Assignment {
-            pool: "pool".parse()?,
-            image: Some(image),
-            image_disk_bytes: Some(8 << 30),
-            tenant: tenant(0),
-            os_disk: OsDiskRule::Match(flash),
-            root_size: RootSize::default(),
-            data_images: Vec::new(),
-        },
-        data_owner: DataOwner::Nobody,
-        floor: None,
-        sanitize_level: None,
-        expected_hardware: Some(ExpectedHardware {
-            disks,
-            nics: Vec::new(),
-            memory_bytes: Some(MEMORY_BYTES),
-            memory_modules: None,
-            gpus: truth.accelerators.then(|| vec!["GPU-0".to_owned()]),
-            golden: Vec::new(),
-        }),
-        protected: false,
-        unfinished: None,
-        history: Vec::new(),
-        node_data: None,
-        baselines: Vec::new(),
-        boot_trust: None,
-        peers: vec![usual(parameters)],
-        burn_in_minutes: None,
-    })
-}
-
-fn tenant(number: u32) -> Option<TenantId> {
-    format!("tenant-{number}").parse().ok()
 }
 
 impl Life<'_> {
@@ -222,7 +127,9 @@ impl Life<'_> {
             Happening::Drift { files } => self.truth.altered_files = self.truth.altered_files.max(files),
             Happening::Compromise => self.truth.compromised = true,
             Happening::CorrectedErrors => return day,
-            Happening::AcceleratorFault { transient } => {
+            // Somebody has cured it.
+            Happening::AcceleratorFault { of_lemon: true, .. } if !self.truth.lemon => {}
+            Happening::AcceleratorFault { transient, .. } => {
                 self.truth.recent_faults.push(day);
                 if !transient {
                     self.truth.broken = self.truth.broken.or(Some(Broken::Accelerator));
@@ -247,7 +154,7 @@ impl Life<'_> {
         }
         self.complaints += 1;
         if self.truth.broken.is_some() && self.complaints >= COMPLAINTS {
-            self.take_out(&Answer { action: Action::Quarantine, disks: Vec::new(), decision: None }, day);
+            self.take_out(&Answer::of(Action::Quarantine), day);
         }
         f64::INFINITY
     }
@@ -258,7 +165,7 @@ impl Life<'_> {
         let disk = &self.truth.disks[place];
         if disk.rotating {
             self.score.disks_failing += 1.0;
-            self.score.disks_failing_named += f64::from(u8::from(disk.named));
+            self.score.disks_failing_named += f64::from(u8::from(disk.named.is_some()));
         }
         self.replace(place, day);
     }
@@ -321,7 +228,10 @@ impl Life<'_> {
                 f64::from(u8::from(matches!(action, Action::Reimage | Action::Wipe)));
         }
         self.act(action, foreign, day);
-        self.truth.data_of = tenant_number;
+        // Where nobody got it, whatever was on it is still there.
+        if !matches!(action, Action::LookDeeper | Action::Quarantine) {
+            self.truth.data_of = tenant_number;
+        }
         self.complaints = 0;
     }
 
@@ -356,7 +266,6 @@ impl Life<'_> {
             Action::Keep | Action::LookDeeper | Action::Quarantine => {}
         }
         if matches!(action, Action::LookDeeper | Action::Quarantine) {
-            // Nobody got it; whatever was on it is still there.
             return;
         }
         if foreign && action != Action::Wipe && self.context.data_owner != DataOwner::Nobody {
@@ -387,7 +296,11 @@ impl Life<'_> {
                 decided_at: now,
                 action: answer.action,
                 because: String::new(),
-                recalled: Recalled::default(),
+                recalled: answer
+                    .conclusion
+                    .as_deref()
+                    .map(|conclusion| recall_conclusion(conclusion, evidence.tier))
+                    .unwrap_or_default(),
             },
         );
         self.context.history.truncate(HISTORY_MAX);
@@ -402,15 +315,23 @@ impl Life<'_> {
         }
     }
 
-    /// A disk is named once, by whatever look names it first.
+    /// A disk is named once, by whatever look names it first; how likely it is to fail is the most that any
+    /// look said.
     fn count_named(&mut self, answer: &Answer, day: f64) {
-        for (place, disk) in
-            self.truth.disks.iter_mut().enumerate().filter(|(_, disk)| disk.rotating && !disk.named)
-        {
-            if disk_id(place, disk).is_some_and(|id| answer.disks.contains(&id)) {
-                disk.named = true;
+        for (place, disk) in self.truth.disks.iter_mut().enumerate().filter(|(_, disk)| disk.rotating) {
+            let id = disk_id(place, disk);
+            let Some(named) = answer.disks.iter().find(|named| Some(&named.disk) == id.as_ref()) else {
+                continue;
+            };
+            let first = disk.named.is_none();
+            let mut so_far =
+                disk.named.unwrap_or(Named { failure_parts_per_million: 0, right: disk.fails_soon(day) });
+            so_far.failure_parts_per_million =
+                so_far.failure_parts_per_million.max(named.failure_parts_per_million);
+            disk.named = Some(so_far);
+            if first {
                 self.score.disks_named += 1.0;
-                self.score.disks_named_failing += f64::from(u8::from(disk.fails_soon(day)));
+                self.score.disks_named_failing += f64::from(u8::from(so_far.right));
             }
         }
     }
@@ -420,7 +341,7 @@ impl Life<'_> {
         self.lose(self.parameters.quarantine_minutes);
         let named = self.truth.disks.iter().enumerate();
         let named: Vec<usize> = named
-            .filter(|(place, disk)| disk_id(*place, disk).is_some_and(|id| answer.disks.contains(&id)))
+            .filter(|(place, disk)| disk_id(*place, disk).is_some_and(|id| answer.names(&id)))
             .map(|(place, _)| place)
             .collect();
         for place in named {
@@ -446,6 +367,7 @@ impl Life<'_> {
     fn replace(&mut self, place: usize, day: f64) {
         let (rotating, generation) =
             (self.truth.disks[place].rotating, self.truth.disks[place].generation + 1);
+        self.score.forecasts.extend(self.truth.disks[place].named);
         self.truth.disks[place] = Disk::draw(self.parameters, rotating, day, generation, &mut self.random);
         let mut disks: Vec<_> =
             self.truth.disks.iter().enumerate().filter_map(|(place, disk)| disk_id(place, disk)).collect();

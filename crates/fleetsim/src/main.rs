@@ -16,10 +16,10 @@ struct Options {
     #[arg(long, default_value_t = 1_000)]
     nodes: u32,
     /// Fleets, each with its own seed
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// Fleets of each sweep
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     sweep_seeds: u64,
     /// Machines of the one large fleet under the product's verdict alone; 0 for none
     #[arg(long, default_value_t = 100_000)]

@@ -35,6 +35,10 @@ pub struct Parameters {
     pub healthy_sign_correlation: f64,
     /// Mean days from a failing disk's first sign to its failure. Not published; swept 7 to 120.
     pub sign_lead_days: f64,
+    /// Events a day of an attribute that grows, mean. Not published; swept 0.1 to 10.
+    pub sign_growth_per_day: f64,
+    /// Share of healthy disks' signs that grow as failing ones' do. Not published; swept 0 to 0.5.
+    pub healthy_growth_share: f64,
     /// NVMe disks that fail in a year. NetApp FAST'20 0.22 %; others up to 1 %.
     pub flash_failures_per_year: f64,
     /// Failing NVMe disks that say so before (critical warning or media errors). Alibaba/Solidigm IMW'22: 21 %
@@ -63,6 +67,8 @@ pub struct Parameters {
     pub rate_noise: f64,
     /// A reading cannot be had. Not published; swept 0 to 20 %.
     pub sensor_missing: f64,
+    /// It cannot be had at another try of the agent's either. Not published; swept 0.1 to 1.
+    pub sensor_missing_again: f64,
     /// A reading says that all is well whatever is so. Not published; swept 0 to 2 %.
     pub sensor_lie: f64,
     /// A person's repair cures what was wrong. Not published; swept 0.3 to 0.95.
@@ -103,6 +109,8 @@ impl Parameters {
             attribute_if_healthy: [0.011, 0.005, 0.048, 0.007, 0.002],
             healthy_sign_correlation: 3.0,
             sign_lead_days: 30.0,
+            sign_growth_per_day: 1.0,
+            healthy_growth_share: 0.1,
             flash_failures_per_year: 0.005,
             flash_sign_if_failing: 0.28,
             memory_uncorrected_per_year: 0.013,
@@ -116,6 +124,7 @@ impl Parameters {
             grey_loss: (0.05, 0.30),
             rate_noise: 0.008,
             sensor_missing: 0.002,
+            sensor_missing_again: 0.5,
             sensor_lie: 0.002,
             repair_success: 0.8,
             look_minutes: 3.0,
@@ -149,8 +158,23 @@ impl Parameters {
         for value in [7.0, 120.0] {
             all.push(with("days from sign to failure", value, |p, v| p.sign_lead_days = v));
         }
+        for value in [0.1, 10.0] {
+            all.push(with("events a day of a growing sign", value, |p, v| p.sign_growth_per_day = v));
+        }
+        for value in [0.0, 0.5] {
+            all.push(with("healthy signs that grow", value, |p, v| p.healthy_growth_share = v));
+        }
+        for value in [3.65e-5, 3.65e-2] {
+            all.push(with("compromises a year", value, |p, v| p.compromises_per_year = v));
+        }
+        for value in [0.2, 0.9] {
+            all.push(with("faults that a reset cures", value, |p, v| p.transient_share = v));
+        }
         for value in [0.0, 0.2] {
             all.push(with("reading missing", value, |p, v| p.sensor_missing = v));
+        }
+        for value in [0.1, 1.0] {
+            all.push(with("reading missing at another try", value, |p, v| p.sensor_missing_again = v));
         }
         for value in [0.0, 0.02] {
             all.push(with("reading lies", value, |p, v| p.sensor_lie = v));

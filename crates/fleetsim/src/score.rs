@@ -1,7 +1,18 @@
 //! What is counted of a fleet's year.
 
+use std::collections::BTreeMap;
+
+/// A disk that was named as failing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named {
+    /// How likely it was said to fail, the most before it failed or was replaced.
+    pub failure_parts_per_million: u64,
+    /// It fails within a year.
+    pub right: bool,
+}
+
 /// Sums over nodes.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Score {
     /// Releases of nodes.
     pub releases: f64,
@@ -43,6 +54,8 @@ pub struct Score {
     pub disks_named: f64,
     /// Of those, such that fail within a year.
     pub disks_named_failing: f64,
+    /// All hard disks that were named.
+    pub forecasts: Vec<Named>,
     /// Bytes written to flash by images.
     pub flash_bytes: f64,
     /// Energy of nodes that waited, in kilowatt hours.
@@ -82,6 +95,7 @@ impl Score {
         for (sum, more) in pairs {
             *sum += more;
         }
+        self.forecasts.extend(&other.forecasts);
     }
 
     /// Interruptions of whoever uses a node: failures, and nodes taken out under them.
@@ -114,6 +128,28 @@ impl Score {
         self.disks_failing_named / self.disks_failing
     }
 
+    /// Precision of the forecast where just this share of the failing hard disks is named: the likeliest
+    /// ones first, those alike by their share. Not a number where fewer were named.
+    #[must_use]
+    pub fn disk_precision_at_recall(&self, recall: f64) -> f64 {
+        let mut groups: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
+        for named in &self.forecasts {
+            let (all, right) = groups.entry(named.failure_parts_per_million).or_default();
+            *all += 1.0;
+            *right += f64::from(u8::from(named.right));
+        }
+        let (mut named, mut wanted) = (0.0, recall * self.disks_failing);
+        let aim = wanted;
+        for (all, right) in groups.into_values().rev() {
+            if right >= wanted {
+                return aim / (named + all * wanted / right);
+            }
+            named += all;
+            wanted -= right;
+        }
+        f64::NAN
+    }
+
     /// Of slow nodes, how many were taken out at delivery.
     #[must_use]
     pub fn grey_share_caught(&self) -> f64 {
@@ -130,5 +166,28 @@ impl Score {
     #[must_use]
     pub fn minutes_per_release(&self) -> f64 {
         self.release_minutes / self.releases
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_likeliest_are_named_first_and_those_alike_by_their_share() {
+        let named = |failure_parts_per_million, right| Named { failure_parts_per_million, right };
+        let forecasts = vec![
+            named(9, true),
+            named(9, true),
+            named(5, true),
+            named(5, false),
+            named(5, true),
+            named(5, false),
+            named(1, false),
+        ];
+        let score = Score { forecasts, disks_failing: 8.0, ..Score::default() };
+        let at = |recall| (score.disk_precision_at_recall(recall) * 1000.0).round();
+        assert_eq!([at(0.125), at(0.25), at(0.375), at(0.5)], [1000.0, 1000.0, 750.0, 667.0]);
+        assert!(score.disk_precision_at_recall(0.6).is_nan(), "so many were never named");
     }
 }

@@ -157,6 +157,7 @@ fn disk_facts(place: usize, disk: &Disk) -> Option<DiskFacts> {
         ata: Outcome::Absent,
         sanitize: Outcome::Absent,
         locking: Outcome::Absent,
+        write_same: Outcome::Absent,
         composition: Composition::Single,
     })
 }
@@ -185,13 +186,19 @@ impl<R: Rng> Found<'_, R> {
         });
     }
 
+    /// The agent asks three times.
+    fn is_lost(&mut self) -> bool {
+        let again = self.parameters.sensor_missing_again;
+        self.chance(self.parameters.sensor_missing) && self.chance(again) && self.chance(again)
+    }
+
     fn chance(&mut self, share: f64) -> bool {
         self.random.random_bool(share)
     }
 
     /// A disk is lost or lies as a whole: its log page is one command.
     fn disk(&mut self, subject: &Subject, disk: &Disk, day: f64, blank: bool) {
-        let lost = self.chance(self.parameters.sensor_missing);
+        let lost = self.is_lost();
         let lies = self.chance(self.parameters.sensor_lie);
         let value = |attribute: usize| match &disk.signs {
             Some(signs) if !lies => signs.value(attribute, day),
@@ -262,7 +269,7 @@ impl<R: Rng> Found<'_, R> {
         if broken {
             lines.push("79 0000:3b:00.0 GPU has fallen off the bus".to_owned());
         }
-        let lost = self.chance(self.parameters.sensor_missing);
+        let lost = self.is_lost();
         self.put(&Subject::Node, Key::GpuXids, ReadingValue::list(lines), lost);
         let gpu = Subject::Gpu(GPU.to_owned());
         for (key, on) in [

@@ -1,10 +1,12 @@
 //! Who decides: the product's own verdict, and what it is held against.
 
 use contract::assignment::{DataOwner, NodeContext};
-use contract::decision::{Action, Decision};
+use contract::decision::Action;
 use contract::evidence::Evidence;
-use contract::id::UnixMillis;
+use contract::id::{DiskId, UnixMillis};
 use contract::reading::{Outcome, ReadingKey as Key, ReadingValue};
+
+use verdict::judge::Conclusion;
 
 use crate::truth::Truth;
 
@@ -36,14 +38,37 @@ pub struct Answer {
     /// What is done.
     pub action: Action,
     /// The disks that were named as the reason to take it out.
-    pub disks: Vec<contract::id::DiskId>,
-    /// The whole verdict, where the product made it.
-    pub decision: Option<Box<Decision>>,
+    pub disks: Vec<Suspect>,
+    /// What followed from what was seen, where the product made the verdict.
+    pub conclusion: Option<Box<Conclusion>>,
+}
+
+/// A disk that is said to fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspect {
+    /// Which.
+    pub disk: DiskId,
+    /// How likely, where the strategy says so.
+    pub failure_parts_per_million: u64,
 }
 
 impl Answer {
-    fn of(action: Action) -> Self {
-        Self { action, disks: Vec::new(), decision: None }
+    /// An action, and nothing named.
+    #[must_use]
+    pub fn of(action: Action) -> Self {
+        Self { action, disks: Vec::new(), conclusion: None }
+    }
+
+    /// An action, for these disks, of which the strategy does not say how likely they fail.
+    fn naming(action: Action, disks: Vec<DiskId>) -> Self {
+        let suspect = |disk| Suspect { disk, failure_parts_per_million: 1_000_000 };
+        Self { action, disks: disks.into_iter().map(suspect).collect(), conclusion: None }
+    }
+
+    /// Whether this disk was named.
+    #[must_use]
+    pub fn names(&self, disk: &DiskId) -> bool {
+        self.disks.iter().any(|suspect| &suspect.disk == disk)
     }
 }
 
@@ -159,7 +184,7 @@ impl Strategy for StaticThresholds {
             () if asked.released => Action::Wipe,
             () => Action::Keep,
         };
-        Answer { action, disks, decision: None }
+        Answer::naming(action, disks)
     }
 }
 
@@ -198,6 +223,6 @@ impl Strategy for Oracle {
             () if truth.altered_files > 0 => Action::Repair,
             () => Action::Keep,
         };
-        Answer { action, disks, decision: None }
+        Answer::naming(action, disks)
     }
 }

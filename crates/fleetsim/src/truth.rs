@@ -4,14 +4,11 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Exp, Pareto};
 
 use crate::parameters::Parameters;
+use crate::score::Named;
 
 /// The five SMART attributes of the static rule, in this order.
 pub const ATTRIBUTES: [u8; 5] = [5, 187, 188, 197, 198];
 
-/// How much of a healthy disk's signs grow as a failing one's do. Not published; ours.
-const HEALTHY_GROWTH_SHARE: f64 = 0.1;
-/// Mean events a day of an attribute that grows. Not published; ours.
-const GROWTH_PER_DAY: f64 = 1.0;
 /// A year in days.
 pub const YEAR_DAYS: f64 = 365.0;
 
@@ -48,8 +45,8 @@ pub struct Disk {
     pub fails_day: f64,
     /// What it shows before, or shows for nothing.
     pub signs: Option<Signs>,
-    /// A strategy has named it as failing.
-    pub named: bool,
+    /// A strategy has named it as failing: how likely it called that, and whether it was right.
+    pub named: Option<Named>,
     /// How often this place got a new disk: part of its name.
     pub generation: u32,
 }
@@ -79,15 +76,15 @@ impl Disk {
                     [true; 5]
                 },
                 count: 1,
-                growth_per_day: exponential(GROWTH_PER_DAY, random),
+                growth_per_day: exponential(parameters.sign_growth_per_day, random),
             })
         } else if rotating && random.random_bool(parameters.sign_if_healthy) {
             Some(Signs {
                 from_day: day + (random.random::<f64>() * 2.0 - 1.0) * YEAR_DAYS,
                 attributes: by_chance(parameters, random),
                 count: 1 + whole(exponential(4.0, random)),
-                growth_per_day: if random.random_bool(HEALTHY_GROWTH_SHARE) {
-                    exponential(GROWTH_PER_DAY, random)
+                growth_per_day: if random.random_bool(parameters.healthy_growth_share) {
+                    exponential(parameters.sign_growth_per_day, random)
                 } else {
                     0.0
                 },
@@ -95,7 +92,7 @@ impl Disk {
         } else {
             None
         };
-        Self { rotating, fails_day, signs, named: false, generation }
+        Self { rotating, fails_day, signs, named: None, generation }
     }
 
     /// Whether it fails within a year from this day.

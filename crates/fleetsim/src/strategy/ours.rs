@@ -3,12 +3,13 @@
 use contract::assignment::NodeContext;
 use contract::decision::{Action, Axis, Finding, Severity};
 use contract::evidence::Evidence;
-use contract::id::UnixMillis;
+use contract::id::{DiskId, UnixMillis};
 use contract::reading::Subject;
+use verdict::judge;
 use verdict::model::Model;
 use verdict::policy::Policy;
 
-use super::{Answer, Asked, Strategy};
+use super::{Answer, Asked, Strategy, Suspect};
 
 /// Decides with `verdict::judge` and the default policy.
 pub struct Ours {
@@ -36,12 +37,12 @@ impl Strategy for Ours {
     }
 
     fn decide(&self, asked: &Asked<'_>) -> Answer {
-        let decision =
-            verdict::judge::judge(asked.evidence, asked.context, &self.policy, &self.model, asked.now);
+        let (evidence, context) = (asked.evidence, asked.context);
+        let conclusion = judge::conclude(evidence, context, &self.policy, &self.model, asked.now);
         // What could not be read is no word that the disk will fail.
         let unfit =
             |finding: &&Finding| finding.axis == Axis::Fitness && finding.severity == Severity::Critical;
-        let critical = decision.findings.iter().filter(unfit);
+        let critical = conclusion.findings.iter().filter(unfit);
         let mut disks: Vec<_> = critical
             .filter_map(|finding| match &finding.subject {
                 Subject::Disk(id) => Some(id.clone()),
@@ -49,10 +50,11 @@ impl Strategy for Ours {
             })
             .collect();
         disks.dedup();
-        if decision.action != Action::Quarantine {
+        if conclusion.action != Action::Quarantine {
             disks.clear();
         }
-        Answer { action: decision.action, disks, decision: Some(Box::new(decision)) }
+        let disks = self.suspects(asked, disks);
+        Answer { action: conclusion.action, disks, conclusion: Some(Box::new(conclusion)) }
     }
 
     fn remember(&self, context: &mut NodeContext, evidence: &Evidence, answer: &Answer, now: UnixMillis) {
@@ -65,6 +67,19 @@ impl Strategy for Ours {
 }
 
 impl Ours {
+    /// How likely the forecast calls the failure of each; told only in the whole decision.
+    fn suspects(&self, asked: &Asked<'_>, disks: Vec<DiskId>) -> Vec<Suspect> {
+        if disks.is_empty() {
+            return Vec::new();
+        }
+        let decision = judge::judge(asked.evidence, asked.context, &self.policy, &self.model, asked.now);
+        let likely = |disk: &DiskId| {
+            let of_disk = decision.forecast.iter().find(|part| part.subject == Subject::Disk(disk.clone()));
+            of_disk.map_or(0, |part| part.failure_parts_per_million)
+        };
+        disks.into_iter().map(|disk| Suspect { failure_parts_per_million: likely(&disk), disk }).collect()
+    }
+
     /// As the service does it, in the same transaction as the evidence.
     fn next_baselines(
         &self,
@@ -74,10 +89,10 @@ impl Ours {
         by_person: bool,
         now: UnixMillis,
     ) {
-        if let Some(decision) = &answer.decision {
+        if let Some(conclusion) = &answer.conclusion {
             let before = &context.baselines;
-            context.baselines =
-                verdict::baseline::next(before, evidence, decision, by_person, &self.policy, now);
+            let said = (conclusion.fitness, conclusion.findings.as_slice());
+            context.baselines = verdict::baseline::next(before, evidence, said, by_person, &self.policy, now);
         }
     }
 }
@@ -85,7 +100,7 @@ impl Ours {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::life;
+    use crate::context;
     use crate::parameters::Parameters;
     use crate::sensors::{self, Look, time};
     use crate::truth::Truth;
@@ -118,13 +133,12 @@ mod tests {
             truth.data_of = 1;
             for ramdisk in [false, true] {
                 let mut random = Pcg64Mcg::seed_from_u64(2);
-                let image = life::image();
-                let context = life::context_for(&parameters, &truth, 1, image).unwrap();
+                let image = context::image();
+                let context = context::context_for(&parameters, &truth, 1, image).unwrap();
                 let look = Look { ramdisk, burn_in: false, day: 10.0, number: 1 };
                 let evidence = sensors::evidence(&parameters, 0, &truth, image, look, &mut random);
                 let ours = Ours::new().unwrap();
-                let decision =
-                    verdict::judge::judge(&evidence, &context, &ours.policy, &ours.model, time(10.0));
+                let decision = judge::judge(&evidence, &context, &ours.policy, &ours.model, time(10.0));
                 assert_eq!(decision.action, Action::Keep, "{}", verdict::explain::explain(&decision));
             }
         }
