@@ -13,6 +13,7 @@ use contract::evidence::Evidence;
 use contract::id::EvidenceId;
 use verdict::golden_values;
 
+use crate::command_lines;
 use crate::jobs::change::Change;
 use crate::refusal::Refusal;
 use crate::service::Service;
@@ -40,7 +41,10 @@ impl Service {
         if let Some(before) = before {
             context.baselines = before.baselines;
             context.peers = before.peers;
+            context.bmc = before.bmc;
             context.boot_trust = before.boot_trust;
+            context.boot_key = before.boot_key;
+            context.command_lines = before.command_lines;
         }
         Ok((context, repeated))
     }
@@ -69,6 +73,7 @@ impl Service {
         if let Some(expected) = &mut change.node.expected_hardware {
             expected.golden = golden_values::merged(&expected.golden, &last.evidence);
         }
+        command_lines::accept(&mut change.node);
         self.next_baselines(change, &last.evidence, &last.decision, true).await
     }
 
@@ -83,7 +88,8 @@ impl Service {
         let before = store::baselines::of(&mut change.transaction, node).await?;
         let in_force = self.policies.of(&change.node.assignment.pool);
         let policy = &in_force.policy;
-        let next = verdict::baseline::next(&before, evidence, decision, accepted_by_person, policy, now);
+        let said = (decision.fitness, decision.findings.as_slice());
+        let next = verdict::baseline::next(&before, evidence, said, accepted_by_person, policy, now);
         if next != before {
             store::baselines::set(&mut change.transaction, node, &next, now).await?;
         }

@@ -54,7 +54,8 @@ pub fn plan(
 ) -> Result<Option<Plan>, String> {
     let may_be_clean = verdict::already_clean::disks(evidence, context, policy);
     let level = policy.tenant_change_level();
-    let methods = erasure::method::choose_for(decision, evidence, level, &may_be_clean);
+    let unfinished = context.unfinished.as_ref().map(|work| &work.plan);
+    let methods = erasure::method::choose_for(decision, evidence, level, &may_be_clean, unfinished);
     verdict::plan::plan(decision, evidence, context, policy, &methods, seed)
         .map_err(|refusal| refusal.to_string())
 }

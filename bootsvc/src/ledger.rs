@@ -15,6 +15,8 @@
 mod outcome;
 mod report;
 
+pub(crate) use report::LISTED_MAX;
+
 use contract::agent_api::StepResult;
 use contract::decision::{Action, Axis, Decision};
 use contract::id::{DiskId, JobId, UnixMillis};
@@ -60,7 +62,7 @@ impl Service {
         };
         let written = plan.map_or(0, |plan| flash_bytes(&plan, &job.steps, &judged.evidence.inventory));
         let away = now.millis_since(job.began_at.unwrap_or(now));
-        let spent = savings::spent(milliminutes(away), written, &self.model);
+        let spent = savings::spent(milliminutes(away), written, &self.models.current().model);
         let entry = LedgerEntry {
             action,
             spent,
@@ -82,7 +84,7 @@ impl Service {
     ) -> Result<(), Refusal> {
         let (now, job) = (change.now, change.job.as_ref());
         let began = job.and_then(|job| job.began_at).unwrap_or(now);
-        let spent = savings::spent(milliminutes(now.millis_since(began)), 0, &self.model);
+        let spent = savings::spent(milliminutes(now.millis_since(began)), 0, &self.models.current().model);
         let entry = LedgerEntry { spent, ..self.ledger_entry(decision, job.map(|job| job.id), now) };
         store::ledger::insert(&mut change.transaction, &entry).await?;
         Ok(())
@@ -106,6 +108,7 @@ impl Service {
     }
 
     fn ledger_entry(&self, decision: &Decision, job: Option<JobId>, now: UnixMillis) -> LedgerEntry {
+        let in_force = self.models.current();
         LedgerEntry {
             evidence: decision.evidence,
             node: decision.node,
@@ -117,9 +120,9 @@ impl Service {
             model: decision.model,
             formula: savings::FORMULA,
             always_wipe: savings::always_wipe(decision),
-            spent: savings::spent(0, 0, &self.model),
+            spent: savings::spent(0, 0, &in_force.model),
             forecast: savings::predictions(decision),
-            due_at: now.plus_millis(self.model.horizon_days().saturating_mul(DAY_MILLIS)),
+            due_at: now.plus_millis(in_force.model.horizon_days().saturating_mul(DAY_MILLIS)),
             aftermath: Aftermath::Pending,
             aftermath_at: now,
         }
@@ -158,8 +161,10 @@ fn aftermath(entry: &LedgerEntry, later: &Decision, now: UnixMillis) -> Option<A
         by: Some(later.evidence),
     };
     let put_right = |action| matches!(action, Action::Repair | Action::Reimage);
+    // A rule of the operator's own may want the same each time on purpose.
     let same_again = put_right(entry.action)
         && put_right(later.action)
+        && first.axis != Axis::Request
         && verdict::blast_radius::cause_of(later).as_deref() == Some(entry.rule.as_str());
     let in_time = now < entry.due_at;
     match later.action {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use contract::agent_api::Progress;
 use contract::evidence::Evidence;
-use contract::id::{JobId, NodeId};
+use contract::id::{Digest, JobId, NodeId};
 use tokio::sync::watch;
 
 /// A resident agent counts as online for this long after it has spoken.
@@ -22,6 +22,8 @@ struct LiveNode {
     look_wanted: Option<String>,
     resident_evidence: Option<Arc<Evidence>>,
     progress: Option<(JobId, Progress)>,
+    /// Whose credential asked, what its TPM is to sign, and since when.
+    challenge: Option<(JobId, Digest, Instant)>,
 }
 
 /// What is known only while it lasts.
@@ -44,6 +46,7 @@ impl Live {
             look_wanted: None,
             resident_evidence: None,
             progress: None,
+            challenge: None,
         });
         change(entry)
     }
@@ -107,6 +110,18 @@ impl Live {
     #[must_use]
     pub fn resident_evidence(&self, node: NodeId) -> Option<Arc<Evidence>> {
         self.nodes().get(&node).and_then(|live| live.resident_evidence.clone())
+    }
+
+    /// What the TPM of a running system is to sign, in place of what it was to sign before.
+    pub fn set_challenge(&self, node: NodeId, job: JobId, challenge: Digest) {
+        self.with(node, |live| live.challenge = Some((job, challenge, Instant::now())));
+    }
+
+    /// What the TPM of a running system was to sign; it is given out once, and not later than this.
+    #[must_use]
+    pub fn take_challenge(&self, node: NodeId, job: JobId, lasts: Duration) -> Option<Digest> {
+        let (of, challenge, since) = self.with(node, |live| live.challenge.take())?;
+        (of == job && since.elapsed() <= lasts).then_some(challenge)
     }
 
     /// How far a job is.

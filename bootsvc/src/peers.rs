@@ -64,13 +64,15 @@ pub(crate) async fn learn(
 }
 
 impl Service {
-    /// Keeps with a session what its agent is told now, so that it is judged with the same.
+    /// Keeps with a session what its agent is told now of others and of its management controller, so that it is
+    /// judged with the same.
     ///
     /// # Errors
     /// If the database fails.
-    pub(crate) async fn freeze_peers(&self, session: Digest, peers: &[PeerValue]) -> Result<(), Refusal> {
+    pub(crate) async fn freeze_told(&self, session: Digest, told: &NodeContext) -> Result<(), Refusal> {
         let mut transaction = self.store.write().await?;
-        store::peers::freeze(&mut transaction, session, peers).await?;
+        store::peers::freeze(&mut transaction, session, &told.peers).await?;
+        store::bmc::freeze(&mut transaction, session, told.bmc.as_ref()).await?;
         store::commit(transaction).await?;
         Ok(())
     }

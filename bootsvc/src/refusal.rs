@@ -4,6 +4,9 @@ use contract::operator_api::{ErrorBody, ErrorKind};
 
 use crate::store::StoreError;
 
+/// What to do about a change at the same time.
+const CHANGED_HINT: &str = "try again";
+
 /// A refusal, with what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -57,6 +60,13 @@ impl Refusal {
         )
     }
 
+    /// Whether the same request may be granted when it is made again and nobody has done anything: the service
+    /// failed, or something was changed at the same time.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.kind == ErrorKind::Internal || (self.kind == ErrorKind::Conflict && self.hint == CHANGED_HINT)
+    }
+
     /// What goes over the wire.
     #[must_use]
     pub fn body(&self) -> ErrorBody {
@@ -68,7 +78,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Changed { what } => {
-                Self::conflict(format!("{what} was changed meanwhile"), "try again")
+                Self::conflict(format!("{what} was changed meanwhile"), CHANGED_HINT)
             }
             StoreError::Database { .. } | StoreError::Decode { .. } => {
                 Self::internal(format!("{:#}", anyhow::Error::new(error)))
@@ -80,5 +90,25 @@ impl From<StoreError> for Refusal {
 impl From<crate::bearer::NoRandomness> for Refusal {
     fn from(error: crate::bearer::NoRandomness) -> Self {
         Self::internal(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_by_itself_is_passing() {
+        let changed = Refusal::from(StoreError::Changed { what: "node".to_owned() });
+        let table = [
+            (Refusal::internal("disk full"), true),
+            (changed, true),
+            (Refusal::conflict("the node has a job", "wait for it"), false),
+            (Refusal::not_found("no such node", "list them"), false),
+            (Refusal::unauthorized(), false),
+        ];
+        for (refusal, passing) in table {
+            assert_eq!(refusal.is_passing(), passing, "{refusal}");
+        }
     }
 }

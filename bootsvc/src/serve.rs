@@ -39,8 +39,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         ended = &mut network, if with_network => ended.context("DHCP and TFTP failed")??,
         ended = listeners.serve(Arc::clone(&service)) => ended?,
         () = service.keep_looking_for_overdue() => {}
+        () = service.keep_opening_windows() => {}
         () = service.keep_forgetting() => {}
         () = service.keep_rolling_waves() => {}
+        () = service.keep_asking_controllers() => {}
         () = keep_reading_policies(&service, &mut hangup) => {}
         _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),

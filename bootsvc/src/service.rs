@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use attest::certificate::Roots;
 use contract::agent_api::ContextReply;
 use contract::assignment::NodeContext;
 use contract::id::{MacAddress, NodeId, UnixMillis};
-use verdict::model::Model;
 
+use crate::attestation::roots;
+use crate::bmc::Controllers;
 use crate::ca::Authority;
 use crate::config::Settings;
 use crate::counters::Counters;
@@ -15,6 +17,8 @@ use crate::http::endpoints::Endpoints;
 use crate::images::ImageStore;
 use crate::jobs::state;
 use crate::live::{Live, NodeLocks};
+use crate::models::Models;
+use crate::partners::Partners;
 use crate::policies::Policies;
 use crate::readiness::Readiness;
 use crate::refusal::Refusal;
@@ -35,13 +39,13 @@ pub struct Service {
     /// The policies of the site and its pools.
     pub policies: Policies,
     /// The model that forecasts and costs come from.
-    pub model: Model,
-    /// The model's text, which agents are given.
-    pub model_text: String,
+    pub models: Models,
     /// Chunks and manifests.
     pub images: ImageStore,
     /// What is known only while it lasts.
     pub live: Live,
+    /// Who tests the network with whom.
+    pub partners: Partners,
     /// Lets one change to a node happen after the other.
     pub locks: NodeLocks,
     /// The iPXE binaries; none if the folder has none.
@@ -50,8 +54,12 @@ pub struct Service {
     pub counters: Arc<Counters>,
     /// When the service started.
     pub started_at: UnixMillis,
+    /// Whom the operator trusts to certify TPMs.
+    pub endorsement_roots: Roots,
     /// What does not listen yet.
     pub readiness: Readiness,
+    /// Management controllers, and what they said.
+    pub controllers: Controllers,
 }
 
 impl Service {
@@ -65,15 +73,7 @@ impl Service {
             .with_context(|| format!("could not make the folder {}", state.display()))?;
         let (site, pools) = (settings.policy.clone(), settings.pools_directory.clone());
         let policies = Policies::open(site, pools, crate::clock::now())?;
-        let model_text = match &settings.model {
-            Some(path) => std::fs::read_to_string(path)
-                .with_context(|| format!("could not read the model {}", path.display()))?,
-            None => Model::default_text().to_owned(),
-        };
-        let model = Model::parse(&model_text).with_context(|| match &settings.model {
-            Some(path) => path.display().to_string(),
-            None => "the built-in model".to_owned(),
-        })?;
+        let models = Models::open(settings.model.clone(), crate::clock::now())?;
         let service = Self {
             store: Store::open(&state)
                 .await
@@ -81,14 +81,16 @@ impl Service {
             authority: Authority::open(&state)?,
             images: ImageStore::open(&state)?,
             policies,
-            model,
-            model_text,
+            models,
             live: Live::default(),
+            partners: Partners::default(),
             locks: NodeLocks::default(),
             counters: Arc::default(),
             started_at: crate::clock::now(),
             readiness: Readiness::of(&settings),
+            controllers: Controllers::new(&settings.bmc),
             loaders: Arc::new(loaders(&settings)?),
+            endorsement_roots: roots::load(settings.endorsement_roots.as_deref())?,
             settings,
         };
         service
@@ -110,7 +112,8 @@ impl Service {
         let policies = self.policies.all();
         let policies =
             policies.iter().map(|one| (one.policy.digest().to_string(), one.policy.canonical_text()));
-        let model = (self.model.digest().to_string(), self.model_text.as_str());
+        let in_force = self.models.current();
+        let model = (in_force.model.digest().to_string(), in_force.text.as_str());
         for (digest, text) in policies.chain([model]) {
             store::judgement_texts::keep(&mut transaction, &digest, text, now).await?;
         }
@@ -118,22 +121,27 @@ impl Service {
         Ok(())
     }
 
-    /// Reads the policies again. A broken file changes nothing and is said; what was in force stays.
+    /// Reads the policies and the model again, each for itself. A broken file changes nothing and is said; what
+    /// was in force stays.
     pub async fn read_policies_again(&self) {
         match self.policies.reload(crate::clock::now()) {
             Ok(()) => {
                 tracing::info!(policy = %self.policies.site().policy.digest(), "policies were read again")
             }
-            Err(error) => {
-                tracing::error!(
-                    error = format!("{error:#}"),
-                    "the policies stay as they were; correct the file and send SIGHUP again"
-                );
-                return;
-            }
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "the policies stay as they were; correct the file and send SIGHUP again"
+            ),
+        }
+        match self.models.reload(crate::clock::now()) {
+            Ok(()) => tracing::info!(model = %self.models.status().digest, "the model was read again"),
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "the model stays as it was; correct the file and send SIGHUP again"
+            ),
         }
         if let Err(error) = self.keep_judgement_texts().await {
-            tracing::error!(%error, "could not keep the texts of the policies; verdicts cannot be replayed");
+            tracing::error!(%error, "could not keep the texts of policies and model; verdicts cannot be replayed");
         }
     }
 
@@ -162,8 +170,12 @@ impl Service {
             node_data: crate::node_data::seed(connection, node).await?.map(|seed| seed.digest),
             baselines: store::baselines::of(connection, node.id).await?,
             boot_trust: None,
+            boot_key: None,
             peers: crate::peers::usual_for(connection, node).await?,
             burn_in_minutes: asking.and_then(|job| job.burn_in_minutes),
+            outside_windows: asking.is_some_and(|job| job.outside_windows || job.going_back.is_some()),
+            bmc: self.controllers.of(node),
+            command_lines: crate::command_lines::of(node),
         })
     }
 
@@ -175,12 +187,13 @@ impl Service {
             now,
             node,
             policy,
-            model: self.model_text.clone(),
+            model: self.models.current().text.clone(),
             order_key: hex::encode(self.authority.order_key.verifying_key().to_bytes()),
             image_key: hex::encode(self.authority.image_key.verifying_key().to_bytes()),
             image_base_url: endpoints.http_url.clone(),
             service_urls: endpoints.api_urls.clone(),
             image_base_urls: endpoints.http_urls.clone(),
+            boot_challenge: None,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! a crash in between, the next tick finds the job by who asked for it, or asks again.
 
 mod requests;
+mod watching;
 
 pub use requests::{Word, no_wave};
 
@@ -15,7 +16,6 @@ use contract::assignment::DataOwner;
 use contract::id::{JobId, NodeId, UnixMillis, WaveId};
 use contract::operator_api::{JobState, ReimageReply, ReimageRequest};
 use contract::wave::{NodeResult, WaveState};
-use verdict::waves;
 
 use crate::refusal::Refusal;
 use crate::service::{Service, node_by_id};
@@ -38,16 +38,20 @@ pub fn wave_of(job: &JobRecord) -> Option<WaveId> {
 }
 
 impl Service {
-    /// Looks at all open waves: what became of their nodes, and who comes next.
+    /// Looks at all open waves: what became of their nodes, and who comes next. One that cannot be looked at is
+    /// said in the log and stops no other.
     ///
     /// # Errors
-    /// If the database fails.
+    /// If the waves cannot be read.
     pub async fn tick_waves(&self, now: UnixMillis) -> Result<(), Refusal> {
         let mut reading = self.store.read().await?;
         let open = store::waves::open(&mut reading).await?;
         drop(reading);
         for wave in open {
-            self.tick_wave(wave, now).await?;
+            let id = wave.id;
+            if let Err(error) = self.tick_wave(wave, now).await {
+                tracing::error!(wave = %id, %error, "could not look at a wave; it is looked at again");
+            }
         }
         Ok(())
     }
@@ -62,11 +66,14 @@ impl Service {
         }
     }
 
-    async fn tick_wave(&self, mut wave: WaveRecord, now: UnixMillis) -> Result<(), Refusal> {
-        let nodes = self.nodes_now(&wave).await?;
-        let in_force = self.policies.of(&wave.pool);
-        let facts = waves::facts(nodes.iter().map(|(_, result)| result));
-        let tick = waves::tick(wave.state.clone(), &facts, &in_force.policy, now);
+    /// Looks at one wave, as it was read. What a person says to it meanwhile goes before.
+    ///
+    /// # Errors
+    /// If the database fails, or the wave was changed meanwhile.
+    pub async fn tick_wave(&self, mut wave: WaveRecord, now: UnixMillis) -> Result<(), Refusal> {
+        let mut nodes = self.nodes_now(&wave).await?;
+        self.watch(wave.id, &mut nodes).await?;
+        let tick = self.look(&wave, &nodes, now).await?;
         let next = nodes.iter().filter(|(_, result)| *result == NodeResult::Waiting).map(|(node, _)| *node);
         let begin = usize::try_from(tick.begin).unwrap_or(usize::MAX);
         let begin: Vec<NodeId> = next.take(begin).collect();
@@ -131,26 +138,42 @@ impl Service {
         Ok(nodes)
     }
 
-    /// It is a node's turn: that is written down, then it is asked.
+    /// It is a node's turn, if the wave still goes on: that is written down, then it is asked.
     async fn begin_node(&self, wave: &WaveRecord, node: NodeId) -> Result<(), Refusal> {
         let mut transaction = self.store.write().await?;
+        if !goes_on(&mut transaction, wave).await? {
+            return Ok(());
+        }
         let result = NodeResult::Begun { score_before: score(&mut transaction, node).await? };
         store::waves::set_result(&mut transaction, wave.id, node, &result).await?;
         store::commit(transaction).await?;
         self.ask_node(wave, node, result).await
     }
 
-    /// Asks for the image on one node, unless that was done before.
+    /// Asks for the image on one node, unless that was done before. What may pass by itself leaves it its turn:
+    /// it is asked again at the next look.
     async fn ask_node(&self, wave: &WaveRecord, node: NodeId, begun: NodeResult) -> Result<(), Refusal> {
         let NodeResult::Begun { score_before } = begun else { return Ok(()) };
         let result = match self.open_of_wave(wave, node).await? {
             Some(job) => NodeResult::Working { job, score_before },
-            None => self.ask_for_image(wave, node, score_before).await?,
+            None if !self.still_goes_on(wave).await? => return Ok(()),
+            None => match self.ask_for_image(wave, node, score_before).await {
+                Ok(result) => result,
+                Err(refusal) if refusal.is_passing() => {
+                    tracing::error!(wave = %wave.id, %node, %refusal, "a node of a wave could not be asked; it is asked again");
+                    return Ok(());
+                }
+                Err(refusal) => NodeResult::Skipped { why: refusal.message },
+            },
         };
         let mut transaction = self.store.write().await?;
         store::waves::set_result(&mut transaction, wave.id, node, &result).await?;
         store::commit(transaction).await?;
         Ok(())
+    }
+
+    async fn still_goes_on(&self, wave: &WaveRecord) -> Result<bool, Refusal> {
+        goes_on(&mut *self.store.read().await?, wave).await
     }
 
     /// The open job that this wave has asked for.
@@ -160,6 +183,7 @@ impl Service {
         Ok(open.filter(|job| wave_of(job) == Some(wave.id)).map(|job| job.id))
     }
 
+    /// What a node says to the image; refused as any request for it would be.
     async fn ask_for_image(
         &self,
         wave: &WaveRecord,
@@ -172,6 +196,9 @@ impl Service {
         drop(reading);
         if node.assignment.image == Some(wave.image) {
             return skipped("it has the image already, or was asked to have it".to_owned());
+        }
+        if node.assignment.pool != wave.pool {
+            return skipped(format!("it was moved to pool {}", node.assignment.pool));
         }
         if node.protected {
             return skipped("it is protected".to_owned());
@@ -188,21 +215,30 @@ impl Service {
             at_least: None,
             sanitize_level: None,
             why: None,
+            outside_windows: false,
             dry_run: false,
             from_ramdisk: false,
             confirm_serial: None,
             confirmed: true,
         };
-        match self.reimage(id, &request, &requested_by(wave.id)).await {
-            Ok(ReimageReply::Job { job: Some(job), .. }) => Ok(NodeResult::Working { job, score_before }),
-            Ok(ReimageReply::Job { job: None, .. }) => skipped("no job was made for it".to_owned()),
-            Ok(ReimageReply::NothingToDo { decision }) => {
+        match self.reimage(id, &request, &requested_by(wave.id)).await? {
+            ReimageReply::Job { job: Some(job), .. } => Ok(NodeResult::Working { job, score_before }),
+            ReimageReply::Job { job: None, .. } => skipped("no job was made for it".to_owned()),
+            ReimageReply::NothingToDo { decision } => {
                 let score_after = decision.readiness.map(|readiness| readiness.score);
                 Ok(NodeResult::Good { score_before, score_after })
             }
-            Err(refusal) => skipped(refusal.message),
         }
     }
+}
+
+/// Whether a wave stands as it was read, and is one that begins nodes: a person may have halted it, or given it
+/// up, since.
+async fn goes_on(connection: &mut sqlx::AnyConnection, wave: &WaveRecord) -> Result<bool, Refusal> {
+    let now = store::waves::by_id(connection, wave.id).await?;
+    Ok(now.is_some_and(|now| {
+        now.version == wave.version && matches!(now.state, WaveState::Rolling(_) | WaveState::Baking(_))
+    }))
 }
 
 /// How ready a node is, as its last verdict has it.
@@ -228,6 +264,9 @@ async fn became(
         Some(JobState::Done { .. }) => {
             let score_after = score(connection, node).await?;
             NodeResult::Good { score_before, score_after }
+        }
+        Some(JobState::Held { .. }) if job.is_some_and(|job| job.waits_for_window) => {
+            NodeResult::Working { job: id, score_before }
         }
         Some(JobState::Held { reason }) => failed(reason, Some(id)),
         Some(JobState::RolledBack { reason }) => failed(reason, None),

@@ -3,6 +3,7 @@
 
 mod support;
 
+use contract::evidence::READINGS_MAX;
 use contract::id::MacAddress;
 use contract::operator_api::{ErrorBody, ErrorKind, NodeView, StatusView};
 use contract::reading::{Outcome, Trust};
@@ -141,7 +142,9 @@ async fn a_report_speaks_for_its_sender_only_and_claims_no_more_than_it_can() {
     other_boot.evidence.boot_id = other.boot_id;
     let mut other_nonce = good.clone();
     other_nonce.nonce = other.nonce;
-    for report in [about_other, attested, one_reading, other_boot, other_nonce] {
+    let mut too_many = good.clone();
+    too_many.evidence.readings = vec![good.evidence.readings[0].clone(); READINGS_MAX + 1];
+    for report in [about_other, attested, one_reading, other_boot, other_nonce, too_many] {
         assert_eq!(kind_of(machine.send(&bench, &report).await), ErrorKind::BadRequest);
     }
     machine.send(&bench, &good).await.unwrap();

@@ -5,7 +5,8 @@ mod support;
 
 use contract::agent_api::Instruction;
 use contract::assignment::{Baseline, GoldenValue};
-use contract::id::{BootId, UnixMillis};
+use contract::decision::Action;
+use contract::id::{BootId, EvidenceId, UnixMillis};
 use contract::operator_api::NodeView;
 use contract::reading::{ReadingKey, ReadingValue, Subject};
 use reprieve_bootsvc::store;
@@ -108,4 +109,39 @@ async fn a_report_that_comes_twice_is_judged_with_the_same_baselines() {
         other => panic!("{other:?}"),
     }
     assert_eq!(judged_with().await, (first, baselines));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repairs_of_weeks_are_not_pushed_out_by_the_reports_between_them() {
+    let bench = Bench::start().await;
+    let mut machine = Machine::new(1);
+    machine.come(&bench).await;
+    let (report, _) = machine.report(&bench).await;
+    let context = machine.context(&bench).await.node;
+    let decision = report.decision.clone().unwrap();
+    let mut transaction = bench.service.store.write().await.unwrap();
+    let mut at = reprieve_bootsvc::clock::now();
+    // Six repairs, with two days of a report each hour after each of them.
+    for hour in 0..6 * 49_u64 {
+        at = at.plus_millis(3_600_000);
+        let mut evidence = report.evidence.clone();
+        evidence.id = EvidenceId(uuid::Uuid::from_u128(u128::from(hour)));
+        let mut decision = decision.clone();
+        decision.evidence = evidence.id;
+        decision.action = if hour % 49 == 0 { Action::Repair } else { Action::Keep };
+        let judged = Some((&decision, &context));
+        store::evidence::record(&mut transaction, &evidence, None, judged, at).await.unwrap();
+    }
+    let history = store::evidence::history(&mut transaction, machine.node).await.unwrap();
+    let kept: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM evidence").fetch_one(&mut *transaction).await.unwrap();
+    drop(transaction);
+    assert!((100..=130).contains(&kept), "{kept} runs are kept");
+    let newest: Vec<Action> = history.iter().take(20).map(|past| past.action).collect();
+    assert_eq!(newest, [Action::Keep; 20]);
+    // Behind them each repair, with the end of one run of keeps before it and the beginning of another after.
+    let older: Vec<Action> = history.iter().skip(20).map(|past| past.action).collect();
+    assert_eq!(older.iter().filter(|action| **action == Action::Repair).count(), 6, "{older:?}");
+    assert!(older.windows(3).all(|three| three != [Action::Keep; 3]), "{older:?}");
+    assert!(older.windows(2).all(|pair| pair != [Action::Repair; 2]), "{older:?}");
 }

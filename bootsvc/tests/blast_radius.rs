@@ -4,10 +4,11 @@
 mod support;
 
 use contract::agent_api::Instruction;
-use contract::blast_radius::{Alike, Group, IncidentView};
+use contract::blast_radius::{Alike, Group, IncidentView, Release};
 use contract::decision::Action;
 use contract::operator_api::{ErrorKind, JobState, NodeState, StatusView};
 use contract::reading::Trust;
+use reprieve_bootsvc::store;
 use reqwest::Method;
 use serde_json::json;
 use support::flow::{asked, fleet, job};
@@ -65,6 +66,15 @@ async fn many_nodes_that_want_the_same_are_held_and_go_on_when_a_person_has_look
     assert_eq!(kind_of(refused), ErrorKind::BadRequest);
     let refused = bench.operator::<IncidentView>(Method::POST, &release, &ask("x", 1_441)).await;
     assert_eq!(kind_of(refused), ErrorKind::BadRequest);
+    // A release that the service did not survive: it was written down, one node went on, and the others stay held.
+    let mut transaction = bench.service.store.write().await.unwrap();
+    let at = reprieve_bootsvc::clock::now();
+    let cut_off = Release { at, why: "cut off".to_owned(), allowed_until: at, released: 1 };
+    let closed = IncidentView { release: Some(cut_off), ..incident.clone() };
+    store::incidents::close(&mut transaction, &closed).await.unwrap();
+    store::commit(transaction).await.unwrap();
+    bench.operator::<serde_json::Value>(Method::POST, &path, &()).await.unwrap();
+    // The same call goes on with them.
     let released: IncidentView =
         bench.operator(Method::POST, &release, &ask("the new image is meant", 60)).await.unwrap();
     assert_eq!(released.release.unwrap().released, 3);
@@ -109,4 +119,19 @@ async fn many_verdicts_with_one_cause_are_one_incident_and_take_nobody_out() {
     machines[0].come(&bench).await;
     let (_, instruction) = machines[0].report(&bench).await;
     assert!(matches!(instruction, Instruction::BootLocal { .. }), "{instruction:?}");
+}
+
+/// A pool that looks smaller than it is lets less through, and one without nodes none of its share.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nodes_of_an_older_database_are_counted() {
+    let bench = Bench::start().await;
+    fleet(&bench, 2).await;
+    let mut transaction = bench.service.store.write().await.unwrap();
+    let emptied = "UPDATE nodes SET approved = 0, pool = '', rack = '', hardware_model = ''";
+    sqlx::query(emptied).execute(&mut *transaction).await.unwrap();
+    store::commit(transaction).await.unwrap();
+    let bench = bench.restart().await;
+    let mut reading = bench.service.store.read().await.unwrap();
+    let pool = Group::Pool("default".parse().unwrap());
+    assert_eq!(store::wishes::nodes_of(&mut reading, &pool).await.unwrap(), 2);
 }

@@ -3,18 +3,21 @@
 
 mod support;
 
-use contract::agent_api::{FinishResult, Instruction, StepResult};
+use contract::agent_api::{ContextReply, EnrollReply, FinishResult, Instruction, StepResult};
+use contract::boot_proof::BootProof;
 use contract::certificate_api::{CertificateKey, CertificateView, ErasePreview};
 use contract::decision::SanitizeLevel;
 use contract::id::{Digest, DiskId};
 use contract::operator_api::{ErrorKind, JobState, JobView, NodeView, ReimageReply};
 use contract::order::Order;
 use contract::plan::{EraseMethod, Plan, Step};
+use contract::reading::Outcome;
 use ed25519_dalek::VerifyingKey;
 use erasure::certificate::signed::SignedCertificate;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use support::machine::{DISK, Machine, SERIAL, order_in, results};
+use support::tpm::Tpm;
 use support::{Bench, kind_of};
 
 /// A machine in the ramdisk with an order to wipe it.
@@ -24,9 +27,20 @@ async fn ordered(bench: &Bench, machine: &mut Machine, why: &str) -> (Order, Pla
     let path = format!("/v1/nodes/{}/reimage", machine.node);
     let reply: ReimageReply = bench.operator(Method::POST, &path, &request).await.unwrap();
     assert!(matches!(reply, ReimageReply::Job { job: Some(_), .. }), "{reply:?}");
-    machine.come(bench).await;
+    comes_and_shows_its_boot(bench, machine).await;
     let (report, instruction) = machine.report(bench).await;
     (order_in(bench, &instruction), report.plan.unwrap())
+}
+
+/// Boots into the ramdisk, whose TPM signs for it.
+async fn comes_and_shows_its_boot(bench: &Bench, machine: &mut Machine) {
+    let request = machine.boot(bench).await.expect("the ramdisk");
+    let line = format!("quiet reprieve.node={} reprieve.token={}", machine.node, request.token.reveal());
+    let reply: EnrollReply = machine.enroll(bench, &request).await.unwrap();
+    let shown = Outcome::Value(Tpm::new().show(reply.boot_challenge.unwrap(), &line));
+    let proof = BootProof { shown, opened: None };
+    let path = "/v1/agent/boot-proof";
+    bench.call::<ContextReply>(Method::POST, path, &machine.session, &proof).await.unwrap();
 }
 
 async fn approved(bench: &Bench) -> Machine {
@@ -95,6 +109,8 @@ async fn each_wipe_gives_a_certificate_that_is_verified_offline_and_chained() {
     assert_eq!(one.machine.node, machine.node);
     assert!(one.authority.begun_at <= one.authority.finished_at);
     assert_eq!(two.media.held_data_of, "tenant a");
+    let quotes = [&one, &two].map(|of| of.authority.tpm_quote.clone().unwrap());
+    assert!(quotes[0].contains("attestation key") && quotes[0] != quotes[1], "{quotes:?}");
     let disk: DiskId = DISK.parse().unwrap();
     let listed = list(&bench, &format!("?disk={disk}&node={SERIAL}")).await;
     assert_eq!(listed.iter().map(|view| view.number).collect::<Vec<_>>(), [2, 1], "newest first");

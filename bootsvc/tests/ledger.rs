@@ -4,10 +4,13 @@
 mod support;
 
 use contract::agent_api::Instruction;
+use contract::blast_radius::{Alike, Group};
 use contract::decision::Action;
+use contract::id::UnixMillis;
 use contract::ledger::{Aftermath, LedgerEntry, SavingsReport};
 use contract::operator_api::{ErrorKind, ReimageReply};
-use contract::reading::{Subject, Trust};
+use contract::reading::{ReadingKey, ReadingValue, Subject, Trust};
+use reprieve_bootsvc::store;
 use reqwest::Method;
 use serde_json::json;
 use support::flow::{asked, installed, reimage};
@@ -27,6 +30,20 @@ fn this_month() -> String {
 
 async fn entries(bench: &Bench) -> Vec<LedgerEntry> {
     bench.operator(Method::GET, &format!("/v1/ledger?month={}", this_month()), &()).await.unwrap()
+}
+
+/// The same, asked for entry by entry.
+async fn one_by_one(bench: &Bench) -> Vec<LedgerEntry> {
+    let (mut all, mut after): (Vec<LedgerEntry>, String) = Default::default();
+    for _ in 0..10 {
+        let path = format!("/v1/ledger?month={}&limit=1{after}", this_month());
+        let mut one: Vec<LedgerEntry> = bench.operator(Method::GET, &path, &()).await.unwrap();
+        assert!(one.len() <= 1);
+        let Some(last) = one.last() else { return all };
+        after = format!("&after={}", last.evidence);
+        all.append(&mut one);
+    }
+    panic!("the ledger does not end: {all:#?}");
 }
 
 async fn report(bench: &Bench) -> SavingsReport {
@@ -72,6 +89,7 @@ async fn verdicts_are_entered_once_settled_by_what_comes_and_corrected_by_a_pers
     assert_eq!(actions(&entries(&bench).await), expected);
     let refused = say(&bench, &machine, None).await;
     assert_eq!(kind_of(refused), ErrorKind::Conflict, "nothing was taken out");
+    assert_eq!(one_by_one(&bench).await, entries(&bench).await);
 
     machine.failing = true;
     let (_, instruction) = asked(&bench, &mut machine, json!({"from_ramdisk": true})).await;
@@ -117,4 +135,24 @@ async fn what_was_taken_out_for_nothing_did_not_fail_before() {
         let refused = bench.operator::<SavingsReport>(Method::GET, &path, &()).await;
         assert_eq!(kind_of(refused), ErrorKind::BadRequest);
     }
+}
+
+/// A node that may not be written is not sick.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_may_not_be_written_is_not_entered_as_taken_out() {
+    let bench = Bench::start().await;
+    let mut machine = installed(&bench).await;
+    let before = entries(&bench).await;
+    let path = format!("/v1/nodes/{}/protect", machine.node);
+    bench.operator::<serde_json::Value>(Method::POST, &path, &json!({"protected": true})).await.unwrap();
+    let altered = ReadingValue::list(vec!["/usr/bin/ls".to_owned()]);
+    machine.more_readings = vec![(Subject::Image, ReadingKey::ImageFilesAltered, altered)];
+    let (_, instruction) = asked(&bench, &mut machine, json!({"from_ramdisk": true})).await;
+    let Instruction::Wait { reason, .. } = instruction else { panic!("{instruction:?}") };
+    assert!(reason.contains("is protected"), "{reason}");
+    assert_eq!(entries(&bench).await, before);
+    let mut reading = bench.service.store.read().await.unwrap();
+    let (group, alike) = (Group::Site, Alike::Action(Action::Quarantine));
+    let wanting = store::wishes::wanting(&mut reading, &group, &alike, UnixMillis(0)).await.unwrap();
+    assert_eq!(wanting, 0, "it is not counted among those that are taken out");
 }

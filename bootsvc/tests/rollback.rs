@@ -4,10 +4,12 @@
 mod support;
 
 use contract::agent_api::Instruction;
-use contract::decision::Action;
+use contract::decision::{Action, Severity};
 use contract::history::ImageOutcome;
 use contract::id::{ImageId, JobId};
-use contract::operator_api::{ErrorBody, ErrorKind, JobState, JobView, NodeState, NodeView, ReimageReply};
+use contract::operator_api::{
+    DecisionView, ErrorBody, ErrorKind, JobState, JobView, NodeState, NodeView, ReimageReply,
+};
 use contract::reading::Trust;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -112,6 +114,77 @@ async fn a_person_goes_back_and_forth_between_images_that_worked() {
         reports(&bench, &resident).await;
         assert_eq!(job(&bench, id).await.state, JobState::Done { action: Action::Reimage });
     }
+}
+
+/// The findings about command lines that the last look came to, with what follows.
+async fn line_found(bench: &Bench) -> (Action, Vec<String>) {
+    let path = format!("/v1/nodes/{SERIAL}/decision");
+    let view: DecisionView = bench.operator(Method::GET, &path, &()).await.unwrap();
+    let bad = view.decision.findings.into_iter().filter(|found| found.severity != Severity::Good);
+    let lines = bad.filter(|found| found.rule.ends_with("command-line"));
+    (view.decision.action, lines.map(|found| found.statement).collect())
+}
+
+/// Each image starts with words of its own, and going to and fro between them is no finding.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_image_may_start_with_another_command_line_and_the_same_one_may_not() {
+    let bench = Bench::start().await;
+    let (mut resident, id, [before, _]) = changed(&bench).await;
+    resident.system_line = "root=LABEL=other ro mitigations=off";
+    reports(&bench, &resident).await;
+    assert_eq!(job(&bench, id).await.state, JobState::Done { action: Action::Reimage });
+    assert_eq!(line_found(&bench).await, (Action::Keep, vec![]), "another image");
+
+    let reply = rollback(&bench, json!({"confirmed": true})).await.unwrap();
+    let ReimageReply::Job { job: Some(id), .. } = reply else { panic!("{reply:?}") };
+    let mut resident = obey(&bench, resident).await;
+    assert_eq!(line_found(&bench).await.1, Vec::<String>::new(), "in the ramdisk");
+    resident.system_line = "BOOT_IMAGE=/vmlinuz root=LABEL=system ro";
+    reports(&bench, &resident).await;
+    assert_eq!(job(&bench, id).await.state, JobState::Done { action: Action::Reimage });
+    assert_eq!((resident.installed, line_found(&bench).await), (Some(before), (Action::Keep, vec![])));
+
+    // The system's word is not forgotten in the ramdisk, which cannot see the line, nor after a restart.
+    resident.system_line = "root=LABEL=system ro init=/bin/sh";
+    reports(&bench, &resident).await;
+    let (action, found) = line_found(&bench).await;
+    assert!(action == Action::Reimage && found[0].contains("added init=/bin/sh"), "{action:?} {found:?}");
+    let bench = bench.restart().await;
+    let id = job_of(&bench, &resident, json!({"confirmed": true})).await;
+    let resident = obey(&bench, resident).await;
+    // Written again, it starts as before: nobody learns that, and the node is held.
+    reports(&bench, &resident).await;
+    let view = job(&bench, id).await;
+    assert!(held(&view).contains("added init=/bin/sh"), "{view:?}");
+    assert_eq!(line_found(&bench).await.0, Action::Reimage);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_a_person_found_right_is_what_is_compared_with() {
+    let bench = Bench::start().await;
+    let mut resident = installed(&bench).await;
+    resident.system_line = "root=LABEL=system ro hugepages=8";
+    reports(&bench, &resident).await;
+    let (action, found) = line_found(&bench).await;
+    assert!(action == Action::Keep && found[0].contains("added hugepages=8"), "{action:?} {found:?}");
+    reports(&bench, &resident).await;
+    assert_eq!(line_found(&bench).await.1.len(), 1, "what is found stays found");
+    let mut change = bench.service.change(resident.node).await.unwrap();
+    change.hold("a test").unwrap();
+    change.commit().await.unwrap();
+    let path = format!("/v1/nodes/{SERIAL}/release-hold");
+    bench.operator::<NodeView>(Method::POST, &path, &()).await.unwrap();
+    reports(&bench, &resident).await;
+    assert_eq!(line_found(&bench).await, (Action::Keep, vec![]));
+
+    // Somebody starts the ramdisk with a word that its script did not have.
+    resident.ramdisk_words = "rdinit=/own";
+    let id = job_of(&bench, &resident, json!({"from_ramdisk": true, "confirmed": true})).await;
+    resident.come(&bench).await;
+    resident.report(&bench).await;
+    let view = job(&bench, id).await;
+    assert!(held(&view).contains("added rdinit=/own"), "{view:?}");
+    assert_eq!(line_found(&bench).await.0, Action::Quarantine);
 }
 
 /// Its job is done when it is proven; it never counts as an image that worked, and a person can still go

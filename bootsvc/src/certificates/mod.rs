@@ -140,6 +140,8 @@ impl Service {
                 .await?;
         let now = change.now;
         let data_owner = change.node.data_owner.clone();
+        let demanded = self.key_demanded(&change.node);
+        let tpm_quote = change.node.boot.quoted_in(order.session, demanded);
         let job = change.job()?;
         let certificate = certify(Facts {
             id: CertificateId(bearer::new_uuid()),
@@ -162,6 +164,7 @@ impl Service {
             requested_by: &job.requested_by,
             why: job.why.as_deref(),
             record,
+            tpm_quote,
             order_failed_at_step: failed_at,
             chain,
         });

@@ -5,12 +5,12 @@ use contract::certificate_api::{DiskPreview, ErasePreview};
 use contract::decision::SanitizeLevel;
 use contract::id::NodeId;
 use contract::inventory::DiskFacts;
-use contract::plan::EraseMethod;
+use contract::plan::{EraseMethod, Plan};
 use contract::reading::Outcome;
 use erasure::certificate::wording;
 use erasure::command::{DeviceCommand, SanitizeAction, commands};
 use erasure::coverage::not_covered;
-use erasure::method::choose_or_clean;
+use erasure::method::{again, choose_or_clean, if_refused};
 use erasure::record::exclusions;
 
 use crate::refusal::Refusal;
@@ -39,6 +39,7 @@ impl Service {
         let may_be_clean = verdict::already_clean::disks(&evidence, &context, &in_force.policy);
         let demanded = in_force.policy.sanitize_level(&context.data_owner);
         let level = asked.map_or(demanded, |asked| demanded.max(asked));
+        let unfinished = context.unfinished.as_ref().map(|work| &work.plan);
         let disks = match &evidence.inventory.disks {
             Outcome::Value(disks) if !disks.is_empty() => disks,
             Outcome::Value(_) | Outcome::Absent => {
@@ -59,13 +60,21 @@ impl Service {
             level,
             seen_at: evidence.taken_at,
             trust: evidence.trust,
-            disks: disks.iter().map(|disk| preview(disk, level, may_be_clean.contains(&disk.id))).collect(),
+            disks: disks
+                .iter()
+                .map(|disk| preview(disk, level, may_be_clean.contains(&disk.id), unfinished))
+                .collect(),
         })
     }
 }
 
-fn preview(disk: &DiskFacts, level: SanitizeLevel, may_be_clean: bool) -> DiskPreview {
-    let chosen = choose_or_clean(disk, level, may_be_clean);
+fn preview(
+    disk: &DiskFacts,
+    level: SanitizeLevel,
+    may_be_clean: bool,
+    unfinished: Option<&Plan>,
+) -> DiskPreview {
+    let chosen = choose_or_clean(disk, level, may_be_clean).map(|method| again(method, &disk.id, unfinished));
     let method = chosen.as_ref().ok().copied();
     DiskPreview {
         disk: disk.id.clone(),
@@ -74,11 +83,20 @@ fn preview(disk: &DiskFacts, level: SanitizeLevel, may_be_clean: bool) -> DiskPr
         serial: disk.serial.clone(),
         size_bytes: disk.size_bytes,
         method,
-        technique: method.map(|method| wording::technique(method).to_owned()),
+        technique: method.map(technique_in_words),
         refusal: chosen.err().map(|refusal| refusal.to_string()),
         estimate_seconds: method.and_then(|method| estimate_seconds(disk, method)),
         exclusions: method.map(exclusions).unwrap_or_default(),
         not_covered: not_covered(disk),
+    }
+}
+
+/// A technique, and what is done where the disk refuses it.
+fn technique_in_words(method: EraseMethod) -> String {
+    let name = wording::technique(method);
+    match if_refused(method) {
+        Some(instead) => format!("{name}; where the disk refuses that, {}", wording::technique(instead)),
+        None => name.to_owned(),
     }
 }
 
@@ -111,6 +129,21 @@ fn command_seconds(disk: &DiskFacts, command: DeviceCommand) -> Option<u64> {
             let minutes = if enhanced { ata.enhanced_estimate_minutes } else { ata.erase_estimate_minutes };
             minutes.map(|minutes| u64::from(minutes) * 60)
         }
-        DeviceCommand::NvmeFormat { .. } => None,
+        DeviceCommand::NvmeFormat { .. } | DeviceCommand::ScsiWriteSame => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_refusal_leads_to_is_said_beforehand() {
+        let words = technique_in_words(EraseMethod::ScsiWriteSame);
+        assert!(
+            words.contains("WRITE SAME") && words.contains("refuses that, overwrite of every"),
+            "{words}"
+        );
+        assert!(!technique_in_words(EraseMethod::Overwrite).contains("refuses"));
     }
 }

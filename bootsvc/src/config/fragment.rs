@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use contract::id::MacAddress;
 use serde::Deserialize;
 
+use crate::bmc::configuration::{BmcFragment, PollingFragment};
+
 /// A configuration file. Every key is optional; defaults are put in by the next stage.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,12 +38,21 @@ pub struct Fragment {
     /// What belongs to a node, over plain HTTP.
     #[serde(default)]
     pub metadata: MetadataFragment,
+    /// Whose TPMs are believed.
+    #[serde(default)]
+    pub boot_trust: BootTrustFragment,
     /// Going back to the image before.
     #[serde(default)]
     pub rollback: RollbackFragment,
     /// The database.
     #[serde(default)]
     pub store: StoreFragment,
+    /// Management controllers.
+    #[serde(default)]
+    pub bmc: Vec<BmcFragment>,
+    /// How they are asked.
+    #[serde(default)]
+    pub bmc_polling: PollingFragment,
 }
 
 /// `[store]`.
@@ -58,6 +69,14 @@ pub struct StoreFragment {
 pub struct MetadataFragment {
     /// Serve the files of cloud-init's NoCloud to machines known by their leases.
     pub enabled: Option<bool>,
+}
+
+/// `[boot_trust]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootTrustFragment {
+    /// The file with the certificates of TPM makers (PEM).
+    pub endorsement_roots: Option<PathBuf>,
 }
 
 /// `[rollback]`.

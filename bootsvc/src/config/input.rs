@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::bmc::configuration::{BmcFragment, PollingFragment};
 use crate::config::fragment::{BootFragment, DhcpFragment, Fragment, ModeFragment};
 
 /// Port of plain HTTP when only an address was given.
@@ -72,10 +73,16 @@ pub struct Input {
     pub tftp_transfers_max: usize,
     /// The service takes nodes back by itself.
     pub rollback_automatic: bool,
+    /// The file with the certificates of TPM makers.
+    pub endorsement_roots: Option<PathBuf>,
     /// What belongs to a node is served over plain HTTP.
     pub metadata_enabled: bool,
     /// How long a job that has ended is kept, in days.
     pub store_keep_days: u32,
+    /// Management controllers.
+    pub bmc: Vec<BmcFragment>,
+    /// How they are asked.
+    pub bmc_polling: PollingFragment,
 }
 
 impl Input {
@@ -115,8 +122,11 @@ impl Input {
             tftp,
             tftp_transfers_max: file.tftp.transfers_max.unwrap_or(64),
             rollback_automatic: file.rollback.automatic.unwrap_or(true),
+            endorsement_roots: file.boot_trust.endorsement_roots,
             metadata_enabled: file.metadata.enabled.unwrap_or(false),
             store_keep_days: file.store.keep_days.unwrap_or(730),
+            bmc: file.bmc,
+            bmc_polling: file.bmc_polling,
         }
     }
 }

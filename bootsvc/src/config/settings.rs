@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use contract::id::MacAddress;
 
+use crate::bmc::configuration::{self as bmc, ControllersSettings};
 use crate::config::fragment::{DhcpFragment, ModeFragment};
 use crate::config::input::Input;
 use crate::config::ipv4::{Ipv4Range, Ipv4Subnet};
@@ -48,10 +49,14 @@ pub struct Settings {
     pub tftp: TftpSettings,
     /// Going back to the image before.
     pub rollback: RollbackSettings,
+    /// The file with the certificates of TPM makers; nobody's are believed if none.
+    pub endorsement_roots: Option<PathBuf>,
     /// What belongs to a node is served over plain HTTP, without secrets, to whom its address is lent.
     pub metadata_enabled: bool,
     /// How long a job that has ended is kept, in days.
     pub store_keep_days: u32,
+    /// Management controllers that are asked.
+    pub bmc: ControllersSettings,
 }
 
 /// What machines boot.
@@ -166,8 +171,10 @@ impl TryFrom<Input> for Settings {
             dhcp,
             tftp: TftpSettings { listen: input.tftp, transfers_max: input.tftp_transfers_max },
             rollback: RollbackSettings { automatic: input.rollback_automatic },
+            endorsement_roots: input.endorsement_roots,
             metadata_enabled: input.metadata_enabled,
             store_keep_days: input.store_keep_days,
+            bmc: bmc::settings(&input.bmc, input.bmc_polling).map_err(|(key, why)| wrong(key, why))?,
         })
     }
 }
@@ -341,9 +348,14 @@ impl fmt::Display for Settings {
         writeln!(f, "first report      within {} minutes", self.boot.first_report_minutes)?;
         let back = if self.rollback.automatic { "by itself" } else { "only when asked" };
         writeln!(f, "rollback          {back}")?;
+        match &self.endorsement_roots {
+            Some(path) => writeln!(f, "TPM makers        {}", path.display())?,
+            None => writeln!(f, "TPM makers        nobody is believed")?,
+        }
         let metadata = if self.metadata_enabled { "served without secrets" } else { "off" };
         writeln!(f, "metadata          {metadata}")?;
         writeln!(f, "ended jobs        kept for {} days", self.store_keep_days)?;
+        write!(f, "{}", self.bmc)?;
         for dhcp in &self.dhcp {
             let mode = match dhcp.mode {
                 DhcpMode::Authoritative => "authoritative",

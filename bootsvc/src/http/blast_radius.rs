@@ -42,5 +42,7 @@ async fn release(
     authorize(&service, &headers)?;
     let request: ReleaseRequest = body::read_json(&headers, body, SMALL_BYTES_MAX).await?;
     let incident: IncidentId = id.parse().map_err(|_| no_incident(&id))?;
-    service.release_incident(incident, &request).await.map(Answer)
+    // Whoever asks may go away; nodes that were to go on do not stay held for that.
+    let releasing = tokio::spawn(async move { service.release_incident(incident, &request).await });
+    releasing.await.map_err(Refusal::internal)?.map(Answer)
 }

@@ -7,11 +7,13 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
+use contract::id::EvidenceId;
 use contract::ledger::{LedgerEntry, OutcomeRequest, SavingsReport};
 use serde::Deserialize;
 
 use crate::http::body::{self, Answer, SMALL_BYTES_MAX};
 use crate::http::operator::{authorize, find};
+use crate::ledger::LISTED_MAX;
 use crate::refusal::Refusal;
 use crate::service::Service;
 
@@ -29,6 +31,14 @@ struct MonthQuery {
     month: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntriesQuery {
+    month: String,
+    after: Option<EvidenceId>,
+    limit: Option<usize>,
+}
+
 async fn outcome(
     State(service): State<Arc<Service>>,
     Path(reference): Path<String>,
@@ -43,11 +53,12 @@ async fn outcome(
 
 async fn entries(
     State(service): State<Arc<Service>>,
-    Query(query): Query<MonthQuery>,
+    Query(query): Query<EntriesQuery>,
     headers: HeaderMap,
 ) -> Result<Answer<Vec<LedgerEntry>>, Refusal> {
     authorize(&service, &headers)?;
-    service.ledger_of(&query.month).await.map(Answer)
+    let most = query.limit.unwrap_or(LISTED_MAX);
+    service.ledger_of(&query.month, query.after, most).await.map(Answer)
 }
 
 async fn savings(

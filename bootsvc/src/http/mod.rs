@@ -6,6 +6,8 @@
 //! | [`plain`] | scripts, loaders, kernel, ramdisk, manifests, chunks |
 //! | [`agent`] | the agent's API |
 //! | [`operator`] | the technician's API |
+//! | `nodes`, `jobs` | what is known of nodes and jobs, and what people say to them |
+//! | `requests` | what a technician asks of a node, and what makes a job |
 //! | [`certificates`] | the technician's API for erasing |
 //! | [`imports`] | the technician's API for images |
 //! | [`metadata`] | what belongs to one node, without secrets, for cloud-init over plain HTTP |
@@ -23,17 +25,19 @@ pub mod agent;
 pub mod blast_radius;
 pub mod body;
 pub mod boot_trust;
-mod burn_in;
 pub mod certificates;
 pub mod content;
 pub mod endpoints;
 pub mod imports;
+mod jobs;
 mod ledger;
 pub mod listen;
 pub mod metadata;
 mod model;
 pub mod node_data;
+mod nodes;
 pub mod operator;
 pub mod plain;
 pub mod policy;
+mod requests;
 mod waves;

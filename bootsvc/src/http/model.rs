@@ -20,5 +20,11 @@ pub fn router() -> Router<Arc<Service>> {
 
 async fn show(State(service): State<Arc<Service>>, headers: HeaderMap) -> Result<Answer<ModelView>, Refusal> {
     authorize(&service, &headers)?;
-    Ok(Answer(ModelView { digest: service.model.digest(), text: service.model_text.clone() }))
+    let (in_force, status) = (service.models.current(), service.models.status());
+    Ok(Answer(ModelView {
+        digest: in_force.model.digest(),
+        text: in_force.text.clone(),
+        read_at: Some(status.read_at),
+        problem: status.problem,
+    }))
 }

@@ -6,14 +6,15 @@ use contract::assignment::UnfinishedWork;
 use contract::id::OrderId;
 use contract::operator_api::{ErrorKind, JobState};
 use contract::plan::{BootMethod, EraseMethod, Plan, Step};
-use verdict::plan::{PlanRefusal, left_behind, on_hold};
+use verdict::plan::{PlanRefusal, left_behind, on_hold, waits_until};
+use verdict::policy::written;
 
 use crate::bearer;
 use crate::http::endpoints::Endpoints;
 use crate::jobs::change::Change;
 use crate::jobs::next::wait;
 use crate::jobs::owner::{owner_after, owner_begun, writes_image};
-use crate::jobs::{empty, history, state, validation};
+use crate::jobs::{empty, history, state, validation, windows};
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::store;
@@ -43,7 +44,7 @@ impl Service {
     ///
     /// # Errors
     /// If the order has ended or lapsed, the node was held or protected meanwhile, a hold of the policy is on
-    /// it, or it is not this step's turn. Nothing may be written then.
+    /// it, its window has closed, or it is not this step's turn. Nothing may be written then.
     pub async fn begin(&self, session: &SessionRow, begin: &Begin) -> Result<(), Refusal> {
         let mut change = self.change(session.node).await?;
         let order = self.order_of(&mut change, session, begin.order).await?;
@@ -69,6 +70,13 @@ impl Service {
         if let Some(hold) = on_hold(&context, &in_force.policy, now) {
             return Err(refuse(&PlanRefusal::OnHold { hold }.to_string()));
         }
+        if let Some(opens_at) = waits_until(&context, &in_force.policy, now) {
+            // The window has closed since the order was signed: the work waits for the next one.
+            store::orders::end(&mut change.transaction, order.id, now).await?;
+            windows::wait_for_window(&mut change, opens_at)?;
+            change.commit().await?;
+            return Err(refuse(&PlanRefusal::OutsideWindow { opens_at: written(opens_at) }.to_string()));
+        }
         let steps = u32::try_from(order.plan.steps.len()).unwrap_or(u32::MAX);
         change.take(|job| state::begin(job, begin.step, steps))?;
         store::orders::begin_step(&mut change.transaction, order.id, begin.step, now).await?;
@@ -91,6 +99,7 @@ impl Service {
         if let Some(Step::WriteImage { image, .. }) = step {
             let tenant = change.node.assignment.tenant.clone();
             history::writing(&mut change.node.images, *image, tenant, order.job, now);
+            change.node.system_line = None;
         }
         if matches!(step, Some(Step::WriteImage { .. } | Step::WriteDataImage { .. })) {
             change.node.data_owner =

@@ -9,7 +9,7 @@
 use contract::assignment::DataOwner;
 use contract::blast_radius::{Alike, Group, IncidentView, Release, ReleaseRequest};
 use contract::decision::{Action, Decision};
-use contract::id::{IncidentId, UnixMillis};
+use contract::id::{IncidentId, NodeId, UnixMillis};
 use contract::operator_api::JobState;
 use verdict::blast_radius::{self, Count, Exceeded};
 use verdict::policy::Policy;
@@ -174,52 +174,74 @@ impl Service {
         Ok(Passage::Held { incident: id, reason: with_what_to_do(&exceeded.to_string(), id) })
     }
 
-    /// A person has looked at an incident: what was held for it goes on, or stays held.
+    /// A person has looked at an incident: what was held for it goes on, or stays held. Where a release was
+    /// broken off, or left nodes held, the same call goes on with those that are held for it still. One that
+    /// cannot go on is said in the log and stops no other.
     ///
     /// # Errors
-    /// If there is no such open incident, or the request contradicts itself.
+    /// If there is no such incident, nothing is left to release, or the request contradicts itself.
     pub async fn release_incident(
         &self,
         id: IncidentId,
         request: &ReleaseRequest,
     ) -> Result<IncidentView, Refusal> {
         check_release(request)?;
+        let nodes = self.close_incident(id, request).await?;
+        tracing::warn!(incident = %id, why = request.why, "an incident was released");
+        let mut released = 0;
+        for (node, reason) in nodes {
+            match self.release_node(node, &reason, id, &request.why).await {
+                Ok(true) => released += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(incident = %id, %node, %error, "a node stays held; release the incident once more");
+                }
+            }
+        }
+        let mut transaction = self.store.write().await?;
+        let view = store::incidents::add_released(&mut transaction, id, released).await?;
+        store::commit(transaction).await?;
+        view.ok_or_else(|| no_incident(&id.to_string()))
+    }
+
+    /// Writes down what a person said of an incident, and gives the nodes that go on by that.
+    async fn close_incident(
+        &self,
+        id: IncidentId,
+        request: &ReleaseRequest,
+    ) -> Result<Vec<(NodeId, String)>, Refusal> {
         let now = crate::clock::now();
         let mut transaction = self.store.write().await?;
         let view = store::incidents::by_id(&mut transaction, id).await?;
         let mut view = view.ok_or_else(|| no_incident(&id.to_string()))?;
-        if view.release.is_some() {
+        let mut nodes = store::incidents::held(&mut transaction, id).await?;
+        if view.release.is_some() && (request.keep_held || nodes.is_empty()) {
             return Err(Refusal::conflict(format!("incident {id} was released already"), "nothing to do"));
         }
-        let nodes = store::incidents::nodes(&mut transaction, id).await?;
-        let allowed_until = now.plus_millis(request.allow_minutes.saturating_mul(60_000));
-        let going_on = if request.keep_held { 0 } else { nodes.len() as u64 };
-        view.release = Some(Release { at: now, why: request.why.clone(), allowed_until, released: going_on });
-        if !store::incidents::close(&mut transaction, &view).await? {
-            return Err(Refusal::conflict(format!("incident {id} was released meanwhile"), "look at it"));
+        if request.keep_held {
+            nodes.clear();
         }
+        let before = view.release.as_ref().map(|before| (before.released, before.allowed_until));
+        let (released, allowed_before) = before.unwrap_or((0, now));
+        let allowed_until = allowed_before.max(now.plus_millis(request.allow_minutes.saturating_mul(60_000)));
+        view.release = Some(Release { at: now, why: request.why.clone(), allowed_until, released });
+        store::incidents::close(&mut transaction, &view).await?;
         store::commit(transaction).await?;
-        tracing::warn!(incident = %id, why = request.why, "an incident was released");
-        if !request.keep_held {
-            for (node, reason) in nodes {
-                self.release_node(node, &reason, id, &request.why).await?;
-            }
-        }
-        Ok(view)
+        Ok(nodes)
     }
 
-    /// Lets one node go on, unless it is held for something else meanwhile. Its counters and links are not
+    /// Lets one node go on; `false` if it is held for something else meanwhile. Its counters and links are not
     /// taken for right by that: nobody has looked at this very node.
     async fn release_node(
         &self,
-        node: contract::id::NodeId,
+        node: NodeId,
         reason: &str,
         incident: IncidentId,
         why: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let mut change = self.change(node).await?;
         if change.node.hold_reason.as_deref() != Some(reason) {
-            return Ok(());
+            return Ok(false);
         }
         change.node.hold_reason = None;
         if let Some(job) = change.job.as_mut() {
@@ -230,7 +252,7 @@ impl Service {
             change.note(format!("incident {incident} was released: {why}"));
         }
         change.commit().await?;
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -92,6 +92,7 @@ impl Service {
                 let hash = bearer::hash(token.reveal());
                 store::sessions::insert_token(&mut change.transaction, hash, node, mac, now, expires_at)
                     .await?;
+                change.node.ramdisk_arguments = Some(self.settings.boot.extra_kernel_arguments.clone());
                 change.commit().await?;
                 self.ramdisk_script(node, purpose, &token, endpoints)
             }

@@ -2,10 +2,16 @@
 //!
 //! It is a job as any other, but for its end: whatever the verdict says of the software, nothing is written.
 //! Where the verdict is quarantine, or the agent did not burn the machine in, the job is held as always.
+//!
+//! Nodes of one pool that are burned in at the same time are told of each other, for the network between them
+//! ([`crate::partners`]).
+
+use std::net::IpAddr;
+use std::time::Instant;
 
 use contract::agent_api::Instruction;
-use contract::burn_in::{BURN_IN_MINUTES_MAX, BurnInRequest};
-use contract::decision::{Action, Axis, Decision};
+use contract::burn_in::{BURN_IN_MINUTES_MAX, BurnInRequest, PARTNERS_MAX, PartnerReply, PartnerRequest};
+use contract::decision::{Action, Decision, Severity};
 use contract::id::{JobId, NodeId};
 use contract::operator_api::ReimageReply;
 use contract::plan::BootMethod;
@@ -15,11 +21,16 @@ use crate::bearer;
 use crate::jobs::change::Change;
 use crate::jobs::next::wait;
 use crate::jobs::request::check_allowed;
-use crate::jobs::{empty, state};
+use crate::jobs::{empty, gates, state};
+use crate::partners::Asking;
 use crate::refusal::Refusal;
-use crate::service::Service;
+use crate::service::{Service, node_by_id};
 use crate::store;
 use crate::store::jobs::JobRecord;
+use crate::store::sessions::SessionRow;
+
+/// How long a node that waits for a partner waits before it asks again, in milliseconds.
+const PARTNER_POLL_MILLIS: u64 = 2_000;
 
 impl Service {
     /// Asks for a burn-in of a node.
@@ -61,18 +72,67 @@ impl Service {
             entry: self.entry(id),
         })
     }
+
+    /// Whom a node that is being burned in tests the network with.
+    ///
+    /// # Errors
+    /// If no burn-in was asked for of the node, or it says that it tried more than it may.
+    pub async fn partner(
+        &self,
+        session: &SessionRow,
+        request: &PartnerRequest,
+        address: IpAddr,
+    ) -> Result<PartnerReply, Refusal> {
+        if request.tried.len() > PARTNERS_MAX {
+            return Err(Refusal::bad_request(
+                format!("a node tests with at most {PARTNERS_MAX} partners"),
+                "report what was measured",
+            ));
+        }
+        let mut reading = self.store.read().await?;
+        let node = node_by_id(&mut reading, session.node).await?;
+        let job = store::jobs::open_of(&mut reading, node.id).await?;
+        let asked = |job: &JobRecord| job.burn_in_minutes.is_some() && state::wants_ramdisk(&job.state);
+        if !job.as_ref().is_some_and(asked) {
+            return Err(Refusal::conflict("no burn-in was asked for of this node", "report what was seen"));
+        }
+        let pool = &node.assignment.pool;
+        if request.tried.len() < PARTNERS_MAX {
+            let asking = Asking {
+                node: node.id,
+                session: session.hash,
+                pool,
+                address,
+                link_megabits: request.link_megabits,
+                tried: &request.tried,
+            };
+            if let Some(found) = self.partners.ask(&asking, &bearer::random_bytes()?, Instant::now()) {
+                return Ok(PartnerReply::Found(found));
+            }
+            let others = store::jobs::burned_in(&mut reading).await?;
+            for other in
+                others.into_iter().filter(|other| *other != node.id && !request.tried.contains(other))
+            {
+                let other = store::nodes::by_id(&mut reading, other).await?;
+                if other.is_some_and(|other| other.assignment.pool == *pool) {
+                    return Ok(PartnerReply::Wait { poll_after_millis: PARTNER_POLL_MILLIS });
+                }
+            }
+        }
+        self.partners.leave(node.id);
+        Ok(PartnerReply::Nobody)
+    }
 }
 
 /// Whether a burn-in was asked for and done, and the node goes on as it was. What forbids only writing (no
-/// image is assigned, the node is protected) is nothing against a node that is not written.
+/// image is assigned, the node is protected) is nothing against a node that is not written; but it must not hide
+/// that an operator's rule found something, or that the burn-in was not done.
 pub(super) fn is_done(change: &Change<'_>, decision: &Decision) -> bool {
     let asked = change.job.as_ref().is_some_and(|job| job.burn_in_minutes.is_some());
-    let first = decision.reasons.first().map(|finding| finding.axis);
     asked
         && match decision.action {
             Action::LookDeeper => false,
-            // The strongest reasons come first, and those of the other axes before those of the request.
-            Action::Quarantine => first == Some(Axis::Request),
+            Action::Quarantine => gates::only_forbids(decision) && gates::beside(decision).is_none(),
             Action::Keep | Action::Repair | Action::Reimage | Action::Wipe => true,
         }
 }
@@ -86,9 +146,14 @@ pub(super) fn end(
     decision: &Decision,
     policy: &Policy,
 ) -> Result<Instruction, Refusal> {
-    change.job()?.verdict = Some(decision.evidence);
+    // Nobody asked whether the node has to be wiped: the job has no verdict that the ledger could book as saved.
     change.take(state::keep)?;
     change.note("burned in; nothing was written");
+    // That nobody was there to test the network with takes no node out, and whoever asked wants to know it.
+    let network = decision.findings.iter().filter(|found| found.rule == "fitness/network-test");
+    for found in network.filter(|found| found.severity == Severity::Unknown) {
+        change.note(found.statement.clone());
+    }
     if decision.action != Action::Keep {
         change.note(format!(
             "beside the burn-in the verdict is {:?}; ask for that by itself (`reprieve reimage NODE`)",

@@ -81,6 +81,7 @@ impl Change<'_> {
             Refusal::conflict(format!("job {}: {refused}", job.id), "look at the job (`reprieve job show`)")
         })?;
         job.changed_at = now;
+        job.waits_for_window &= matches!(job.state, JobState::Held { .. });
         if matches!(job.state, JobState::Booting { .. } | JobState::Looking) {
             job.began_at.get_or_insert(now);
         }
@@ -104,6 +105,9 @@ impl Change<'_> {
             }
         }
         self.node.hold_reason = Some(reason.clone());
+        if let Some(job) = &mut self.job {
+            job.waits_for_window = false;
+        }
         if self.job.is_some() {
             self.take(|state| state::hold(state, reason.clone()))?;
             self.note(format!("held: {reason}"));

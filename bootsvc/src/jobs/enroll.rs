@@ -76,6 +76,7 @@ impl Service {
             job,
             boot_id: request.boot_id,
             nonce: request.nonce,
+            token: Some(hash),
             created_at: now,
             expires_at: now.plus_millis(SESSION_MILLIS),
         };
@@ -84,11 +85,14 @@ impl Service {
             change.node.system_uuid.get_or_insert(*uuid);
         }
         change.node.last_seen = now;
-        let context = {
+        let mut context = {
             let (node, job) = (change.node.clone(), change.job.clone());
             self.context_of(&mut change.transaction, &node, job.as_ref()).await?
         };
+        let demanded = self.key_demanded(&change.node);
+        change.node.boot.facts_in(row.hash, demanded).tell(&mut context);
         store::peers::freeze(&mut change.transaction, row.hash, &context.peers).await?;
+        store::bmc::freeze(&mut change.transaction, row.hash, context.bmc.as_ref()).await?;
         change.commit().await?;
         self.live.ramdisk_spoke(token.node);
         let boot_challenge = Some(attestation::challenge(&row));

@@ -44,18 +44,11 @@ pub fn writing(
     now: UnixMillis,
 ) {
     match of_job(images, job).filter(|past| past.image == image) {
-        Some(past) => (past.outcome, past.outcome_at) = (ImageOutcome::Writing, now),
-        None => push(
-            images,
-            PastImage {
-                image,
-                tenant,
-                job: Some(job),
-                since: now,
-                outcome: ImageOutcome::Writing,
-                outcome_at: now,
-            },
-        ),
+        Some(past) => {
+            (past.outcome, past.outcome_at) = (ImageOutcome::Writing, now);
+            past.accepted_command_line = None;
+        }
+        None => push(images, entry(image, tenant, Some(job), ImageOutcome::Writing, now)),
     }
 }
 
@@ -78,10 +71,7 @@ pub fn good(images: &mut Vec<PastImage>, image: ImageId, tenant: Option<TenantId
     match images.first_mut().filter(|past| past.image == image && past.tenant == tenant) {
         Some(past) if past.outcome == ImageOutcome::Good => {}
         Some(past) => (past.outcome, past.outcome_at) = (ImageOutcome::Good, now),
-        None => push(
-            images,
-            PastImage { image, tenant, job: None, since: now, outcome: ImageOutcome::Good, outcome_at: now },
-        ),
+        None => push(images, entry(image, tenant, None, ImageOutcome::Good, now)),
     }
 }
 
@@ -137,6 +127,25 @@ fn same_tenant<'a>(past: &'a PastImage, tenant: Option<&TenantId>) -> Result<&'a
         Ok(past)
     } else {
         Err(NoWayBack::OtherTenant { image: past.image })
+    }
+}
+
+fn entry(
+    image: ImageId,
+    tenant: Option<TenantId>,
+    job: Option<JobId>,
+    outcome: ImageOutcome,
+    now: UnixMillis,
+) -> PastImage {
+    PastImage {
+        image,
+        tenant,
+        job,
+        since: now,
+        outcome,
+        outcome_at: now,
+        command_line: None,
+        accepted_command_line: None,
     }
 }
 

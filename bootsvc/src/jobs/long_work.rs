@@ -56,6 +56,7 @@ mod tests {
             job: None,
             boot_id: BootId(uuid::Uuid::nil()),
             nonce: Digest::of(b"nonce"),
+            token: None,
             created_at: UnixMillis(0),
             expires_at: UnixMillis(expires_at_hours * HOUR),
         }

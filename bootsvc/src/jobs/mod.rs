@@ -6,6 +6,8 @@
 //! | [`boot`] | a machine asks the network |
 //! | [`enroll`] | a ramdisk introduces itself |
 //! | [`report`] | evidence arrives and is judged |
+//! | `claims` | what a report may claim |
+//! | `gates` | verdicts that only forbid to write, pure |
 //! | [`act`] | begin, finish, credential: destructive work under an order |
 //! | [`next`] | what an agent is told when it asks |
 //! | [`request`] | a technician asks for a state |
@@ -16,6 +18,7 @@
 //! | `owner` | whose data the disks hold while a plan is carried out and after it, pure |
 //! | `long_work` | work that takes longer than a session is good for |
 //! | [`blast_radius`] | what too many nodes want at once is held |
+//! | `windows` | destructive work waits for the policy's windows |
 //! | [`change`] | how a change becomes durable |
 
 pub mod act;
@@ -23,8 +26,10 @@ pub mod blast_radius;
 pub mod boot;
 mod burn_in;
 pub mod change;
+mod claims;
 mod empty;
 pub mod enroll;
+pub(crate) mod gates;
 pub mod history;
 mod long_work;
 pub mod next;
@@ -34,6 +39,7 @@ pub mod request;
 pub mod rollback;
 pub mod state;
 pub mod validation;
+mod windows;
 
 use contract::id::{JobId, NodeId};
 

@@ -4,22 +4,25 @@
 use std::sync::Arc;
 
 use contract::agent_api::{Instruction, Report};
-use contract::assignment::BootTrust;
 use contract::decision::{Action, Decision};
 use contract::evidence::Evidence;
-use contract::id::{ImageId, JobId, OrderId};
+use contract::id::{ImageId, JobId, NodeId, OrderId};
 use contract::operator_api::JobState;
 use contract::order::{Order, SignedOrder};
 use contract::plan::{BootMethod, Plan};
-use contract::reading::{ReadingKey, ReadingValue, Trust};
+use contract::reading::{ReadingKey, ReadingValue};
+use verdict::plan::waits_until;
 
-use crate::attestation::most_trust;
+use crate::attestation::BootFacts;
+use crate::attestation::system::Speaker;
 use crate::bearer;
+use crate::command_lines;
 use crate::jobs::blast_radius::Passage;
 use crate::jobs::change::Change;
+use crate::jobs::claims::{check_claims, check_new};
 use crate::jobs::next::{wait, watch_on};
 use crate::jobs::validation::{FirstReport, first_report, record_good};
-use crate::jobs::{Caller, burn_in, state};
+use crate::jobs::{Caller, burn_in, gates, state, windows};
 use crate::judging;
 use crate::peers;
 use crate::policies::InForce;
@@ -42,7 +45,7 @@ impl Service {
     /// If the report is not about the caller, or claims more trust than the caller has.
     pub async fn report(&self, caller: &Caller, report: Report) -> Result<Instruction, Refusal> {
         let mut reading = self.store.read().await?;
-        let most = most_trust(&node_by_id(&mut reading, caller.node()).await?, caller);
+        let most = self.most_trust(&node_by_id(&mut reading, caller.node()).await?, caller);
         drop(reading);
         check_claims(caller, most, &report)?;
         match caller {
@@ -58,9 +61,9 @@ impl Service {
                 }
                 self.report_of_ramdisk(session, report).await
             }
-            Caller::Resident { node, .. } => {
+            Caller::Resident { node, job } => {
                 self.live.resident_spoke(*node);
-                self.report_of_resident(caller, report).await
+                self.report_of_resident((*node, *job), report).await
             }
         }
     }
@@ -69,8 +72,8 @@ impl Service {
         let mut change = self.change(session.node).await?;
         check_new(&mut change, &report.evidence).await?;
         take_inventory(&mut change, &report.evidence).await?;
-        let boot_trust = change.node.boot.trust_in(session.hash);
-        let judged = self.judge_again(&mut change, &report, boot_trust).await?;
+        let boot = change.node.boot.facts_in(session.hash, self.key_demanded(&change.node));
+        let judged = self.judge_again(&mut change, &report, boot).await?;
         let instruction = match change.job.as_ref().map(|job| job.state.clone()) {
             None => wait("waits to be approved and given something to do"),
             Some(JobState::Held { reason }) => wait(format!("held: {reason}")),
@@ -93,18 +96,20 @@ impl Service {
         &self,
         change: &mut Change<'_>,
         report: &Report,
-        boot_trust: Option<BootTrust>,
+        boot: BootFacts,
     ) -> Result<Judged, Refusal> {
         let (node, job) = (change.node.clone(), change.job.clone());
         let (mut context, repeated) =
             self.facts_for(&mut change.transaction, &node, job.as_ref(), report.evidence.id).await?;
         if !repeated {
-            context.boot_trust = boot_trust;
+            boot.tell(&mut context);
             peers::as_told(change, &mut context, report.evidence.trust).await?;
+            crate::bmc::as_told(change, &mut context, report.evidence.trust).await?;
         }
         let at = judging::time_of(report.decision.as_ref(), change.now);
         let in_force = self.policies.of(&context.assignment.pool);
-        let decision = judging::judge(&report.evidence, &context, &in_force.policy, &self.model, at);
+        let decision =
+            judging::judge(&report.evidence, &context, &in_force.policy, &self.models.current().model, at);
         let agreed = report.decision.as_ref().is_some_and(|theirs| judging::same(&decision, theirs));
         let job = change.job.as_ref().map(|job| job.id);
         let now = change.now;
@@ -154,6 +159,12 @@ impl Service {
                 let kexec = policy.boot_method() == BootMethod::Kexec;
                 Ok(Instruction::BootLocal { reason: summary(decision), kexec })
             }
+            Action::Quarantine if gates::only_forbids(decision) => {
+                // Nothing is wrong with the machine: it is not entered as taken out, and counts for nothing.
+                let beside = gates::beside(decision).map(|more| format!("; {}", more.statement));
+                let found = format!("{}{}", summary(decision), beside.unwrap_or_default());
+                hold(change, &format!("quarantine: {found}"))
+            }
             Action::Quarantine => {
                 let found = format!("quarantine: {}", summary(decision));
                 match self.passage(change, decision, policy).await? {
@@ -177,6 +188,14 @@ impl Service {
                 "the node is protected, and the verdict would change its disks; take the protection off first",
             ),
             Action::Repair | Action::Reimage | Action::Wipe => {
+                // At the time of the verdict, as the agent made its plan, and now.
+                let waits = [decision.decided_at, change.now]
+                    .into_iter()
+                    .find_map(|time| waits_until(context, policy, time));
+                if let Some(opens_at) = waits {
+                    windows::wait_for_window(change, opens_at)?;
+                    return Ok(held(change));
+                }
                 if let Passage::Held { incident, reason } = self.passage(change, decision, policy).await? {
                     self.hold_for(change, incident, &reason).await?;
                     return Ok(held(change));
@@ -257,19 +276,33 @@ impl Service {
         }
     }
 
-    async fn report_of_resident(&self, caller: &Caller, report: Report) -> Result<Instruction, Refusal> {
-        let node = caller.node();
+    async fn report_of_resident(
+        &self,
+        (node, credential_of): (NodeId, JobId),
+        report: Report,
+    ) -> Result<Instruction, Refusal> {
         let mut change = self.change(node).await?;
         check_new(&mut change, &report.evidence).await?;
         change.node.last_seen = change.now;
         if change.node.inventory.is_none() {
             change.node.inventory = Some(report.evidence.inventory.clone());
         }
-        let judged = self.judge_again(&mut change, &report, None).await?;
+        let (images, boot) = (change.node.images.clone(), Some(report.evidence.boot_id));
+        let speaker = Speaker { job: credential_of, boot, images: &images, now: change.now };
+        let boot = self.facts_of_system(&change.node, speaker);
+        let judged = self.judge_again(&mut change, &report, boot).await?;
+        command_lines::reported(&mut change.node, &report.evidence);
         self.notice(&mut change, &judged.decision, &judged.in_force.policy).await?;
         let instruction = match change.job.as_ref().map(|job| (job.id, job.state.clone())) {
             Some((job, JobState::ComingUp)) => {
                 let (installed, words) = (installed_image(&report.evidence), summary(&judged.decision));
+                let as_asked = first_report(change.node.assignment.image, installed, &judged.decision);
+                if as_asked == FirstReport::AsAsked && job == credential_of {
+                    let demanded = self.key_demanded(&change.node);
+                    if change.node.boot.record_first_use(speaker, demanded) {
+                        change.note("how the installed system boots was recorded, for its image");
+                    }
+                }
                 self.validate(&mut change, installed, &judged.decision, &words).await?;
                 let wants_ramdisk = state::wants_ramdisk(&change.job()?.state);
                 if wants_ramdisk { enter_ramdisk(job) } else { watch_on() }
@@ -336,40 +369,6 @@ fn disagree(change: &mut Change<'_>) -> Result<Instruction, Refusal> {
         change,
         "agent and service judge differently; nothing was written. Compare their versions and policies",
     )
-}
-
-/// A report speaks about its sender only, and claims no more trust than its sender can have.
-fn check_claims(caller: &Caller, most: Trust, report: &Report) -> Result<(), Refusal> {
-    let evidence = &report.evidence;
-    let claims = |what: &str| {
-        Refusal::bad_request(format!("the report {what}"), "report what this machine saw in this boot")
-    };
-    if evidence.node != caller.node() {
-        return Err(claims("is about another node"));
-    }
-    if let Caller::Ramdisk(session) = caller {
-        if evidence.boot_id != session.boot_id {
-            return Err(claims("is from another boot"));
-        }
-        if report.nonce != session.nonce {
-            return Err(claims("has another boot's nonce"));
-        }
-    }
-    let claimed = evidence.readings.iter().map(|reading| reading.trust).chain([evidence.trust]).max();
-    if claimed.is_some_and(|trust| trust > most) {
-        return Err(claims("claims more trust than its sender has"));
-    }
-    Ok(())
-}
-
-/// Evidence is recorded under its id; nobody may replace another node's.
-async fn check_new(change: &mut Change<'_>, evidence: &Evidence) -> Result<(), Refusal> {
-    match store::evidence::owner(&mut change.transaction, evidence.id).await? {
-        Some(owner) if owner != change.node.id => {
-            Err(Refusal::conflict("this evidence id is another node's", "draw a new id for every run"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What a ramdisk saw of the machine. A known SMBIOS UUID is never replaced.

@@ -6,8 +6,10 @@ use contract::assignment::{Assignment, DataOwner, Floor};
 use contract::decision::{Action, Decision};
 use contract::id::{JobId, NodeId};
 use contract::operator_api::{ErrorKind, ImageView, ReimageReply, ReimageRequest};
+use verdict::policy::written;
 
 use crate::bearer;
+use crate::jobs::windows;
 use crate::judging;
 use crate::refusal::Refusal;
 use crate::service::{Service, node_by_id};
@@ -54,7 +56,14 @@ impl Service {
         let open = store::jobs::open_of(&mut reading, id).await?;
         drop(reading);
         check_allowed(node, open.as_ref())?;
-        let expectation = expect(node, &target, request);
+        let mut expectation = expect(node, &target, request);
+        if expectation.destructive
+            && let Some(opens_at) = self.queued_until(node, request, crate::clock::now())
+        {
+            expectation
+                .words
+                .push_str(&format!("; it waits for a window of the policy until {}", written(opens_at)));
+        }
         if expectation.destructive && node.protected {
             return Err(Refusal::new(
                 ErrorKind::Protected,
@@ -87,7 +96,7 @@ impl Service {
         if expectation.destructive {
             check_confirmed(node, request)?;
         }
-        let job = self.open_job(id, node, target, request, requested_by).await?;
+        let job = self.open_job(node, target, request, expectation.destructive, requested_by).await?;
         Ok(reply(Some(job)))
     }
 
@@ -177,18 +186,20 @@ impl Service {
         let job = store::jobs::open_of(&mut reading, id).await?;
         let (context, _) = self.facts_for(&mut reading, &node, job.as_ref(), evidence.id).await?;
         let (in_force, now) = (self.policies.of(&context.assignment.pool), crate::clock::now());
-        let decision = judging::judge(&evidence, &context, &in_force.policy, &self.model, now);
+        let decision =
+            judging::judge(&evidence, &context, &in_force.policy, &self.models.current().model, now);
         Ok((decision.action == Action::Keep && job.is_none()).then_some(decision))
     }
 
     async fn open_job(
         &self,
-        id: NodeId,
         seen: &NodeRecord,
         target: Assignment,
         request: &ReimageRequest,
+        destructive: bool,
         requested_by: &str,
     ) -> Result<JobId, Refusal> {
+        let id = seen.id;
         let mut change = self.change(id).await?;
         check_allowed(&change.node, change.job.as_ref())?;
         if change.node.assignment != seen.assignment
@@ -204,6 +215,7 @@ impl Service {
             at_least: request.at_least,
             sanitize_level: request.sanitize_level,
             why: request.why.clone(),
+            outside_windows: request.outside_windows,
             ..JobRecord::waiting(JobId(bearer::new_uuid()), id, requested_by, change.now)
         };
         store::jobs::insert(&mut change.transaction, &job).await?;
@@ -216,7 +228,12 @@ impl Service {
             .sanitize_level
             .map_or(String::new(), |level| format!(", sanitized to at least {level:?}").to_lowercase());
         let why = request.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
-        change.note(format!("asked for by {requested_by}{floor}{level}{why}"));
+        let anytime = if request.outside_windows { ", outside the policy's windows too" } else { "" };
+        change.note(format!("asked for by {requested_by}{floor}{level}{anytime}{why}"));
+        // Until it may begin, the node goes on as it is.
+        if destructive && let Some(opens_at) = self.queued_until(&change.node, request, change.now) {
+            windows::wait_for_window(&mut change, opens_at)?;
+        }
         change.commit().await?;
         Ok(job_id)
     }

@@ -52,6 +52,7 @@ impl Service {
             at_least: Some(Floor::Reimage),
             sanitize_level: None,
             why: None,
+            outside_windows: request.outside_windows,
             dry_run: request.dry_run,
             from_ramdisk: true,
             confirm_serial: request.confirm_serial.clone(),

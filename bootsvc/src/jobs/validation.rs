@@ -19,6 +19,7 @@ use contract::history::{GoingBack, PastImage};
 use contract::id::{ImageId, JobId, NodeId, TenantId, UnixMillis};
 use contract::operator_api::JobState;
 
+use crate::command_lines;
 use crate::jobs::change::Change;
 use crate::jobs::{history, state};
 use crate::refusal::Refusal;
@@ -237,6 +238,7 @@ pub(crate) fn record_good(change: &mut Change<'_>, now: UnixMillis) {
     let assignment = &change.node.assignment;
     if let Some(image) = assignment.image {
         history::good(&mut change.node.images, image, assignment.tenant.clone(), now);
+        command_lines::learn(&mut change.node, change.job.as_ref().map(|job| job.id));
     }
 }
 

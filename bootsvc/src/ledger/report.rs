@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::decision::Action;
-use contract::id::{NodeId, UnixMillis};
+use contract::id::{EvidenceId, NodeId, UnixMillis};
 use contract::ledger::{Aftermath, LedgerEntry, Prediction, SavingsReport};
 use verdict::savings;
 
@@ -12,8 +12,8 @@ use crate::service::Service;
 use crate::store;
 use crate::store::ledger::Place;
 
-/// How many entries a list shows.
-const LISTED_MAX: usize = 10_000;
+/// How many entries one answer holds.
+pub(crate) const LISTED_MAX: usize = 10_000;
 /// How many entries of a month are added up; a hundred thousand nodes, each ten times.
 const ADDED_UP_MAX: usize = 1_000_000;
 
@@ -45,30 +45,46 @@ impl Service {
         let certificates = store::certificates::count_between(&mut reading, from, until).await?;
         drop(reading);
         let forecasts = newest.values().flatten();
+        let in_force = self.models.current();
         Ok(SavingsReport {
             certificates,
             expected_failures: savings::expected_failures(forecasts),
-            assumptions: savings::assumptions(&self.model),
-            horizon_days: self.model.horizon_days(),
+            assumptions: savings::assumptions(&in_force.model),
+            horizon_days: in_force.model.horizon_days(),
             ..added_up(month, &entries)
         })
     }
 
-    /// The verdicts of a month.
+    /// Verdicts of a month, oldest first: those behind the one on this evidence, at most so many.
     ///
     /// # Errors
-    /// If the month is not one.
-    pub async fn ledger_of(&self, month: &str) -> Result<Vec<LedgerEntry>, Refusal> {
+    /// If the month is not one, or nothing was entered on this evidence.
+    pub async fn ledger_of(
+        &self,
+        month: &str,
+        behind: Option<EvidenceId>,
+        most: usize,
+    ) -> Result<Vec<LedgerEntry>, Refusal> {
         let (from, until) = bounds(month)?;
+        let most = most.clamp(1, LISTED_MAX);
         let mut entries = Vec::new();
         let mut reading = self.store.read().await?;
-        let mut place = Some(Place::default());
-        while let Some(after) = place.filter(|_| entries.len() < LISTED_MAX) {
+        let mut place = match behind {
+            None => Some(Place::default()),
+            Some(evidence) => store::ledger::place_of(&mut reading, evidence).await?,
+        };
+        if place.is_none() {
+            return Err(Refusal::not_found(
+                "the verdict that is to be gone on behind is not in the ledger",
+                "go on behind the last entry of the answer before",
+            ));
+        }
+        while let Some(after) = place.filter(|_| entries.len() < most) {
             let (batch, next) = store::ledger::between(&mut reading, from, until, &after).await?;
             entries.extend(batch);
             place = next;
         }
-        entries.truncate(LISTED_MAX);
+        entries.truncate(most);
         Ok(entries)
     }
 }

@@ -5,15 +5,21 @@ use contract::decision::Decision;
 use contract::evidence::Evidence;
 use contract::id::{EvidenceId, JobId, NodeId, UnixMillis};
 use contract::operator_api::DecisionView;
-use contract::reading::Trust;
+use contract::reading::{Tier, Trust};
 use sqlx::{AnyConnection, Row};
 
 use crate::store::{Doing, StoreError, from_db, from_json, from_text, to_db, to_json};
 
-/// How many runs are kept for each node.
+/// How many runs are kept for each node, whatever came of them.
 pub const KEPT_PER_NODE: i64 = 100;
-/// How many past verdicts a context carries.
-pub const HISTORY_MAX: i64 = 20;
+/// How many older ones are kept besides, for what the node's history says of weeks: the first and the last of
+/// each run of verdicts with one action.
+pub const KEPT_FOR_HISTORY: i64 = 100;
+/// How many past verdicts a context carries, whatever they say.
+pub const HISTORY_NEWEST_MAX: i64 = 20;
+/// How many older ones it carries besides, of those that are kept for the history: a repair with what comes before
+/// and after it has about five.
+pub const HISTORY_OLDER_MAX: i64 = 40;
 
 /// Records evidence and what was judged on it, with the context it was judged in. The same evidence
 /// sent again (the answer was lost) replaces what was recorded.
@@ -44,18 +50,30 @@ pub async fn record(
     if let Some((decision, context)) = judged {
         record_decision(connection, decision, context, now).await?;
     }
+    forget_old(connection, node).await
+}
+
+/// Forgets what is beyond the newest runs. A system that is well reports every hour, so that repairs of the same
+/// week would be beyond them: of each older run of verdicts with one action the ends are kept, up to a bound.
+async fn forget_old(connection: &mut AnyConnection, node: String) -> Result<(), StoreError> {
     sqlx::query(
         "DELETE FROM decisions WHERE node = $1 AND evidence NOT IN \
-         (SELECT id FROM evidence WHERE node = $1 ORDER BY received_at DESC, id LIMIT $2)",
+         (SELECT id FROM evidence WHERE node = $1 ORDER BY received_at DESC, id LIMIT $2) \
+         AND evidence NOT IN (SELECT evidence FROM (SELECT evidence, action, \
+         ROW_NUMBER() OVER newest AS place, LAG(action) OVER newest AS newer, LEAD(action) OVER newest AS older \
+         FROM decisions WHERE node = $1 WINDOW newest AS (ORDER BY received_at DESC, evidence)) AS told \
+         WHERE place <= $3 AND NOT (COALESCE(newer, action) = action AND COALESCE(older, action) = action))",
     )
     .bind(node.clone())
     .bind(KEPT_PER_NODE)
+    .bind(KEPT_PER_NODE + KEPT_FOR_HISTORY)
     .execute(&mut *connection)
     .await
     .doing("forget old decisions")?;
     sqlx::query(
         "DELETE FROM evidence WHERE node = $1 AND id NOT IN \
-         (SELECT id FROM evidence WHERE node = $1 ORDER BY received_at DESC, id LIMIT $2)",
+         (SELECT id FROM evidence WHERE node = $1 ORDER BY received_at DESC, id LIMIT $2) \
+         AND id NOT IN (SELECT evidence FROM decisions WHERE node = $1)",
     )
     .bind(node)
     .bind(KEPT_PER_NODE)
@@ -125,17 +143,24 @@ pub async fn context(
     from_json("context", &body).map(Some)
 }
 
-/// The past verdicts of a node, newest first.
+/// The past verdicts of a node, newest first: the newest as they came, and of the older ones the first and the
+/// last of each run of verdicts with one action.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn history(connection: &mut AnyConnection, node: NodeId) -> Result<Vec<PastVerdict>, StoreError> {
     let rows = sqlx::query(
-        "SELECT evidence, decided_at, action, because, body FROM decisions WHERE node = $1 \
-         ORDER BY received_at DESC, evidence LIMIT $2",
+        "SELECT d.evidence, d.decided_at, d.action, d.because, d.body, e.resident FROM decisions d \
+         JOIN evidence e ON e.id = d.evidence WHERE d.node = $1 AND d.evidence IN \
+         (SELECT evidence FROM (SELECT evidence, action, \
+         ROW_NUMBER() OVER newest AS place, LAG(action) OVER newest AS newer, LEAD(action) OVER newest AS older \
+         FROM decisions WHERE node = $1 WINDOW newest AS (ORDER BY received_at DESC, evidence)) AS told \
+         WHERE place <= $2 OR NOT (COALESCE(newer, action) = action AND COALESCE(older, action) = action)) \
+         ORDER BY d.received_at DESC, d.evidence LIMIT $3",
     )
     .bind(node.to_string())
-    .bind(HISTORY_MAX)
+    .bind(HISTORY_NEWEST_MAX)
+    .bind(HISTORY_NEWEST_MAX + HISTORY_OLDER_MAX)
     .fetch_all(connection)
     .await
     .doing("read past verdicts")?;
@@ -144,12 +169,15 @@ pub async fn history(connection: &mut AnyConnection, node: NodeId) -> Result<Vec
             let evidence: String = row.try_get("evidence").doing("read past verdicts")?;
             let action: String = row.try_get("action").doing("read past verdicts")?;
             let body: String = row.try_get("body").doing("read past verdicts")?;
+            let resident: i64 = row.try_get("resident").doing("read past verdicts")?;
+            // Of which kind the look was; how deep within that makes no difference to what is remembered.
+            let tier = if resident == 0 { Tier::T2 } else { Tier::T1 };
             Ok(PastVerdict {
                 evidence: from_text("evidence id", &evidence)?,
                 decided_at: UnixMillis(from_db(row.try_get("decided_at").doing("read past verdicts")?)),
                 action: from_json("action", &action)?,
                 because: row.try_get("because").doing("read past verdicts")?,
-                recalled: verdict::recall::recall(&from_json("decision", &body)?),
+                recalled: verdict::recall::recall(&from_json("decision", &body)?, tier),
             })
         })
         .collect()
@@ -199,6 +227,7 @@ fn read_judged(row: &sqlx::any::AnyRow) -> Result<DecisionView, StoreError> {
     Ok(DecisionView {
         decision: from_json("decision", &decision)?,
         evidence: from_json("evidence", &evidence)?,
+        names_withheld: false,
     })
 }
 

@@ -1,9 +1,10 @@
 //! More nodes that wanted the same than the policy lets through, and which nodes are held for it.
 
 use contract::blast_radius::{Alike, Group, IncidentView};
-use contract::id::{IncidentId, NodeId, UnixMillis};
+use contract::id::{IncidentId, NodeId, PoolName, UnixMillis, WaveId};
 use sqlx::{AnyConnection, Row};
 
+use crate::store::nodes::read_record;
 use crate::store::{Doing, StoreError, from_db, from_json, from_text, to_db, to_json};
 
 /// How many incidents a list shows.
@@ -71,22 +72,37 @@ pub async fn insert(connection: &mut AnyConnection, incident: &IncidentView) -> 
     Ok(())
 }
 
-/// Closes an incident with what a person said. `false` if it was closed already.
+/// Closes an incident with what a person said, or writes down what was said of one that was closed before.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn close(connection: &mut AnyConnection, incident: &IncidentView) -> Result<bool, StoreError> {
+pub async fn close(connection: &mut AnyConnection, incident: &IncidentView) -> Result<(), StoreError> {
     let allowed = incident.release.as_ref().map_or(0, |release| release.allowed_until.0);
-    let done = sqlx::query(
-        "UPDATE incidents SET is_open = 0, allowed_until = $1, body = $2 WHERE id = $3 AND is_open = 1",
-    )
-    .bind(to_db(allowed))
-    .bind(to_json("incident", incident)?)
-    .bind(incident.id.to_string())
-    .execute(connection)
-    .await
-    .doing("close an incident")?;
-    Ok(done.rows_affected() == 1)
+    sqlx::query("UPDATE incidents SET is_open = 0, allowed_until = $1, body = $2 WHERE id = $3")
+        .bind(to_db(allowed))
+        .bind(to_json("incident", incident)?)
+        .bind(incident.id.to_string())
+        .execute(connection)
+        .await
+        .doing("close an incident")?;
+    Ok(())
+}
+
+/// Counts nodes that went on after an incident, which is given as it is then; none if there is none.
+///
+/// # Errors
+/// If the database fails.
+pub async fn add_released(
+    connection: &mut AnyConnection,
+    id: IncidentId,
+    more: u64,
+) -> Result<Option<IncidentView>, StoreError> {
+    let Some(mut incident) = by_id(connection, id).await? else { return Ok(None) };
+    if let Some(release) = &mut incident.release {
+        release.released = release.released.saturating_add(more);
+        close(connection, &incident).await?;
+    }
+    Ok(Some(incident))
 }
 
 /// Records that a node is held for an incident.
@@ -114,26 +130,34 @@ pub async fn add_node(
     Ok(())
 }
 
-/// The nodes that are held for an incident, with the reason of each, first held first.
+/// The nodes that are held for an incident still, with the reason of each, first held first. Those that went on,
+/// or are held for something else meanwhile, are not among them.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn nodes(
+pub async fn held(
     connection: &mut AnyConnection,
     incident: IncidentId,
 ) -> Result<Vec<(NodeId, String)>, StoreError> {
-    let rows =
-        sqlx::query("SELECT node, reason FROM incident_nodes WHERE incident = $1 ORDER BY held_at, node")
-            .bind(incident.to_string())
-            .fetch_all(connection)
-            .await
-            .doing("list held nodes")?;
-    rows.iter()
-        .map(|row| {
-            let node: String = row.try_get("node").doing("list held nodes")?;
-            Ok((from_text("node id", &node)?, row.try_get("reason").doing("list held nodes")?))
-        })
-        .collect()
+    let rows = sqlx::query(
+        "SELECT i.node, i.reason, n.version, n.body FROM incident_nodes i JOIN nodes n ON n.id = i.node \
+         WHERE i.incident = $1 ORDER BY i.held_at, i.node",
+    )
+    .bind(incident.to_string())
+    .fetch_all(connection)
+    .await
+    .doing("list held nodes")?;
+    let mut held = Vec::new();
+    for row in &rows {
+        let text = |column: &str| row.try_get::<String, _>(column).doing("list held nodes");
+        let (node, reason) = (from_text("node id", &text("node")?)?, text("reason")?);
+        // One that cannot be read is not known to have gone on.
+        let goes_on = read_record(row).is_ok_and(|node| node.hold_reason.as_ref() != Some(&reason));
+        if !goes_on {
+            held.push((node, reason));
+        }
+    }
+    Ok(held)
 }
 
 async fn read_row(
@@ -187,6 +211,32 @@ pub async fn by_id(
 /// If the database fails.
 pub async fn open(connection: &mut AnyConnection) -> Result<Vec<IncidentView>, StoreError> {
     list(connection, "SELECT body FROM incidents WHERE is_open = 1 ORDER BY opened_at, id LIMIT $1").await
+}
+
+/// The oldest incident that nobody has looked at yet among a pool, the site, or nodes of a wave.
+///
+/// # Errors
+/// If the database fails.
+pub async fn open_about(
+    connection: &mut AnyConnection,
+    pool: &PoolName,
+    wave: WaveId,
+) -> Result<Option<IncidentView>, StoreError> {
+    let row = sqlx::query(
+        "SELECT body FROM incidents WHERE is_open = 1 AND (node_group = $1 OR node_group = $2 OR id IN \
+         (SELECT i.incident FROM incident_nodes i JOIN wave_nodes w ON w.node = i.node WHERE w.wave = $3)) \
+         ORDER BY opened_at, id LIMIT 1",
+    )
+    .bind(to_json("group", &Group::Pool(pool.clone()))?)
+    .bind(to_json("group", &Group::Site)?)
+    .bind(wave.to_string())
+    .fetch_optional(&mut *connection)
+    .await
+    .doing("look for an incident")?;
+    match row {
+        Some(row) => read_row(connection, &row).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Open incidents, then the newest that are closed.

@@ -11,7 +11,7 @@ use contract::operator_api::{JobEvent, JobState};
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, Row};
 
-use crate::jobs::state::is_open;
+use crate::jobs::state::{is_open, wants_ramdisk};
 use crate::store::{Doing, StoreError, from_db, from_json, from_text, to_db, to_json};
 
 /// How many events one job keeps; what comes later is dropped, the first ones explain most.
@@ -50,6 +50,12 @@ pub struct JobRecord {
     /// Why, in the words of who asked.
     #[serde(default)]
     pub why: Option<String>,
+    /// A person asked that destructive work begins outside the policy's windows too.
+    #[serde(default)]
+    pub outside_windows: bool,
+    /// It is held for a window of the policy and for nothing else.
+    #[serde(default)]
+    pub waits_for_window: bool,
     /// When the machine first came to the ramdisk for it; from then on it is away from its work.
     #[serde(default)]
     pub began_at: Option<UnixMillis>,
@@ -89,6 +95,8 @@ impl JobRecord {
             burn_in_minutes: None,
             sanitize_level: None,
             why: None,
+            outside_windows: false,
+            waits_for_window: false,
             began_at: None,
             verdict: None,
             attempts: 0,
@@ -224,6 +232,39 @@ pub async fn coming_up(connection: &mut AnyConnection) -> Result<Vec<JobRecord>,
             .doing("list jobs")?;
     let jobs: Result<Vec<JobRecord>, StoreError> = rows.iter().map(read_row).collect();
     Ok(jobs?.into_iter().filter(|job| job.state == JobState::ComingUp).collect())
+}
+
+/// The jobs that are held for a window of the policy.
+///
+/// # Errors
+/// If the database fails.
+pub async fn waiting_for_window(connection: &mut AnyConnection) -> Result<Vec<JobRecord>, StoreError> {
+    // The text only narrows the search; what it is held for is read from the record.
+    let rows = sqlx::query(
+        "SELECT version, body FROM jobs WHERE is_open = 1 AND body LIKE '%\"waits_for_window\":true%'",
+    )
+    .fetch_all(connection)
+    .await
+    .doing("list jobs")?;
+    let jobs: Result<Vec<JobRecord>, StoreError> = rows.iter().map(read_row).collect();
+    Ok(jobs?.into_iter().filter(|job| job.waits_for_window).collect())
+}
+
+/// The nodes that are burned in, or are to be.
+///
+/// # Errors
+/// If the database fails.
+pub async fn burned_in(connection: &mut AnyConnection) -> Result<Vec<NodeId>, StoreError> {
+    // The text only narrows the search; what was asked for is read from the record.
+    let rows = sqlx::query(
+        "SELECT version, body FROM jobs WHERE is_open = 1 AND body LIKE '%\"burn_in_minutes\":_%'",
+    )
+    .fetch_all(connection)
+    .await
+    .doing("list jobs")?;
+    let jobs: Result<Vec<JobRecord>, StoreError> = rows.iter().map(read_row).collect();
+    let works = |job: &JobRecord| job.burn_in_minutes.is_some() && wants_ramdisk(&job.state);
+    Ok(jobs?.into_iter().filter(works).map(|job| job.node).collect())
 }
 
 /// How many jobs are open.

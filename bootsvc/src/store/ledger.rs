@@ -18,6 +18,24 @@ pub struct Place {
     evidence: String,
 }
 
+/// The place of an entry; none if there is none for this evidence.
+///
+/// # Errors
+/// If the database fails.
+pub async fn place_of(
+    connection: &mut AnyConnection,
+    evidence: EvidenceId,
+) -> Result<Option<Place>, StoreError> {
+    let row = sqlx::query("SELECT at FROM ledger WHERE evidence = $1")
+        .bind(evidence.to_string())
+        .fetch_optional(connection)
+        .await
+        .doing("read the ledger")?;
+    let Some(row) = row else { return Ok(None) };
+    let at = row.try_get("at").doing("read the ledger")?;
+    Ok(Some(Place { at, evidence: evidence.to_string() }))
+}
+
 /// Enters a verdict. One that is there already stays as it is.
 ///
 /// # Errors

@@ -6,8 +6,10 @@
 //! update. Functions take a connection, so that several changes can be one transaction.
 
 pub mod baselines;
+pub mod bmc;
 pub mod certificates;
 pub mod evidence;
+pub mod golden_boots;
 pub mod images;
 pub mod incidents;
 pub mod jobs;
@@ -135,6 +137,9 @@ impl Store {
         sqlx::migrate!("src/store/migrations").run(&store.writer).await.map_err(|error| {
             StoreError::Database { doing: "bring its tables up to date", source: error.into() }
         })?;
+        let mut transaction = store.write().await?;
+        nodes::fill_columns(&mut transaction).await?;
+        commit(transaction).await?;
         Ok(store)
     }
 

@@ -7,6 +7,7 @@ use contract::decision::Action;
 use contract::history::PastImage;
 use contract::id::{MacAddress, NodeId, PoolName, RackName, UnixMillis};
 use contract::inventory::Inventory;
+use contract::reading::Outcome;
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
@@ -70,6 +71,13 @@ pub struct NodeRecord {
     /// How it boots, as far as a TPM has shown it.
     #[serde(default)]
     pub boot: BootKnowledge,
+    /// The kernel's command line of its running system, as that reported it last; none since an image was begun to
+    /// be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_line: Option<Outcome<String>>,
+    /// The kernel arguments that the boot script gave its ramdisk last, beside Reprieve's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramdisk_arguments: Option<String>,
 }
 
 impl NodeRecord {
@@ -106,6 +114,8 @@ impl NodeRecord {
             last_decided_at: None,
             images: Vec::new(),
             boot: BootKnowledge::default(),
+            system_line: None,
+            ramdisk_arguments: None,
         }
     }
 }
@@ -174,6 +184,32 @@ pub async fn save(connection: &mut AnyConnection, node: &mut NodeRecord) -> Resu
     Ok(())
 }
 
+/// Fills the columns that nodes are counted by, where a database was written before there were any. They follow
+/// from the record; one that cannot be read stays uncounted.
+///
+/// # Errors
+/// If the database fails.
+pub async fn fill_columns(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let rows = sqlx::query("SELECT version, body FROM nodes WHERE pool = ''")
+        .fetch_all(&mut *connection)
+        .await
+        .doing("read nodes that are not counted")?;
+    for node in rows.iter().filter_map(|row| read_record(row).ok()) {
+        sqlx::query(
+            "UPDATE nodes SET approved = $1, pool = $2, rack = $3, hardware_model = $4 WHERE id = $5",
+        )
+        .bind(i64::from(node.approved))
+        .bind(node.assignment.pool.to_string())
+        .bind(rack(&node))
+        .bind(hardware_model(&node).unwrap_or_default())
+        .bind(node.id.to_string())
+        .execute(&mut *connection)
+        .await
+        .doing("count a node")?;
+    }
+    Ok(())
+}
+
 /// Records more addresses of a node. An address that another node has stays there.
 ///
 /// # Errors
@@ -201,7 +237,7 @@ pub async fn add_macs(
 }
 
 /// A node without its addresses.
-fn read_record(row: &sqlx::any::AnyRow) -> Result<NodeRecord, StoreError> {
+pub(super) fn read_record(row: &sqlx::any::AnyRow) -> Result<NodeRecord, StoreError> {
     let body: String = row.try_get("body").doing("read a node")?;
     let mut node: NodeRecord = from_json("node", &body)?;
     node.version = row.try_get("version").doing("read a node")?;

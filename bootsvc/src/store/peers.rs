@@ -143,7 +143,7 @@ async fn renew(connection: &mut AnyConnection, place: &Place, now: UnixMillis) -
 
 /// Keeps the tables bounded, whatever parts call themselves at each boot.
 async fn forget(connection: &mut AnyConnection, node: NodeId, now: UnixMillis) -> Result<(), StoreError> {
-    sqlx::query(
+    let mut forgotten = sqlx::query(
         "DELETE FROM peer_values WHERE node = $1 AND taken_at < (SELECT MIN(taken_at) FROM \
          (SELECT taken_at FROM peer_values WHERE node = $1 ORDER BY taken_at DESC LIMIT $2) AS newest)",
     )
@@ -151,14 +151,27 @@ async fn forget(connection: &mut AnyConnection, node: NodeId, now: UnixMillis) -
     .bind(KEPT_PER_NODE)
     .execute(&mut *connection)
     .await
-    .doing("forget what a node measured")?;
+    .doing("forget what a node measured")?
+    .rows_affected();
     let before = to_db(now.0.saturating_sub(KEPT_MILLIS));
     for (statement, doing) in [
         ("DELETE FROM peer_values WHERE taken_at < $1", "forget what nodes measured long ago"),
         ("DELETE FROM peer_middles WHERE renewed_at < $1", "forget what was usual long ago"),
     ] {
-        sqlx::query(statement).bind(before).execute(&mut *connection).await.doing(doing)?;
+        forgotten +=
+            sqlx::query(statement).bind(before).execute(&mut *connection).await.doing(doing)?.rows_affected();
     }
+    if forgotten == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "DELETE FROM peer_middles WHERE NOT EXISTS (SELECT 1 FROM peer_values v \
+         WHERE v.machine = peer_middles.machine AND v.hardware_model = peer_middles.hardware_model \
+         AND v.reading = peer_middles.reading AND v.tier = peer_middles.tier)",
+    )
+    .execute(connection)
+    .await
+    .doing("forget what was usual for hardware that is gone")?;
     Ok(())
 }
 

@@ -37,6 +37,8 @@ pub struct SessionRow {
     pub boot_id: BootId,
     /// Drawn by the agent for this boot.
     pub nonce: Digest,
+    /// BLAKE3 of the one-time token that it was made from; none in sessions of before this was kept.
+    pub token: Option<Digest>,
     /// When the machine enrolled.
     pub created_at: UnixMillis,
     /// Until when.
@@ -160,7 +162,7 @@ pub async fn insert_session(connection: &mut AnyConnection, session: &SessionRow
         .execute(&mut *connection)
         .await
         .doing("end earlier sessions")?;
-    sqlx::query("INSERT INTO sessions (hash, node, job, boot_id, nonce, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+    sqlx::query("INSERT INTO sessions (hash, node, job, boot_id, nonce, created_at, expires_at, token) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
         .bind(session.hash.to_string())
         .bind(session.node.to_string())
         .bind(session.job.map(|job| job.to_string()))
@@ -168,6 +170,7 @@ pub async fn insert_session(connection: &mut AnyConnection, session: &SessionRow
         .bind(session.nonce.to_string())
         .bind(to_db(session.created_at.0))
         .bind(to_db(session.expires_at.0))
+        .bind(session.token.map(|token| token.to_string()))
         .execute(connection)
         .await
         .doing("record a session")?;
@@ -179,21 +182,24 @@ pub async fn insert_session(connection: &mut AnyConnection, session: &SessionRow
 /// # Errors
 /// If the database fails.
 pub async fn session(connection: &mut AnyConnection, hash: Digest) -> Result<Option<SessionRow>, StoreError> {
-    let row =
-        sqlx::query("SELECT node, job, boot_id, nonce, created_at, expires_at FROM sessions WHERE hash = $1")
-            .bind(hash.to_string())
-            .fetch_optional(connection)
-            .await
-            .doing("read a session")?;
+    let row = sqlx::query(
+        "SELECT node, job, boot_id, nonce, created_at, expires_at, token FROM sessions WHERE hash = $1",
+    )
+    .bind(hash.to_string())
+    .fetch_optional(connection)
+    .await
+    .doing("read a session")?;
     let Some(row) = row else { return Ok(None) };
     let text = |column: &str| -> Result<String, StoreError> { row.try_get(column).doing("read a session") };
     let job: Option<String> = row.try_get("job").doing("read a session")?;
+    let token: Option<String> = row.try_get("token").doing("read a session")?;
     Ok(Some(SessionRow {
         hash,
         node: from_text("node id", &text("node")?)?,
         job: job.map(|job| from_text("job id", &job)).transpose()?,
         boot_id: from_text("boot id", &text("boot_id")?)?,
         nonce: from_text("nonce", &text("nonce")?)?,
+        token: token.map(|token| from_text("token's hash", &token)).transpose()?,
         created_at: UnixMillis(from_db(row.try_get("created_at").doing("read a session")?)),
         expires_at: UnixMillis(from_db(row.try_get("expires_at").doing("read a session")?)),
     }))

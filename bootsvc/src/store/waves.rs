@@ -1,6 +1,7 @@
 //! Images that go to a pool in stages.
 
-use contract::id::{ImageId, NodeId, PoolName, UnixMillis, WaveId};
+use contract::decision::{Action, Decision};
+use contract::id::{EvidenceId, ImageId, NodeId, PoolName, UnixMillis, WaveId};
 use contract::wave::{NodeResult, WaveState};
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, Row};
@@ -11,6 +12,8 @@ use crate::store::{Doing, StoreError, from_json, from_text, to_db, to_json};
 const LISTED_MAX: i64 = 100;
 /// How many events one wave keeps; what comes later is dropped, the first ones explain most.
 const EVENTS_MAX: usize = 200;
+/// How many new verdicts are read in one go; those left out come next.
+const VERDICTS_MAX: i64 = 1000;
 
 /// Everything that is known about a wave, without its nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +185,50 @@ pub async fn set_result(
     Ok(())
 }
 
+/// The newest verdicts of nodes that have the image, where the wave has not looked at them yet.
+///
+/// # Errors
+/// If the database fails.
+pub async fn new_verdicts(connection: &mut AnyConnection, wave: WaveId) -> Result<Vec<Decision>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT d.body FROM wave_nodes w JOIN decisions d ON d.evidence = (SELECT newest.evidence \
+         FROM decisions newest WHERE newest.node = w.node ORDER BY newest.received_at DESC, newest.evidence \
+         LIMIT 1) WHERE w.wave = $1 AND w.result LIKE '{\"result\":\"good\"%' AND d.evidence <> w.seen \
+         ORDER BY w.place LIMIT $2",
+    )
+    .bind(wave.to_string())
+    .bind(VERDICTS_MAX)
+    .fetch_all(connection)
+    .await
+    .doing("read new verdicts of a wave's nodes")?;
+    rows.iter()
+        .map(|row| {
+            let body: String = row.try_get("body").doing("read new verdicts of a wave's nodes")?;
+            from_json("decision", &body)
+        })
+        .collect()
+}
+
+/// Says which verdict of a node was looked at last.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_seen(
+    connection: &mut AnyConnection,
+    wave: WaveId,
+    node: NodeId,
+    verdict: EvidenceId,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE wave_nodes SET seen = $1 WHERE wave = $2 AND node = $3")
+        .bind(verdict.to_string())
+        .bind(wave.to_string())
+        .bind(node.to_string())
+        .execute(connection)
+        .await
+        .doing("write which verdict of a wave's node was seen")?;
+    Ok(())
+}
+
 /// The nodes of a wave that were taken out, or failed, since a time.
 ///
 /// # Errors
@@ -198,7 +245,7 @@ pub async fn failed_since(
     )
     .bind(wave.to_string())
     .bind(to_db(since.0))
-    .bind(to_json("action", &contract::decision::Action::Quarantine)?)
+    .bind(to_json("action", &Action::Quarantine)?)
     .fetch_all(connection)
     .await
     .doing("look for nodes that failed")?;

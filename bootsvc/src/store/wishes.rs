@@ -36,7 +36,7 @@ pub fn groups_of(node: &NodeRecord) -> Vec<Group> {
 }
 
 /// Manufacturer and product, as far as the machine says.
-pub(super) fn hardware_model(node: &NodeRecord) -> Option<String> {
+pub(crate) fn hardware_model(node: &NodeRecord) -> Option<String> {
     let inventory = node.inventory.as_ref()?;
     let words = [&inventory.vendor, &inventory.product].map(|word| word.value().map_or("", String::as_str));
     let model = words.join(" ").trim().chars().take(200).collect::<String>();

@@ -10,6 +10,7 @@ use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::store;
 use crate::store::waves::WaveRecord;
+use crate::waves::watching::open_incident;
 
 /// How long a reason may be, in characters.
 const WHY_CHARACTERS_MAX: usize = 200;
@@ -75,6 +76,7 @@ impl Service {
                 "wait for it or cancel it (`reprieve wave cancel`)",
             ));
         }
+        no_incident(&mut transaction, &wave).await?;
         store::waves::insert(&mut transaction, &wave, &nodes).await?;
         store::commit(transaction).await?;
         tracing::info!(wave = %id, pool = %request.pool, image = %image.id, "a wave begins");
@@ -92,6 +94,9 @@ impl Service {
         let wave = store::waves::by_id(&mut transaction, id).await?;
         let mut wave = wave.ok_or_else(|| no_wave(&id.to_string()))?;
         let nodes = store::waves::nodes(&mut transaction, id).await?;
+        if word == Word::Resume {
+            no_incident(&mut transaction, &wave).await?;
+        }
         wave.state = said(wave.state, word, why, &nodes, now).map_err(|refused| {
             Refusal::conflict(format!("wave {id}: {refused}"), "look at it (`reprieve wave show`)")
         })?;
@@ -132,6 +137,17 @@ impl Service {
     }
 }
 
+/// A wave does not begin or go on beside what too many of its nodes wanted at once.
+async fn no_incident(connection: &mut sqlx::AnyConnection, wave: &WaveRecord) -> Result<(), Refusal> {
+    match open_incident(connection, wave).await? {
+        None => Ok(()),
+        Some(incident) => Err(Refusal::conflict(
+            format!("pool {} has an open incident: {incident}", wave.pool),
+            "look at it and release it, then ask again",
+        )),
+    }
+}
+
 fn said(
     state: WaveState,
     word: Word,
@@ -169,7 +185,7 @@ fn view(wave: WaveRecord, nodes: &[(NodeId, NodeResult)], whole: bool) -> WaveVi
         image: wave.image,
         started_at: wave.started_at,
         state: wave.state,
-        stages: waves::stages(counts.nodes),
+        stages: waves::stages(waves::reachable(&counts)),
         counts,
         exceptions: if whole { exceptions.take(EXCEPTIONS_MAX).collect() } else { Vec::new() },
         events: if whole { wave.events } else { Vec::new() },

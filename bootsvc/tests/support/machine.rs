@@ -43,8 +43,14 @@ pub struct Machine {
     pub errors_beside: Option<u32>,
     /// Disks besides [`DISK`], blank and of the same kind.
     pub more_disks: Vec<&'static str>,
+    /// Its product, as the firmware says.
+    pub product: Option<&'static str>,
     /// What it shows besides.
     pub more_readings: Vec<(Subject, ReadingKey, ReadingValue)>,
+    /// What its system's kernel is started with.
+    pub system_line: &'static str,
+    /// What its ramdisk's kernel is started with beside what the boot script gives.
+    pub ramdisk_words: &'static str,
 }
 
 /// The value of a kernel parameter in a boot script.
@@ -69,7 +75,10 @@ impl Machine {
             failing: false,
             errors_beside: None,
             more_disks: Vec::new(),
+            product: None,
             more_readings: Vec::new(),
+            system_line: "root=LABEL=system ro",
+            ramdisk_words: "",
         }
     }
 
@@ -121,7 +130,7 @@ impl Machine {
         Inventory {
             system_uuid: Outcome::Value(self.uuid),
             vendor: Outcome::Absent,
-            product: Outcome::Absent,
+            product: self.product.map_or(Outcome::Absent, |product| Outcome::Value(product.to_owned())),
             serial: Outcome::Value(SERIAL.to_owned()),
             bios_version: Outcome::Absent,
             firmware: Outcome::Value(Firmware::Uefi),
@@ -234,6 +243,13 @@ impl Machine {
         readings
     }
 
+    fn line(&self, trust: Trust) -> (Subject, ReadingKey, Outcome<ReadingValue>) {
+        let in_ramdisk = trust >= Trust::Ramdisk;
+        let ramdisk = || format!("quiet {}", self.ramdisk_words);
+        let line = if in_ramdisk { ramdisk() } else { self.system_line.to_owned() };
+        (Subject::Node, ReadingKey::KernelCommandLine, Outcome::Value(ReadingValue::Text(line)))
+    }
+
     pub fn look(&self, trust: Trust) -> Evidence {
         let now = reprieve_bootsvc::clock::now();
         let reading = |(subject, key, outcome)| Reading {
@@ -253,7 +269,7 @@ impl Machine {
             tier: if trust >= Trust::Ramdisk { Tier::T2 } else { Tier::T1 },
             agent_version: "test".to_owned(),
             inventory: self.inventory(),
-            readings: self.readings().into_iter().map(reading).collect(),
+            readings: self.readings().into_iter().chain([self.line(trust)]).map(reading).collect(),
         };
         evidence.sort();
         evidence
@@ -367,6 +383,7 @@ fn disk_facts(id: &str) -> DiskFacts {
         ata: Outcome::Absent,
         sanitize: Outcome::Absent,
         locking: Outcome::Absent,
+        write_same: Outcome::Absent,
         composition: Composition::Single,
     }
 }

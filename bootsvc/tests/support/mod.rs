@@ -6,6 +6,7 @@
 
 pub mod flow;
 pub mod machine;
+pub mod tpm;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -48,8 +49,10 @@ pub fn settings_with(state: &Path, more: &str) -> Settings {
     // A test may have put a policy there.
     let policy = state.join("policy.toml");
     let policy = if policy.exists() { format!("policy = {policy:?}\n") } else { String::new() };
+    let model = state.join("model.toml");
+    let model = if model.exists() { format!("model = {model:?}\n") } else { String::new() };
     let text = format!(
-        "state_directory = {state:?}\n{policy}{listen}\
+        "state_directory = {state:?}\n{policy}{model}{listen}\
          [boot]\nkernel = \"{0}/vmlinuz\"\nramdisk = \"{0}/initrd\"\nloaders = \"{0}\"\n{more}",
         state.display()
     );
@@ -73,7 +76,14 @@ impl Bench {
         Self::start_in(folder, "").await
     }
 
-    async fn start_in(folder: tempfile::TempDir, more: &str) -> Self {
+    /// With a model of its own, `model.toml` in its folder.
+    pub async fn start_with_model(model: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("model.toml"), model).unwrap();
+        Self::start_in(folder, "").await
+    }
+
+    pub(crate) async fn start_in(folder: tempfile::TempDir, more: &str) -> Self {
         // A second test in the same process finds it installed already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let state = folder.path();
