@@ -22,10 +22,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use erasure::command::SanitizeAction;
+use erasure::sample::Span;
 
 use crate::act::{ata, scsi};
 use crate::probe::ata_port::AtaPort;
 use crate::probe::{ata_facts, ata_security, scsi_facts};
+
+/// The sectors of the fake disk, in bytes.
+const SECTOR_BYTES: u32 = 512;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -100,6 +104,12 @@ fn ata_command(file: &File, words: &[&str]) -> Result<String> {
 fn scsi_command(file: &File, words: &[&str]) -> Result<String> {
     Ok(match *words {
         ["facts"] => serde_json::to_string(&scsi_facts::read(file))?,
+        ["write-same-facts"] => serde_json::to_string(&scsi_facts::write_same(file))?,
+        ["write-same", offset, bytes] => {
+            let span = Span { offset: offset.parse()?, bytes: bytes.parse()? };
+            let limits = scsi_facts::write_same_limits(file)?;
+            format!("{:?}", scsi::write_same(file, SECTOR_BYTES, limits, span)?)
+        }
         ["sanitize", name] => scsi::start_sanitize(file, action(name)?)?,
         ["sanitize-progress"] => format!("{:?}", scsi::sanitize_progress(file, true)?),
         _ => bail!("{words:?} is no SCSI command"),

@@ -47,6 +47,9 @@ pub fn check(json: bool, sysroot: Option<&Path>, state: &Path) -> anyhow::Result
         state,
     };
     let mut kernel_log = examination.state.kernel_log(kernel::boot_id(&examination.source).0);
+    if let Some(context) = &context {
+        kernel_log.give(&context.policy);
+    }
     let seen = examine(&examination, &mut kernel_log);
     let judged = context.as_ref().map(|context| judge(&seen, context, &clock)).transpose()?;
     let decision = judged.as_ref().map(|judged| &judged.decision);

@@ -37,7 +37,8 @@ pub fn judge(
     let decision = verdict::judge::judge(evidence, &context.node, &policy, &model, now);
     let may_be_clean = verdict::already_clean::disks(evidence, &context.node, &policy);
     let level = policy.tenant_change_level();
-    let methods = erasure::method::choose_for(&decision, evidence, level, &may_be_clean);
+    let unfinished = context.node.unfinished.as_ref().map(|work| &work.plan);
+    let methods = erasure::method::choose_for(&decision, evidence, level, &may_be_clean, unfinished);
     let planned = verdict::plan::plan(&decision, evidence, &context.node, &policy, &methods, seed);
     let (plan, plan_refusal) = match planned {
         Ok(plan) => (plan, None),

@@ -14,6 +14,7 @@ mod judging;
 mod kernel_command_line;
 mod look;
 mod node_partition;
+mod partner;
 mod probe;
 mod ramdisk;
 #[cfg(feature = "bench")]

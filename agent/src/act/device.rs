@@ -11,7 +11,8 @@ use contract::plan::DiskTarget;
 use contract::reading::Outcome;
 use erasure::command::{CommandProgress, DeviceCommand};
 use erasure::record::HealthReading;
-use erasure::run::SaidClean;
+use erasure::run::{SaidClean, SameWritten};
+use erasure::sample::Span;
 use nix::libc;
 
 /// The alignment of memory and lengths that every direct read and write can rely on, in bytes.
@@ -92,12 +93,24 @@ pub trait BlockDevice: Send + Sync {
 
     /// Gives the device a command that erases it. Returns when the device has taken it; a command that
     /// the device answers only when it is done (NVMe Format, ATA SECURITY ERASE UNIT) is waited for
-    /// here, with a time-out. Nothing is known to be erased afterwards: ask
+    /// here, with a time-out. One that goes piece by piece ([`BlockDevice::write_same`]) is only made ready
+    /// for. Nothing is known to be erased afterwards: ask
     /// [`BlockDevice::erase_progress`].
     ///
     /// # Errors
     /// When the device has no such command, refuses it, or does not answer in time.
     fn start_erase(&self, command: DeviceCommand) -> io::Result<()>;
+
+    /// Has the device write zeros to this span by itself (SCSI WRITE SAME), or to as much of its beginning
+    /// as it takes in one command, after [`BlockDevice::start_erase`] made it ready for that. They are
+    /// durable only after [`BlockDevice::flush`]. The default is for devices that cannot.
+    ///
+    /// # Errors
+    /// When the device fails, or does not answer in time; nobody knows what was written then. A device
+    /// that does not take the command as such is no error.
+    fn write_same(&self, _span: Span) -> io::Result<SameWritten> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the device cannot write zeros over itself"))
+    }
 
     /// What the device says of the last command of this kind, also of one that was given to it before
     /// a reset or a power cut, where it remembers. Of a command that is answered only when it is done:

@@ -11,15 +11,17 @@ mod scsi;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use contract::inventory::WriteSameCapabilities;
 use contract::reading::{Outcome, ReadingKey, ReadingValue};
 use erasure::command::{CommandProgress, DeviceCommand};
 use erasure::record::HealthReading;
-use erasure::run::SaidClean;
+use erasure::run::{SaidClean, SameWritten};
+use erasure::sample::Span;
 
 use crate::probe::ata_port::AtaPort;
-use crate::probe::{ata_smart, nvme_smart, scsi_health};
+use crate::probe::{ata_smart, nvme_smart, scsi_facts, scsi_health};
 
 /// Which command set a block device speaks, and that nothing stands between us and it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct DeviceCommands {
     /// The last command that this very handle gave and the disk accepted, and for those that are
     /// answered only when they are done, the answer.
     accepted: Mutex<Option<(DeviceCommand, String)>>,
+    /// How much one WRITE SAME may write, as the disk said before the first.
+    same_limits: OnceLock<WriteSameCapabilities>,
 }
 
 impl DeviceCommands {
@@ -46,7 +50,7 @@ impl DeviceCommands {
     #[must_use]
     pub fn of(file: &File) -> Self {
         let set = device_path(file).map_or(CommandSet::Other, |path| command_set(&path));
-        Self { set, accepted: Mutex::new(None) }
+        Self { set, accepted: Mutex::new(None), same_limits: OnceLock::new() }
     }
 
     /// Gives the disk a command; see [`super::device::BlockDevice::start_erase`].
@@ -64,6 +68,11 @@ impl DeviceCommands {
                 ata::security_erase(&AtaPort::new(file), enhanced)?
             }
             DeviceCommand::ScsiSanitize(action) => scsi::start_sanitize(file, action)?,
+            DeviceCommand::ScsiWriteSame => {
+                let limits = scsi_facts::write_same_limits(file)?;
+                self.same_limits.get_or_init(|| limits);
+                return Ok(());
+            }
         };
         *self.accepted() = Some((command, answer));
         Ok(())
@@ -80,13 +89,28 @@ impl DeviceCommands {
             DeviceCommand::NvmeSanitize(action) => nvme::sanitize_progress(file, action),
             DeviceCommand::AtaSanitize(_) => ata::sanitize_progress(&AtaPort::new(file)),
             DeviceCommand::ScsiSanitize(_) => scsi::sanitize_progress(file, accepted.is_some()),
-            DeviceCommand::NvmeFormat { .. } | DeviceCommand::AtaSecurityErase { .. } => Ok(match accepted {
+            DeviceCommand::NvmeFormat { .. }
+            | DeviceCommand::AtaSecurityErase { .. }
+            | DeviceCommand::ScsiWriteSame => Ok(match accepted {
                 Some((_, status)) => CommandProgress::Done { status },
                 None => {
                     CommandProgress::Never { status: "not given to the disk since it was opened".to_owned() }
                 }
             }),
         }
+    }
+
+    /// Has the disk write zeros by itself; see [`super::device::BlockDevice::write_same`].
+    ///
+    /// # Errors
+    /// When the disk does not speak SCSI directly, fails, or does not answer in time, and when it was not
+    /// made ready.
+    pub fn write_same(&self, file: &File, sector_bytes: u32, span: Span) -> io::Result<SameWritten> {
+        self.check(DeviceCommand::ScsiWriteSame)?;
+        let limits = self.same_limits.get().ok_or_else(|| {
+            io::Error::other("how much one WRITE SAME may write was not asked; nothing was written")
+        })?;
+        scsi::write_same(file, sector_bytes, *limits, span)
     }
 
     /// Makes the disk usable where an erase of ours was cut off.
@@ -145,7 +169,7 @@ impl DeviceCommands {
         let wanted = match command {
             DeviceCommand::NvmeFormat { .. } | DeviceCommand::NvmeSanitize(_) => CommandSet::Nvme,
             DeviceCommand::AtaSanitize(_) | DeviceCommand::AtaSecurityErase { .. } => CommandSet::Ata,
-            DeviceCommand::ScsiSanitize(_) => CommandSet::Scsi,
+            DeviceCommand::ScsiSanitize(_) | DeviceCommand::ScsiWriteSame => CommandSet::Scsi,
         };
         if self.set == wanted {
             return Ok(());

@@ -12,7 +12,8 @@ use contract::plan::DiskTarget;
 use contract::reading::Outcome;
 use erasure::command::{CommandProgress, DeviceCommand};
 use erasure::record::HealthReading;
-use erasure::run::SaidClean;
+use erasure::run::{SaidClean, SameWritten};
+use erasure::sample::Span;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 
@@ -186,6 +187,12 @@ impl BlockDevice for DirectDisk {
 
     fn start_erase(&self, command: DeviceCommand) -> io::Result<()> {
         self.commands.start(&self.file, command)
+    }
+
+    fn write_same(&self, span: Span) -> io::Result<SameWritten> {
+        let length = usize::try_from(span.bytes).map_err(io::Error::other)?;
+        self.check_range(span.offset, length)?;
+        self.commands.write_same(&self.file, self.sector_bytes, span)
     }
 
     fn erase_progress(&self, command: DeviceCommand) -> io::Result<CommandProgress> {

@@ -6,7 +6,8 @@ use anyhow::{Context, bail};
 use contract::id::UnixMillis;
 use contract::plan::{DiskTarget, EraseMethod, Step};
 use erasure::command::commands;
-use erasure::run::{DiskSeen, EraseTask, Next, Overwritten, Prepared};
+use erasure::run::{DiskSeen, EraseTask, Next, Overwritten, Prepared, SameWritten};
+use erasure::sample::Span;
 use erasure::{EraseRecord, EraseRun, Erased};
 
 use super::begun::Begun;
@@ -104,7 +105,13 @@ impl Erase {
                     run.polled(timer.now_millis(), progress);
                     self.show_progress(run, target.size_bytes);
                 }
+                Next::WriteSame(span) => {
+                    let written = self.write_same(&*open.device, span).map_err(|error| format!("{error:#}"));
+                    run.same_written(timer.now_millis(), written);
+                    self.show_progress(run, target.size_bytes);
+                }
                 Next::Overwrite => {
+                    self.meter.begin("erasing", target.size_bytes);
                     let done = self.overwrite(&*open.device).map_err(|error| format!("{error:#}"));
                     run.overwritten(done);
                 }
@@ -171,6 +178,25 @@ impl Erase {
         }
         device.flush()?;
         device.drop_caches()
+    }
+
+    /// The disk's own writes count like ours: they wear it as much.
+    fn write_same(&self, device: &dyn BlockDevice, span: Span) -> anyhow::Result<SameWritten> {
+        let written = device
+            .write_same(span)
+            .with_context(|| format!("the disk could not write zeros from byte {} on", span.offset))?;
+        match &written {
+            SameWritten::Written { bytes, .. } => {
+                self.meter.count_written(*bytes);
+                if span.offset.saturating_add(*bytes) >= device.size_bytes() {
+                    device.flush().context("could not flush after the disk wrote zeros over itself")?;
+                }
+            }
+            SameWritten::Refused { status } => {
+                tracing::warn!("{status}; the disk is overwritten from its first byte on instead");
+            }
+        }
+        Ok(written)
     }
 
     fn overwrite(&self, device: &dyn BlockDevice) -> anyhow::Result<Overwritten> {

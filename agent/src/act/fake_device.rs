@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use contract::plan::EraseMethod;
 use erasure::command::{CommandProgress, DeviceCommand};
-use erasure::run::SaidClean;
+use erasure::run::{SaidClean, SameWritten};
+use erasure::sample::Span;
 
 use super::device::{BlockDevice, Timer};
 
@@ -35,6 +36,8 @@ pub struct Faults {
     pub erase_does_nothing: bool,
     /// A command that erases is refused.
     pub erase_refused: bool,
+    /// A WRITE SAME is refused as a command that it does not have.
+    pub same_refused: bool,
     /// A sanitize never gets further than one percent.
     pub sanitize_stands_still: bool,
     /// A sanitize fails halfway.
@@ -47,6 +50,9 @@ pub struct Faults {
 
 /// How often an honest sanitize says that it is at work.
 const SANITIZE_POLLS: u16 = 5;
+
+/// The most that one WRITE SAME writes, in bytes.
+const SAME_BYTES_MAX: u64 = 5 << 20;
 
 /// A timer on which waiting takes no time.
 #[derive(Debug, Default)]
@@ -307,10 +313,19 @@ impl BlockDevice for FakeDevice {
         state.commands.push(command);
         if command.outlives_a_reset() {
             state.polls = Some(0);
-        } else {
+        } else if command != DeviceCommand::ScsiWriteSame {
             state.erase();
         }
         Ok(())
+    }
+
+    fn write_same(&self, span: Span) -> io::Result<SameWritten> {
+        if self.state().faults.same_refused {
+            return Ok(SameWritten::Refused { status: "no such command".to_owned() });
+        }
+        let bytes = span.bytes.min(SAME_BYTES_MAX);
+        self.write_at(span.offset, &vec![0; bytes as usize])?;
+        Ok(SameWritten::Written { bytes, status: "completed".to_owned() })
     }
 
     fn erase_progress(&self, command: DeviceCommand) -> io::Result<CommandProgress> {

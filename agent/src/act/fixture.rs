@@ -372,6 +372,7 @@ pub fn disk_facts(id: DiskId, size_bytes: u64) -> DiskFacts {
         ata: Outcome::Absent,
         sanitize: Outcome::Absent,
         locking: Outcome::Absent,
+        write_same: Outcome::Absent,
         composition: Composition::Single,
     }
 }

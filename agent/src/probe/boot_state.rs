@@ -15,7 +15,7 @@ pub const CHECK: Check = Check {
     tier: Tier::T0,
     reads: "/sys/firmware/efi/efivars/{SecureBoot,SetupMode}-*, /proc/cmdline",
     keys: &[ReadingKey::SecureBootOff, ReadingKey::KernelCommandLine],
-    rules: &["integrity/secure-boot"],
+    rules: &["integrity/kernel-command-line", "integrity/ramdisk-command-line", "integrity/secure-boot"],
 };
 
 /// Where the kernel shows the firmware's variables.

@@ -165,6 +165,9 @@ pub const CHECKS: [&Check; 30] = [
 mod tests {
     use std::path::Path;
 
+    use contract::reading::ReadingKey;
+    use serde_json::json;
+
     use super::CHECKS;
 
     /// Checks whose facts are the service's own or stand in the inventory.
@@ -196,6 +199,34 @@ mod tests {
         }
     }
 
+    /// Readings that are shown to people and that no rule looks at: a proof of boot has its own copy of
+    /// the registers, which the service compares, and a journal to be replayed is what every power cut
+    /// leaves.
+    const SHOWN_ONLY: [ReadingKey; 2] = [ReadingKey::BootRegisters, ReadingKey::FileSystemNeedsRecovery];
+
+    #[test]
+    fn each_reading_is_judged_or_said_to_be_shown_only() {
+        let mut judged = String::new();
+        for part in ["rules", "forecast", "peers.rs"] {
+            sources(
+                &Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/verdict/src").join(part),
+                &mut judged,
+            );
+        }
+        let all = CHECKS.iter().flat_map(|check| check.keys);
+        let shown: Vec<ReadingKey> =
+            all.copied().filter(|key| !judged.contains(&format!("Key::{key:?}"))).collect();
+        assert_eq!(shown, SHOWN_ONLY);
+    }
+
+    fn sources(path: &Path, into: &mut String) {
+        if path.is_dir() {
+            std::fs::read_dir(path).unwrap().for_each(|entry| sources(&entry.unwrap().path(), into));
+        } else if !path.ends_with("tests.rs") {
+            into.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+
     #[test]
     fn each_check_has_its_row_in_the_documentation() {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/checks.md");
@@ -204,5 +235,37 @@ mod tests {
             let row = format!("| {} | {} | {:?} |", check.number, check.name, check.tier);
             assert!(page.contains(&row), "docs/checks.md lacks: {row}");
         }
+    }
+
+    /// Rules of an operator's own name them.
+    #[test]
+    fn each_reading_is_in_the_documentation() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let page = std::fs::read_to_string(folder.join("../docs/checks.md")).unwrap();
+        let written = |key: &str| format!("`{}`", key.replace('-', "_"));
+        for check in CHECKS.into_iter().filter(|check| !check.keys.is_empty()) {
+            let keys: Vec<String> = check.keys.iter().map(|key| written(&key.to_string())).collect();
+            let row = format!("| {} | {} |", check.number, keys.join(", "));
+            assert!(page.contains(&row), "docs/checks.md lacks: {row}");
+        }
+        let source = folder.join("../crates/contract/src/reading_key.rs");
+        let source = std::fs::read_to_string(source).unwrap();
+        let (variants, _) = source.split_once("\n}\n").unwrap();
+        let names = variants.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(','));
+        let keys =
+            names.map(|name| serde_json::from_value::<ReadingKey>(json!(kebab(name))).unwrap().to_string());
+        let lacking: Vec<String> = keys.map(|key| written(&key)).filter(|key| !page.contains(key)).collect();
+        assert!(lacking.is_empty(), "docs/checks.md lacks: {lacking:?}");
+    }
+
+    fn kebab(name: &str) -> String {
+        let mut kebab = String::new();
+        for letter in name.chars() {
+            if letter.is_ascii_uppercase() && !kebab.is_empty() {
+                kebab.push('-');
+            }
+            kebab.push(letter.to_ascii_lowercase());
+        }
+        kebab
     }
 }

@@ -36,10 +36,18 @@ pub fn read(source: &Source) -> Vec<Found> {
         let mounted = statfs(&firmware).map(|seen| seen.filesystem_type() == PSTORE_MAGIC);
         source.is_machine() && mounted != Ok(true)
     };
+    // UEFI's variables can keep records, if the kernel's driver for that is there.
+    let no_driver = || {
+        let backend = source::attribute(&source.path("sys/module/pstore/parameters/backend"));
+        source.path("sys/firmware/efi").exists() && backend.value().is_none_or(|name| name == "(null)")
+    };
     let outcome = match source::names(&firmware, RECORDS_MAX) {
         // Without the file system the folder is empty, whatever the firmware keeps.
         Outcome::Value(_) if not_mounted() => {
             Outcome::Unreadable("pstore is not mounted on /sys/fs/pstore".to_owned())
+        }
+        Outcome::Value(names) if names.is_empty() && no_driver() => {
+            Outcome::Unreadable("no driver shows what the firmware keeps of crashes (efi_pstore)".to_owned())
         }
         Outcome::Value(names) => moved_away(source).map(|moved| parse(&names, &moved)),
         // A kernel without pstore.
@@ -60,13 +68,9 @@ fn moved_away(source: &Source) -> Outcome<Vec<String>> {
 /// The records among these names.
 fn parse(in_firmware: &[String], moved: &[String]) -> ReadingValue {
     let crash = |name: &&String| !NOT_CRASHES.iter().any(|kind| name.starts_with(kind));
-    let kept = in_firmware.iter().filter(crash).map(|name| shown(name));
-    let moved = moved.iter().filter(crash).map(|name| format!("systemd-pstore/{}", shown(name)));
-    ReadingValue::list(kept.chain(moved).collect())
-}
-
-fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(NAME_CHARACTERS_MAX).collect()
+    let kept = in_firmware.iter().filter(crash).map(|name| source::shown(name, NAME_CHARACTERS_MAX));
+    let moved = moved.iter().filter(crash).map(|name| source::shown(name, NAME_CHARACTERS_MAX));
+    ReadingValue::list(kept.chain(moved.map(|name| format!("systemd-pstore/{name}"))).collect())
 }
 
 #[cfg(test)]
@@ -89,6 +93,18 @@ mod tests {
         tree.directory("var/lib/systemd/pstore/1700000000");
         let names = ["dmesg-efi_pstore-171000000001", "systemd-pstore/1700000000"];
         assert_eq!(records(&tree), Outcome::Value(ReadingValue::list(names.map(str::to_owned).to_vec())));
+    }
+
+    #[test]
+    fn firmware_that_nobody_can_ask_has_kept_nothing_that_is_known() {
+        let tree = Tree::new();
+        tree.directory("sys/fs/pstore");
+        tree.directory("sys/firmware/efi");
+        assert!(matches!(records(&tree), Outcome::Unreadable(why) if why.contains("efi_pstore")));
+        tree.write("sys/module/pstore/parameters/backend", "(null)\n");
+        assert!(matches!(records(&tree), Outcome::Unreadable(_)));
+        tree.write("sys/module/pstore/parameters/backend", "efi_pstore\n");
+        assert_eq!(records(&tree), Outcome::Value(ReadingValue::list(vec![])));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use contract::inventory::SanitizeCapabilities;
 use contract::inventory::{
-    AtaCapabilities, Composition, DiskFacts, LockingState, NvmeCapabilities, Transport,
+    AtaCapabilities, Composition, DiskFacts, LockingState, NvmeCapabilities, Transport, WriteSameCapabilities,
 };
 use contract::reading::Outcome;
 
@@ -123,6 +123,7 @@ struct Answers {
     ata: Outcome<AtaCapabilities>,
     sanitize: Outcome<SanitizeCapabilities>,
     locking: Outcome<LockingState>,
+    write_same: Outcome<WriteSameCapabilities>,
 }
 
 /// Asks a disk what it can do. A volume and one of several paths are not asked: a controller would answer
@@ -144,6 +145,7 @@ fn ask(disk: &mut FoundDisk) {
     facts.ata = answers.ata;
     facts.sanitize = answers.sanitize;
     facts.locking = answers.locking;
+    facts.write_same = answers.write_same;
 }
 
 fn ask_device(file: &File, transport: Transport) -> Answers {
@@ -151,17 +153,18 @@ fn ask_device(file: &File, transport: Transport) -> Answers {
         Transport::Nvme => {
             let (nvme, sanitize) = nvme_facts::read(file);
             let locking = of_answering(&nvme, || locking::of_nvme(file));
-            Answers { nvme, ata: Outcome::Absent, sanitize, locking }
+            Answers { nvme, ata: Outcome::Absent, sanitize, locking, write_same: Outcome::Absent }
         }
         Transport::Ata => {
             let port = AtaPort::new(file);
             let (ata, sanitize) = ata_facts::read(&port);
             let locking = of_answering(&ata, || locking::of_ata(&port));
-            Answers { nvme: Outcome::Absent, ata, sanitize, locking }
+            Answers { nvme: Outcome::Absent, ata, sanitize, locking, write_same: Outcome::Absent }
         }
         Transport::Scsi => {
             let (sanitize, locking) = (scsi_facts::read(file), locking::of_scsi(file));
-            Answers { nvme: Outcome::Absent, ata: Outcome::Absent, sanitize, locking }
+            let write_same = scsi_facts::write_same(file);
+            Answers { nvme: Outcome::Absent, ata: Outcome::Absent, sanitize, locking, write_same }
         }
         Transport::Virtio | Transport::Usb | Transport::Other => unanswered(transport, "it is not asked"),
     }
@@ -187,6 +190,7 @@ fn unanswered(transport: Transport, why: &str) -> Answers {
         ata: unreadable(is(Transport::Ata), why),
         sanitize: unreadable(sanitizes, why),
         locking: unreadable(sanitizes, why),
+        write_same: unreadable(is(Transport::Scsi), why),
     }
 }
 
@@ -212,7 +216,8 @@ fn describe(source: &Source, path: &Path) -> Result<Option<FoundDisk>, String> {
     let id = disk_id::disk_id(&named.identity)
         .ok_or_else(|| format!("disk {kernel_name} has no usable identity"))?;
     let composition = composition::read(path, &real, named.model.value().map(String::as_str))?;
-    let Answers { nvme, ata, sanitize, locking } = unanswered(transport, "the disk was not asked");
+    let Answers { nvme, ata, sanitize, locking, write_same } =
+        unanswered(transport, "the disk was not asked");
     let facts = DiskFacts {
         id,
         kernel_name,
@@ -230,6 +235,7 @@ fn describe(source: &Source, path: &Path) -> Result<Option<FoundDisk>, String> {
         ata,
         sanitize,
         locking,
+        write_same,
         composition,
     };
     Ok(Some(FoundDisk { facts, device, slot }))

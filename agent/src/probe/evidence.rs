@@ -219,6 +219,7 @@ pub mod tests {
             ata: Outcome::Absent,
             sanitize: Outcome::Value(sanitize),
             locking: Outcome::Absent,
+            write_same: Outcome::Absent,
             composition: Composition::Single,
         };
         FoundDisk { facts, device: "/nothing/there".into(), slot: "here".to_owned() }

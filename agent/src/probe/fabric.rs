@@ -39,6 +39,8 @@ pub const CHECK: Check = Check {
 /// No machine has more adapters, and no adapter more ports.
 const ADAPTERS_MAX: usize = 256;
 const PORTS_MAX: usize = 64;
+/// Names are short; longer ones are cut.
+const NAME_CHARACTERS_MAX: usize = 100;
 /// Ports that are told; more are said to be left out.
 const TOLD_MAX: usize = 128;
 
@@ -69,7 +71,12 @@ pub fn read(source: &Source) -> Vec<Found> {
         let path = directory.join(adapter).join("ports");
         let ports = match source::names(&path, PORTS_MAX) {
             Outcome::Value(ports) => ports,
-            Outcome::Absent => Vec::new(),
+            Outcome::Absent => {
+                let why =
+                    format!("the adapter {} shows no ports", source::shown(adapter, NAME_CHARACTERS_MAX));
+                found.push(node(Outcome::Unreadable(why)));
+                continue;
+            }
             Outcome::Unreadable(why) => {
                 found.push(node(Outcome::Unreadable(why)));
                 continue;
@@ -82,7 +89,10 @@ pub fn read(source: &Source) -> Vec<Found> {
                 found.push(node(Outcome::Unreadable(why)));
                 return found;
             }
-            found.extend(read_port(&path.join(port), &shown(&format!("{adapter}/{port}"))));
+            found.extend(read_port(
+                &path.join(port),
+                &source::shown(&format!("{adapter}/{port}"), NAME_CHARACTERS_MAX),
+            ));
         }
     }
     found
@@ -138,10 +148,6 @@ fn parse_gigabits(text: &str) -> Option<u64> {
     let tenths: u64 = tenths.parse().ok().filter(|tenths| *tenths < 10)?;
     let whole: u64 = whole.parse().ok().filter(|whole| *whole <= 100_000)?;
     Some(whole * 1000 + tenths * 100).filter(|rate| *rate > 0)
-}
-
-fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 #[cfg(test)]

@@ -30,11 +30,15 @@ pub struct FakeScsi {
     pub unready: Cell<Option<SenseCodes>>,
     /// How many commands are answered with a unit attention first.
     pub attentions: Cell<usize>,
+    /// It has WRITE SAME; and the most blocks of one, if it has the page that says it.
+    pub write_same: Option<Option<u64>>,
+    /// Its WRITE SAMEs are refused with this from the one with this number on, from 0.
+    pub same_refused: Cell<Option<(usize, SenseCodes)>>,
     /// A sanitize is refused with this.
     pub refuses: Cell<Option<SenseCodes>>,
     /// The commands that came.
     pub commands: RefCell<Vec<u8>>,
-    /// The sanitize commands that came, with their parameters.
+    /// The sanitize commands and WRITE SAMEs that came, with their data.
     pub erased: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
 }
 
@@ -51,6 +55,8 @@ impl FakeScsi {
             log_pages: Vec::new(),
             grown_defects: None,
             discovery: None,
+            write_same: None,
+            same_refused: Cell::new(None),
             discovery_refused: Cell::new((5, 0x20, 0)),
             vendor: Cell::new(Some(*b"QEMU    ")),
             sanitizes: service_actions.to_vec(),
@@ -65,6 +71,39 @@ impl FakeScsi {
 }
 
 impl FakeScsi {
+    /// With WRITE SAME; and the most blocks of one, if it says so.
+    pub fn with_write_same(blocks_max: Option<u64>) -> Self {
+        Self { write_same: Some(blocks_max), ..Self::with_sanitize(&[]) }
+    }
+
+    fn has(&self, question: &[u8]) -> bool {
+        match question[3] {
+            0x48 => question[2] == 2 && self.sanitizes.contains(&question[5]),
+            0x93 => question[2] == 1 && self.write_same.is_some(),
+            _ => false,
+        }
+    }
+
+    fn block_limits(&self, data: Data<'_>) -> Answer {
+        let Some(blocks) = self.write_same.flatten() else { return check_condition((5, 0x24, 0)) };
+        let mut page = [0; 64];
+        (page[1], page[3]) = (0xb0, 60);
+        page[36..44].copy_from_slice(&blocks.to_be_bytes());
+        good(data, &page)
+    }
+
+    fn same(&self, command: &[u8], data: &Data<'_>) -> Answer {
+        let came = self.erased.borrow().len();
+        if let Some((from, codes)) = self.same_refused.get()
+            && came >= from
+        {
+            return check_condition(codes);
+        }
+        let block = if let Data::Out(block) = data { block.to_vec() } else { Vec::new() };
+        self.erased.borrow_mut().push((command.to_vec(), block));
+        Answer { status: 0, sense: Vec::new(), moved_bytes: 0 }
+    }
+
     fn log_page(&self, control_and_page: u8) -> Option<&[u8]> {
         let wanted = control_and_page & 0x3f;
         self.log_pages.iter().find(|(page, _)| *page == wanted).map(|(_, content)| content.as_slice())
@@ -109,6 +148,8 @@ impl ScsiPort for FakeScsi {
         }
         Ok(match command[0] {
             0x00 => self.unready.get().map_or_else(|| good(data, &[]), check_condition),
+            0x93 if self.write_same.is_some() => self.same(command, &data),
+            inquiry::OPERATION_CODE if command[1] & 1 == 1 => self.block_limits(data),
             inquiry::OPERATION_CODE => inquiry_answer(self.vendor.get(), data),
             0xa2 => discovery_answer(self.discovery.as_deref(), self.discovery_refused.get(), data),
             0x03 => good(data, &sense_data(self.sense.get())),
@@ -117,7 +158,7 @@ impl ScsiPort for FakeScsi {
             }
             0xb7 if self.grown_defects.is_some() => good(data, self.grown_defects.as_deref().unwrap_or(&[])),
             0xa3 if self.opcodes => {
-                let support = if self.sanitizes.contains(&command[5]) { 3 } else { 1 };
+                let support = if self.has(command) { 3 } else { 1 };
                 good(data, &[0, support, 0, 10])
             }
             0x48 if self.refuses.get().is_none() && self.sanitizes.contains(&(command[1] & 0x1f)) => {

@@ -73,6 +73,9 @@ fn btrfs(directory: &Path, name: &str) -> Option<(String, Outcome<u64>)> {
         Outcome::Absent | Outcome::Unreadable(_) => None,
     };
     let errors = match source::names(&file_system.join("devinfo"), ENTRIES_MAX) {
+        Outcome::Value(ids) if ids.is_empty() => {
+            Outcome::Unreadable("btrfs shows none of its devices".to_owned())
+        }
         Outcome::Value(ids) => sum(ids.iter().map(|id| device_errors(&file_system.join("devinfo").join(id)))),
         Outcome::Absent => Outcome::Unreadable(OLD_KERNEL.to_owned()),
         Outcome::Unreadable(why) => Outcome::Unreadable(why),

@@ -16,6 +16,8 @@ pub const CHECK: Check = Check {
     rules: &["fitness/firmware-version"],
 };
 
+/// Longer versions are cut.
+const VERSION_CHARACTERS_MAX: usize = 60;
 /// No machine has more devices of this kind.
 const DEVICES_MAX: usize = 4096;
 
@@ -31,7 +33,7 @@ pub fn bmc_version(source: &Source, in_smbios: &Outcome<bool>) -> Outcome<String
     };
     match names.iter().find(|name| name.starts_with("ipmi_bmc.")) {
         Some(name) => match source::attribute(&directory.join(name).join("firmware_revision")) {
-            Outcome::Value(version) => Outcome::Value(shown(&version)),
+            Outcome::Value(version) => Outcome::Value(source::shown(&version, VERSION_CHARACTERS_MAX)),
             Outcome::Absent => Outcome::Unreadable(format!("{name} does not say its version")),
             Outcome::Unreadable(why) => Outcome::Unreadable(why),
         },
@@ -44,10 +46,6 @@ pub fn bmc_version(source: &Source, in_smbios: &Outcome<bool>) -> Outcome<String
             Outcome::Unreadable(why) => Outcome::Unreadable(why.clone()),
         },
     }
-}
-
-fn shown(version: &str) -> String {
-    version.chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
 #[cfg(test)]

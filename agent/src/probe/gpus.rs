@@ -198,7 +198,7 @@ fn amd_files(source: &Source, address: &str) -> Driver {
 
 /// A text that says something, as it may be shown: one line, short, without control characters.
 fn known(text: &str) -> Option<String> {
-    let text: String = text.trim().chars().filter(|c| !c.is_control()).take(100).collect();
+    let text = source::shown(text.trim(), 100);
     (!text.is_empty() && !text.contains("??") && text != "0").then_some(text)
 }
 

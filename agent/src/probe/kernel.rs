@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use contract::command_line::without_secrets;
 use contract::id::BootId;
 use contract::reading::{Outcome, ReadingKey, ReadingValue, Subject};
 use uuid::Uuid;
@@ -31,7 +32,7 @@ pub fn read(source: &Source) -> Vec<(Subject, ReadingKey, Outcome<ReadingValue>)
 }
 
 fn command_line(path: &Path) -> Outcome<String> {
-    source::attribute(path).map(|text| redacted(&text))
+    source::attribute(path).map(|text| without_secrets(&redacted(&text)))
 }
 
 #[cfg(test)]
@@ -42,14 +43,17 @@ mod tests {
     fn the_token_does_not_leave_the_machine() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("proc/sys/kernel/random")).unwrap();
-        std::fs::write(root.path().join("proc/cmdline"), "quiet reprieve.token=abc\n").unwrap();
+        std::fs::write(root.path().join("proc/cmdline"), "quiet reprieve.token=abc rd.iscsi.password=x\n")
+            .unwrap();
         std::fs::write(root.path().join("proc/sys/kernel/tainted"), "4096\n").unwrap();
         let source = Source::recorded(root.path());
         let readings = read(&source);
         assert_eq!(readings[0].2, Outcome::Value(ReadingValue::Count(4096)));
         assert_eq!(
             readings[1].2,
-            Outcome::Value(ReadingValue::Text("quiet reprieve.token=(removed)".into()))
+            Outcome::Value(ReadingValue::Text(
+                "quiet reprieve.token=(removed) rd.iscsi.password=(removed)".into()
+            ))
         );
         assert!(boot_id(&source).1.is_some());
     }

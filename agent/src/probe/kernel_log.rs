@@ -74,6 +74,9 @@ pub struct KernelLog {
     /// By the operator's pattern.
     #[serde(default)]
     operator: BTreeMap<String, Found>,
+    /// The patterns of the service's policy; none while it was not heard.
+    #[serde(skip)]
+    given: Option<Vec<operator::Pattern>>,
 }
 
 /// A kept log, and of which boot it is.
@@ -122,12 +125,28 @@ fn shown(line: &str) -> String {
 }
 
 impl KernelLog {
+    /// Takes the patterns of the service's policy, which are looked for beside those of the machine's own file.
+    /// With a policy that this version cannot read, those of the one before stay.
+    pub fn give(&mut self, policy: &str) {
+        match operator::of_policy(policy) {
+            Ok(patterns) => self.given = Some(patterns),
+            Err(why) => {
+                tracing::warn!("the policy's patterns for the kernel's log are not looked for: {why}")
+            }
+        }
+    }
+
     /// Reads what has come since the last look, and says what was found in this boot.
     pub fn look(&mut self, source: &Source) -> Vec<(Subject, ReadingKey, Outcome<ReadingValue>)> {
-        let patterns = operator::read(source);
-        let of_operator: &[operator::Pattern] = patterns.value().map_or(&[], Vec::as_slice);
-        self.operator.retain(|identity, _| of_operator.iter().any(|known| known.identity() == *identity));
-        let outcome = self.read_new(source, of_operator);
+        let own = operator::read(source);
+        let given = self.given.clone().unwrap_or_default();
+        let patterns = operator::together(&given, own.value().map_or(&[], Vec::as_slice));
+        // Neither a file that cannot be read, or is half written, nor a service that was not heard yet makes
+        // anything uncounted.
+        if self.given.is_some() && !matches!(own, Outcome::Unreadable(_)) {
+            self.operator.retain(|identity, _| patterns.iter().any(|known| known.identity() == *identity));
+        }
+        let outcome = self.read_new(source, &patterns);
         let mut readings: Vec<_> = KINDS
             .iter()
             .map(|kind| {
@@ -135,10 +154,13 @@ impl KernelLog {
                 (Subject::Node, kind.key, value(&outcome, &[found]))
             })
             .collect();
-        let matches = match patterns {
-            Outcome::Value(_) => value(&outcome, &self.operator.values().collect::<Vec<_>>()),
-            Outcome::Absent => Outcome::Absent,
+        let matches = match own {
             Outcome::Unreadable(why) => Outcome::Unreadable(why),
+            Outcome::Absent if given.is_empty() => Outcome::Absent,
+            Outcome::Value(_) | Outcome::Absent => {
+                let asked = patterns.iter().filter_map(|one| self.operator.get(&one.identity()));
+                value(&outcome, &asked.collect::<Vec<_>>())
+            }
         };
         readings.push((Subject::Node, ReadingKey::OperatorLogMatches, matches));
         readings
@@ -302,10 +324,44 @@ mod tests {
         tree.write(operator::FILE, "[[pattern]]\nname = \"fan\"\ntext = \"controller lost\"\n");
         let one = ReadingValue::list(vec!["fan: fan controller lost".to_owned()]);
         assert_eq!(matches(&mut log), Outcome::Value(one.clone()));
-        assert_eq!(matches(&mut log), Outcome::Value(one), "a second look counts nothing twice");
+        assert_eq!(matches(&mut log), Outcome::Value(one.clone()), "a second look counts nothing twice");
+        // The kernel forgets the line while the file is half written.
+        tree.write("dev/kmsg", "6,2,1,-;harmless\n");
+        for broken in ["", "[[pattern]]\nnam = 1\n"] {
+            tree.write(operator::FILE, broken);
+            assert!(matches!(matches(&mut log), Outcome::Unreadable(_)), "{broken:?}");
+        }
+        tree.write(operator::FILE, "[[pattern]]\nname = \"fan\"\ntext = \"controller lost\"\n");
+        assert_eq!(matches(&mut log), Outcome::Value(one));
         assert_eq!(total(&log, ReadingKey::KernelStorageErrors), 1);
         tree.write(operator::FILE, "[[pattern]]\nnam = 1\n");
         assert!(matches!(matches(&mut log), Outcome::Unreadable(_)));
+    }
+
+    #[test]
+    fn the_service_s_patterns_are_looked_for_beside_the_machine_s_own() {
+        let tree = Tree::new();
+        tree.write("dev/kmsg", "4,0,1,-;fan controller lost\n4,1,1,-;acme7: failure\n");
+        let mut log = KernelLog::default();
+        let matches = |log: &mut KernelLog| log.look(&tree.source()).pop().unwrap().2;
+        let lines = |lines: &[&str]| {
+            Outcome::Value(ReadingValue::list(lines.iter().map(|line| (*line).to_owned()).collect()))
+        };
+        log.give("");
+        assert_eq!(matches(&mut log), Outcome::Absent, "a policy without patterns asks for nothing");
+        log.give("[[log_pattern]]\nname = \"fan\"\ntext = \"controller lost\"\n");
+        assert_eq!(matches(&mut log), lines(&["fan: fan controller lost"]));
+        let own = "[[pattern]]\nname = \"own\"\nregex = 'acme\\d+: failure'\n";
+        let same = "[[pattern]]\nname = \"fan\"\ntext = \"controller lost\"\n";
+        tree.write(operator::FILE, format!("{own}{same}"));
+        assert_eq!(matches(&mut log), lines(&["fan: fan controller lost", "own: acme7: failure"]));
+        // What this version does not understand changes nothing; what is taken away is not told any more.
+        log.give("[windws]\n");
+        assert_eq!(matches(&mut log), lines(&["fan: fan controller lost", "own: acme7: failure"]));
+        std::fs::remove_file(tree.path(operator::FILE)).unwrap();
+        log.give("");
+        assert_eq!(matches(&mut log), Outcome::Absent);
+        assert!(log.operator.is_empty());
     }
 
     #[test]

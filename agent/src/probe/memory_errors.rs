@@ -131,7 +131,7 @@ fn modules_of(path: &Path, controller: &str) -> Result<Vec<Module>, String> {
         .map(|place| {
             let path = path.join(&place);
             let label = match source::attribute(&path.join("dimm_label")) {
-                Outcome::Value(label) => Some(shown(&label)),
+                Outcome::Value(label) => Some(source::shown(&label, LABEL_CHARACTERS_MAX)),
                 // The label is for people; its lack says nothing about the module.
                 Outcome::Absent | Outcome::Unreadable(_) => None,
             };
@@ -155,11 +155,6 @@ fn named_apart(modules: Vec<Module>) -> Vec<(String, Counts)> {
             None => (place, counts),
         })
         .collect()
-}
-
-/// A label as it may be shown: no control characters, and short.
-fn shown(label: &str) -> String {
-    label.chars().filter(|c| !c.is_control()).take(LABEL_CHARACTERS_MAX).collect()
 }
 
 /// Whether a name is `kind` and a number.
@@ -275,7 +270,7 @@ mod tests {
         fn any_text_is_survived(text in any::<String>()) {
             let _ = parse_poisoned(&text);
             let _ = parse_poisoned(&format!("MemTotal: 1 kB\nHardwareCorrupted:{text}"));
-            assert!(shown(&text).chars().count() <= LABEL_CHARACTERS_MAX);
+            assert!(source::shown(&text, LABEL_CHARACTERS_MAX).chars().count() <= LABEL_CHARACTERS_MAX);
         }
     }
 }

@@ -48,6 +48,7 @@ pub mod nvml;
 pub mod nvml_library;
 pub mod pcie;
 pub mod processor;
+pub mod question;
 pub mod raid;
 pub mod raw_read;
 pub mod scsi_facts;

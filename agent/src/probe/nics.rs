@@ -63,21 +63,34 @@ pub fn link_downs(source: &Source) -> Vec<Found> {
         Outcome::Unreadable(why) => return node(Outcome::Unreadable(why)),
     };
     let mut counts: BTreeMap<MacAddress, Outcome<u64>> = BTreeMap::new();
+    let mut unread = Vec::new();
     for path in names.iter().map(|name| directory.join(name)).filter(|path| path.join("device").exists()) {
-        let Ok(Ok(mac)) = source::read_text(&path.join("address")).map(|text| text.parse()) else { continue };
+        let mac = match source::read_text(&path.join("address")) {
+            Ok(text) => text.parse(),
+            Err(error) => {
+                unread.extend(node(source::unreadable(&path.join("address"), &error)));
+                continue;
+            }
+        };
+        // An address of another form is no Ethernet's.
+        let Ok(mac) = mac else { continue };
         let count = source::number(&path.join("carrier_down_count"));
         let count = match (counts.remove(&mac), count) {
             (None, count) => count,
             (Some(Outcome::Value(one)), Outcome::Value(other)) => Outcome::Value(one.saturating_add(other)),
             (Some(unknown @ Outcome::Unreadable(_)), _) | (_, unknown @ Outcome::Unreadable(_)) => unknown,
+            (Some(Outcome::Value(one)), Outcome::Absent) | (Some(Outcome::Absent), Outcome::Value(one)) => {
+                Outcome::Value(one)
+            }
             // Kernels before 4.16 do not count.
-            (Some(_), _) => Outcome::Absent,
+            (Some(Outcome::Absent), Outcome::Absent) => Outcome::Absent,
         };
         counts.insert(mac, count);
     }
     let told = counts.into_iter();
-    told.map(|(mac, count)| (Subject::Nic(mac), ReadingKey::NicLinkDowns, count.map(ReadingValue::Count)))
-        .collect()
+    let told = told
+        .map(|(mac, count)| (Subject::Nic(mac), ReadingKey::NicLinkDowns, count.map(ReadingValue::Count)));
+    told.chain(unread).collect()
 }
 
 fn facts(path: &Path) -> io::Result<Option<NicFacts>> {
@@ -97,7 +110,11 @@ fn facts(path: &Path) -> io::Result<Option<NicFacts>> {
     };
     let speed_megabits = match source::read_text(&path.join("speed")) {
         Ok(text) => text.parse().map_or(Outcome::Absent, Outcome::Value),
-        Err(_) => Outcome::Absent,
+        // So answers one that is down, or whose driver tells no speed.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => {
+            Outcome::Absent
+        }
+        Err(error) => source::unreadable(&path.join("speed"), &error),
     };
     Ok(Some(NicFacts { mac, kernel_name, driver, link_up, speed_megabits }))
 }
@@ -121,11 +138,18 @@ mod tests {
             std::fs::write(path.join("carrier"), "1\n").unwrap();
             std::fs::write(path.join("speed"), "-1\n").unwrap();
         }
+        // Reading a directory is an error like any other.
+        std::fs::remove_file(net.join("eth1/speed")).unwrap();
+        std::fs::create_dir(net.join("eth1/speed")).unwrap();
         let Outcome::Value(nics) = read(&Source::recorded(root.path())) else { panic!("unreadable") };
         let names: Vec<&str> = nics.iter().map(|nic| nic.kernel_name.as_str()).collect();
         assert_eq!(names, ["eth0", "eth1"]);
         assert_eq!(nics[0].link_up, Outcome::Value(true));
         assert_eq!(nics[0].speed_megabits, Outcome::Absent);
+        assert!(
+            matches!(nics[1].speed_megabits, Outcome::Unreadable(_)),
+            "could not look is not nothing there"
+        );
     }
 
     #[test]
@@ -141,8 +165,15 @@ mod tests {
             tree.write(&format!("sys/class/net/{name}/carrier_down_count"), downs);
         }
         tree.write("sys/class/net/lo/address", "00:00:00:00:00:00");
+        // One that does not count, beside one that does.
+        tree.directory("sys/class/net/eth3/device");
+        tree.write("sys/class/net/eth3/address", "52:54:00:00:00:01");
+        // One whose address cannot be read.
+        tree.directory("sys/class/net/eth4/device");
+        tree.directory("sys/class/net/eth4/address");
         let found = link_downs(&tree.source());
-        assert_eq!(found.len(), 2);
+        assert_eq!(found.len(), 3);
+        assert!(matches!(found[2], (Subject::Node, _, Outcome::Unreadable(_))));
         assert_eq!(found[0].2, Outcome::Value(ReadingValue::Count(5)), "a bond's members bear one address");
         assert!(matches!(found[1].2, Outcome::Unreadable(_)));
         let nothing = link_downs(&crate::probe::recorded::Tree::new().source());

@@ -3,28 +3,24 @@
 //! The library comes with the driver and is opened at run time, only where there is a GPU of NVIDIA's. The
 //! agent in the ramdisk is linked statically and cannot open any.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use contract::reading::{Outcome, ReadingValue};
 
 use super::gpus::KEYS;
 use super::nvml_library::{Device, Library, Refused};
+use super::question::Asked;
 
 /// What the library is called; the loader knows where the driver put it.
 const LIBRARY: &str = "libnvidia-ml.so.1";
-/// A driver that lost a GPU can keep a question waiting for ever; nobody waits longer.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
+/// A driver that lost a GPU can keep a question waiting for ever.
+static NVML: Asked = Asked::new("NVML", Duration::from_secs(15));
 /// No GPU has more NVLinks (`NVML_NVLINK_MAX_LINKS`).
 const LINKS_MAX: u32 = 18;
 /// Error counters of an NVLink (`nvmlNvLinkErrorCounter_t`): replays, recoveries, CRC errors of flits and data.
 const LINK_COUNTERS: [u32; 4] = [0, 1, 2, 3];
 /// Clocks event reasons: hardware slowdown, hardware thermal slowdown, hardware power brake.
 const HARDWARE_SLOWDOWN: u64 = 0x08 | 0x40 | 0x80;
-
-/// Whether an earlier question is still waiting for its answer.
-static WAITING: AtomicBool = AtomicBool::new(false);
 
 /// What the library says of one GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,39 +75,8 @@ impl Told {
 /// # Errors
 /// In words, if the library cannot be opened or does not answer in time.
 pub fn ask(addresses: &[String]) -> Result<Vec<Told>, String> {
-    if WAITING.swap(true, Ordering::AcqRel) {
-        return Err("NVML has not answered an earlier question; the driver may hang".to_owned());
-    }
-    let (waiting, addresses) = (Waiting, addresses.to_vec());
-    // A thread of its own, left behind if it hangs: nothing can end a call that waits in the driver.
-    answered_within(ANSWER_TIME_MAX, move || {
-        let _until_answered = waiting;
-        Library::open(LIBRARY).map(|library| read(&library, &addresses))
-    })
-}
-
-/// While there is one, a question waits.
-struct Waiting;
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        WAITING.store(false, Ordering::Release);
-    }
-}
-
-fn answered_within<T: Send + 'static>(
-    time: Duration,
-    question: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let (sender, receiver) = mpsc::channel();
-    let started = std::thread::Builder::new().name("nvml".to_owned()).spawn(move || {
-        // Nobody may be waiting any more.
-        let _ = sender.send(question());
-    });
-    started.map_err(|error| format!("cannot start a thread for NVML: {error}"))?;
-    receiver.recv_timeout(time).unwrap_or_else(|_| {
-        Err(format!("NVML did not answer within {} s; the driver may hang", time.as_secs()))
-    })
+    let addresses = addresses.to_vec();
+    NVML.ask(move || Library::open(LIBRARY).map(|library| read(&library, &addresses)))
 }
 
 /// Everything that is asked, of each GPU.

@@ -15,9 +15,18 @@ pub const CHECK: Check = Check {
     number: 27,
     name: "temperatures, fans, power, throttling for heat",
     tier: Tier::T0,
-    reads: "/sys/class/hwmon/*, /sys/devices/system/cpu/*/thermal_throttle; Redfish is not asked yet",
+    reads: "/sys/class/hwmon/*, /sys/devices/system/cpu/*/thermal_throttle; Redfish is asked by the service, where it has a controller for the node",
     keys: &[ReadingKey::SensorAlarms, ReadingKey::TemperatureMillicelsius, ReadingKey::ProcessorThrottles],
-    rules: &["fitness/sensor-alarms", "fitness/processor-throttles"],
+    rules: &[
+        "fitness/sensor-alarms",
+        "fitness/processor-throttles",
+        "fitness/bmc-readings",
+        "fitness/bmc-temperature",
+        "fitness/bmc-fan",
+        "fitness/bmc-power",
+        "fitness/bmc-redundancy",
+        "fitness/bmc-health",
+    ],
 };
 
 /// No machine has more chips, and no chip more attributes.
@@ -187,15 +196,11 @@ fn told(name: &str, path: &Path, attribute: &str) -> String {
 fn place(path: &Path) -> String {
     let device: Option<PathBuf> = std::fs::read_link(path.join("device")).ok();
     let name = device.as_deref().and_then(Path::file_name).or_else(|| path.file_name());
-    shown(&name.unwrap_or_default().to_string_lossy())
+    source::shown(&name.unwrap_or_default().to_string_lossy(), TEXT_CHARACTERS_MAX)
 }
 
 fn text_of(path: &Path) -> Option<String> {
-    source::attribute(path).value().map(|text| shown(text))
-}
-
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(TEXT_CHARACTERS_MAX).collect()
+    source::attribute(path).value().map(|text| source::shown(text, TEXT_CHARACTERS_MAX))
 }
 
 #[cfg(test)]

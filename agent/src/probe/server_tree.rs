@@ -142,6 +142,7 @@ fn firmware(tree: &Tree) {
     }
     tree.write("sys/bus/platform/devices/ipmi_bmc.0/firmware_revision", "2.19\n");
     tree.directory("sys/fs/pstore");
+    tree.write("sys/module/pstore/parameters/backend", "erst\n");
 }
 
 fn kernel(tree: &Tree) {

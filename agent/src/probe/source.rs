@@ -63,6 +63,12 @@ pub fn read_text(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned())
 }
 
+/// Text from outside as it may be shown: its first characters, without those that a terminal obeys.
+#[must_use]
+pub fn shown(text: &str, characters_max: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(characters_max).collect()
+}
+
 /// A text attribute: empty or missing is absent, anything else that fails is unreadable.
 #[must_use]
 pub fn attribute(path: &Path) -> Outcome<String> {

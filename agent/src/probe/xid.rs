@@ -31,6 +31,10 @@ impl Xid {
 pub fn parse(line: &str) -> Option<Xid> {
     let rest = &line[line.find(MARK)? + MARK.len()..];
     let (place, rest) = rest.split_once("): ")?;
+    // Without a domain the whole would fit into the name of a process, which the kernel puts into its lines.
+    if place.matches(':').count() < 2 {
+        return None;
+    }
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     let number = rest.get(..digits)?.parse().ok()?;
     let text = rest[digits..].trim_start_matches(',').trim();
@@ -79,6 +83,8 @@ mod tests {
             ),
             ("NVRM: Xid (0000:84:00): 31, Ch 00000010", Some("31 0000:84:00.0 Ch 00000010")),
             ("NVRM: Xid (PCI:10000:84:1f): 119", Some("119 10000:84:1f.0")),
+            ("NVRM: Xid (0:0): 79 output lines suppressed due to ratelimiting", None),
+            ("NVRM: Xid (PCI:0): 79, x", None),
             ("NVRM: GPU at PCI:0000:3b:00: GPU-6b5d", None),
             ("NVRM: Xid (PCI:0000:3b:00): pid", None),
             ("NVRM: Xid (PCI:0000:3b:20): 79", None),

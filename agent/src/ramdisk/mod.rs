@@ -21,6 +21,8 @@ use self::modules::Modules;
 use self::network::Interface;
 use crate::kernel_command_line::BootParameters;
 
+/// How long tasks may take to end.
+const ENDING_MAX: Duration = Duration::from_secs(10);
 /// How long a machine that cannot go on shows why before it reboots.
 const HOLD: Duration = Duration::from_secs(60);
 /// How long the boot interface is looked for before all modules are loaded for it.
@@ -112,7 +114,11 @@ fn load_all(modules: &Arc<Modules>) -> Loading {
 
 fn work(parameters: BootParameters, loading: Loading) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(crate::session::run(parameters, loading))
+    let worked = runtime.block_on(crate::session::run(parameters, loading));
+    // What is under way ends first, connections above all: a network card that is used while the kernel shuts
+    // it down may keep the machine from rebooting. A question that a driver never answers does not.
+    runtime.shutdown_timeout(ENDING_MAX);
+    worked
 }
 
 /// Everything is done: let the firmware decide what boots, which by now is the disk.

@@ -5,6 +5,7 @@
 pub mod enter_ramdisk;
 pub mod examine;
 pub mod state;
+mod system_boot;
 mod watchdog;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use sd_notify::NotifyState;
 
 use self::examine::{Examination, digest, examine, judge, quick_digest};
 use self::state::State;
+use self::system_boot::SystemBoot;
 use self::watchdog::Watchdog;
 use crate::clock::Clock;
 use crate::node_partition;
@@ -102,6 +104,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         look_every: Duration::from_secs(options.look_seconds),
         report_every: Duration::from_secs(options.report_seconds),
         reported: None,
+        boot: SystemBoot::default(),
     };
     resident.work().await
 }
@@ -133,6 +136,8 @@ struct Resident {
     report_every: Duration,
     /// What was last reported, and when.
     reported: Option<(Digest, Instant)>,
+    /// How far this boot was shown.
+    boot: SystemBoot,
 }
 
 /// What to do after an instruction.
@@ -173,6 +178,7 @@ impl Resident {
         let context = persist_alive(&self.watchdog, || self.client.context()).await;
         let context = match context {
             Ok(context) => {
+                let context = self.boot.show(&self.source, &self.client, context).await;
                 if let Err(error) = self.state.keep_context(&context) {
                     tracing::warn!("{error:#}");
                 }
@@ -240,6 +246,7 @@ impl Resident {
             state: self.state.clone(),
         };
         let mut kernel_log = std::mem::take(&mut self.kernel_log);
+        kernel_log.give(&context.policy);
         let (seen, kernel_log) = tokio::task::spawn_blocking(move || {
             let seen = examine(&examination, &mut kernel_log);
             (seen, kernel_log)

@@ -6,7 +6,8 @@ use std::time::Duration;
 use contract::agent_api::{
     Begin, ContextReply, EnrollReply, EnrollRequest, Finish, Instruction, Progress, Report, ResidentIdentity,
 };
-use contract::boot_proof::BootProof;
+use contract::boot_proof::SystemProof;
+use contract::burn_in::{PartnerReply, PartnerRequest};
 use contract::id::{ChunkDigest, ImageId, OrderId};
 use contract::node_data::SeedFiles;
 use contract::secret::Secret;
@@ -27,7 +28,7 @@ use crate::act::service::{Answer, Service};
 /// How long making a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an ordinary call may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long `next` may take: the service holds it open for 30 s.
 const NEXT_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long fetching a manifest or a chunk may take.
@@ -125,14 +126,6 @@ impl Client {
         Ok(reply)
     }
 
-    /// Shows how this machine booted, and hears what to judge with.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub async fn boot_proof(&self, proof: &BootProof) -> Result<ContextReply, CallError> {
-        self.post("take the proof of this boot", "/v1/agent/boot-proof", proof, CALL_TIMEOUT).await
-    }
-
     /// What to judge with.
     ///
     /// # Errors
@@ -164,6 +157,14 @@ impl Client {
         self.services.learn(urls, &API_SCHEMES);
     }
 
+    /// Shows how the running system was started; what to judge with from then on.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn system_proof(&self, proof: &SystemProof) -> Result<ContextReply, CallError> {
+        self.post("check how this system was started", "/v1/agent/system-proof", proof, CALL_TIMEOUT).await
+    }
+
     /// Hands in evidence and what the agent makes of it.
     ///
     /// # Errors
@@ -180,6 +181,14 @@ impl Client {
         self.get("say what is next", "/v1/agent/next", NEXT_TIMEOUT).await
     }
 
+    /// Whom to test the network with, in a burn-in; asked once.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn burn_in_partner(&self, request: &PartnerRequest) -> Result<PartnerReply, CallError> {
+        self.post("name a partner", "/v1/agent/burn-in-partner", request, CALL_TIMEOUT).await
+    }
+
     /// Hands in how an order ended.
     ///
     /// # Errors
@@ -188,7 +197,7 @@ impl Client {
         self.post("take the end of an order", "/v1/agent/finish", finish, CALL_TIMEOUT).await
     }
 
-    async fn post<B: Serialize, R: DeserializeOwned>(
+    pub(super) async fn post<B: Serialize, R: DeserializeOwned>(
         &self,
         what: &'static str,
         path: &str,

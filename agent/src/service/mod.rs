@@ -3,6 +3,7 @@
 pub mod addresses;
 mod answer;
 pub mod backoff;
+mod boot;
 pub mod client;
 pub mod trust;
 

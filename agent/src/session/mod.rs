@@ -1,7 +1,9 @@
 //! The ramdisk's work from first contact to the boot of the installed system.
 
-mod boot_proof;
+mod boot_key;
+pub mod boot_proof;
 mod burn_in;
+mod enrolment;
 pub mod image;
 pub mod steps;
 
@@ -9,9 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use contract::agent_api::{ContextReply, EnrollRequest, Finish, FinishResult, Instruction, Progress, Report};
+use contract::agent_api::{ContextReply, Finish, FinishResult, Instruction, Progress, Report};
 use contract::assignment::BootTrust;
-use contract::id::{Digest, NodeId};
+use contract::boot_key::{BootKeyReply, BootKeyRequest};
+use contract::id::{Digest, MacAddress, NodeId};
 use contract::inventory::Firmware;
 use contract::order::{Order, SignedOrder};
 use contract::plan::Plan;
@@ -27,10 +30,10 @@ use crate::efi::variables::Variables;
 use crate::judging::{self, Judged};
 use crate::kernel_command_line::BootParameters;
 use crate::probe::disks::{self, FoundDisk};
-use crate::probe::evidence::{Look, Looking, look};
+use crate::probe::evidence::{Found, Look, Looking, look};
 use crate::probe::kernel_log::KernelLog;
 use crate::probe::source::Source;
-use crate::probe::{inventory, kernel, nics, scsi_settle, smbios};
+use crate::probe::{inventory, scsi_settle};
 use crate::service::client::{CallError, Client, persist};
 use crate::service::trust::Pin;
 
@@ -50,7 +53,7 @@ pub async fn run(parameters: BootParameters, loading: std::thread::JoinHandle<()
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).context("the kernel gives no random numbers")?;
     let nonce = Digest(nonce);
-    let request = enroll_request(&parameters, nonce, &source);
+    let request = enrolment::request(&parameters, nonce, &source);
     tracing::info!("asking {} what to do", parameters.services.join(" or "));
     let reply = persist(0, || client.enroll(&request)).await?;
     tracing::info!("first contact {} ms after kernel start", since_kernel_start_millis());
@@ -65,32 +68,13 @@ pub async fn run(parameters: BootParameters, loading: std::thread::JoinHandle<()
         source,
         kernel_log: KernelLog::default(),
         spent: SpentOrders::new(),
+        burned_in: None,
+        interface: parameters.interface,
     };
     if let Some(challenge) = reply.boot_challenge {
         driver.prove_boot(challenge).await?;
     }
     driver.work().await
-}
-
-fn enroll_request(parameters: &BootParameters, nonce: Digest, source: &Source) -> EnrollRequest {
-    let mut macs: Vec<_> = match nics::read(source) {
-        Outcome::Value(nics) => nics.into_iter().map(|nic| nic.mac).collect(),
-        Outcome::Absent | Outcome::Unreadable(_) => Vec::new(),
-    };
-    if !macs.contains(&parameters.interface) {
-        // It is up and has the address; a driver without a device link in sysfs is still hardware.
-        macs.push(parameters.interface);
-    }
-    EnrollRequest {
-        node: parameters.node,
-        token: parameters.token.clone(),
-        boot_id: kernel::boot_id(source).0,
-        nonce,
-        system_uuid: smbios::read(source).system_uuid,
-        macs,
-        agent_version: crate::VERSION.to_owned(),
-        since_kernel_start_millis: since_kernel_start_millis(),
-    }
 }
 
 /// The session with its hands.
@@ -103,6 +87,10 @@ struct Driver {
     source: Source,
     kernel_log: KernelLog,
     spent: SpentOrders,
+    /// For how many minutes it was burnt in, and what was found.
+    burned_in: Option<(u32, Vec<Found>)>,
+    /// The one that speaks to the service.
+    interface: MacAddress,
 }
 
 impl Driver {
@@ -136,7 +124,12 @@ impl Driver {
 
     /// Shows how this machine booted. A service that does not take it judges without.
     async fn prove_boot(&mut self, challenge: Digest) -> anyhow::Result<()> {
-        let proof = boot_proof::show(self.source.clone(), challenge).await;
+        let tpm = boot_proof::keys(self.source.clone()).await;
+        let credential = match &tpm {
+            Some(tpm) => self.credential_for(&tpm.request()).await?,
+            None => None,
+        };
+        let proof = boot_proof::show(self.source.clone(), challenge, tpm, credential).await;
         match persist(0, || self.client.boot_proof(&proof)).await {
             Ok(context) => {
                 self.clock = Clock::service(context.now);
@@ -146,6 +139,18 @@ impl Driver {
             Err(error @ CallError::Refused { .. }) => {
                 tracing::warn!("{error}; going on without a proof of this boot");
                 Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What only a TPM with both keys opens; none from a service that makes none for them.
+    async fn credential_for(&self, keys: &BootKeyRequest) -> anyhow::Result<Option<BootKeyReply>> {
+        match persist(0, || self.client.boot_key(keys)).await {
+            Ok(credential) => Ok(Some(credential)),
+            Err(error @ CallError::Refused { .. }) => {
+                tracing::warn!("{error}; going on without a proof of whose key it is");
+                Ok(None)
             }
             Err(error) => Err(error.into()),
         }
@@ -233,10 +238,11 @@ impl Driver {
         .await
         .context(broke_off)?;
         let burned_in = match minutes {
-            Some(minutes) => burn_in::burn_in(self.client.as_ref(), self.source.clone(), minutes).await?,
+            Some(minutes) => self.burn_in(minutes).await?,
             None => Vec::new(),
         };
         let mut kernel_log = std::mem::take(&mut self.kernel_log);
+        kernel_log.give(&self.context.policy);
         let (mut seen, kernel_log) = tokio::task::spawn_blocking(move || {
             let seen = look(&looking, &mut kernel_log);
             (seen, kernel_log)
@@ -246,6 +252,23 @@ impl Driver {
         self.kernel_log = kernel_log;
         seen.add(burned_in, &self.clock);
         Ok(seen)
+    }
+
+    /// Burns in, once: looking again after a disagreement is no reason to do it all over. What the service
+    /// knows may have changed meanwhile.
+    async fn burn_in(&mut self, minutes: u32) -> anyhow::Result<Vec<Found>> {
+        if let Some((done, found)) = &self.burned_in
+            && *done >= minutes
+        {
+            return Ok(found.clone());
+        }
+        let (source, interface) = (self.source.clone(), self.interface);
+        let burn_in =
+            burn_in::BurnIn { client: &self.client, source, context: &self.context, interface, minutes };
+        let found = burn_in.run().await?;
+        self.burned_in = Some((minutes, found.clone()));
+        self.refresh_context().await?;
+        Ok(found)
     }
 
     /// Turns order and plan into a permit and carries it out. What gives no permit is refused.

@@ -2,10 +2,13 @@
 
 use std::io;
 
+use contract::inventory::WriteSameCapabilities;
 use contract::plan::EraseMethod;
 use erasure::ata::security;
 use erasure::command::{CommandProgress, DeviceCommand, SanitizeAction};
 use erasure::nvme::admin;
+use erasure::run::SameWritten;
+use erasure::sample::Span;
 
 use super::{CommandSet, DeviceCommands, ata, command_set, nvme, scsi};
 use crate::probe::ata_port::AtaPort;
@@ -47,11 +50,13 @@ fn a_file_takes_no_command_and_knows_of_none() {
         DeviceCommand::AtaSanitize(SanitizeAction::Crypto),
         DeviceCommand::AtaSecurityErase { enhanced: false },
         DeviceCommand::ScsiSanitize(SanitizeAction::Overwrite),
+        DeviceCommand::ScsiWriteSame,
     ] {
         assert!(text(commands.start(&file, command)).contains("was not sent"));
         assert!(commands.progress(&file, command).is_err());
         assert_eq!(commands.estimate_seconds(&file, command), None);
     }
+    assert!(text(commands.write_same(&file, 512, Span { offset: 0, bytes: 512 })).contains("was not sent"));
     assert!(commands.prepare(&file).is_ok());
 }
 
@@ -216,4 +221,38 @@ fn a_scsi_sanitize_is_done_only_when_the_disk_is_silent_and_ready() {
     assert!(matches!(progress(true), CommandProgress::Done { .. }));
     fake.refuses.set(Some((5, 0x20, 0)));
     assert!(text(scsi::start_sanitize(&fake, SanitizeAction::Block)).contains("no such command"));
+}
+
+#[test]
+fn write_same_sends_a_block_of_zeros_to_no_more_than_the_disk_takes() {
+    let fake = FakeScsi::with_write_same(None);
+    let limits = |blocks_max| WriteSameCapabilities { blocks_max };
+    let send =
+        |sector, most, offset, bytes| scsi::write_same(&fake, sector, limits(most), Span { offset, bytes });
+    let written = |sent: io::Result<SameWritten>| match sent.unwrap() {
+        SameWritten::Written { bytes, .. } => bytes,
+        refused @ SameWritten::Refused { .. } => panic!("{refused:?}"),
+    };
+    assert_eq!(written(send(512, Some(64), 1 << 20, 1 << 20)), 64 * 512);
+    fake.attentions.set(2);
+    assert_eq!(written(send(4096, None, 1 << 20, 1 << 20)), 1 << 20);
+    let sent = fake.erased.borrow().clone();
+    let command = |first: u8, blocks: u8| vec![0x93, 0, 0, 0, 0, 0, 0, 0, first, 0, 0, 0, 0, blocks, 0, 0];
+    let later = vec![0x93, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0];
+    assert_eq!(sent, [(command(8, 64), vec![0; 512]), (later, vec![0; 4096])]);
+    // Not whole sectors, nothing, a sector that nobody knows: nothing is sent.
+    for (sector, offset, bytes) in [(512, 1, 512), (512, 0, 513), (512, 0, 0), (0, 0, 512), (8192, 0, 8192)] {
+        assert!(send(sector, None, offset, bytes).is_err(), "{sector} {offset} {bytes}");
+    }
+    assert_eq!(fake.erased.borrow().len(), 2);
+    for codes in [(5, 0x20, 0), (5, 0x24, 0)] {
+        fake.same_refused.set(Some((0, codes)));
+        assert!(matches!(send(512, None, 0, 512), Ok(SameWritten::Refused { .. })), "{codes:?}");
+    }
+    for (codes, why) in [((7, 0x27, 0), "write-protected"), ((3, 0x0c, 0), "8 blocks from block 16 on")] {
+        fake.same_refused.set(Some((0, codes)));
+        assert!(text(send(512, None, 8192, 4096)).contains(why), "{codes:?}");
+    }
+    fake.same_refused.set(Some((0, (6, 0x29, 0))));
+    assert!(text(send(512, None, 0, 512)).contains("one event after another"));
 }

@@ -4,6 +4,9 @@ use contract::agent_api::FinishResult;
 use contract::decision::SanitizeLevel;
 use contract::id::Digest;
 use contract::plan::{EraseMethod, Step, VerifyDepth};
+use erasure::EraseRecord;
+use erasure::command::DeviceCommand;
+use erasure::record::CommandPurpose;
 
 use crate::act::fake_device::{FakeDevice, Faults};
 use crate::act::fixture::{FakeService, Image, noise, of_bytes, partition, run, target, write_step};
@@ -23,6 +26,53 @@ fn find_clean(disk: &FakeDevice) -> Step {
         verify_seed: Digest::of(b"seed"),
         verify_samples: 200,
         verify_depth: VerifyDepth::Sampling,
+    }
+}
+
+/// How a clear by WRITE SAME of a disk full of data ends, and what the record says.
+fn write_same(faults: Faults) -> (FinishResult, Option<EraseRecord>, Arc<FakeDevice>) {
+    let disk = Arc::new(FakeDevice::new(vec![0x5a; DISK_BYTES], faults));
+    let Step::Erase { disk: target, verify_seed, verify_samples, verify_depth, .. } = find_clean(&disk)
+    else {
+        panic!()
+    };
+    let step = Step::Erase {
+        disk: target,
+        method: EraseMethod::ScsiWriteSame,
+        level: SanitizeLevel::Clear,
+        verify_seed,
+        verify_samples,
+        verify_depth,
+    };
+    let finish = run(&disk, &Arc::new(FakeService::with(&image())), vec![step]);
+    let record = finish.steps.first().and_then(|step| step.erase_record.clone());
+    (finish.result, record.map(|record| serde_json::from_str(&record).unwrap()), disk)
+}
+
+#[test]
+fn a_disk_writes_zeros_over_itself_or_is_overwritten_where_it_refuses() {
+    for (refused, method) in [(false, EraseMethod::ScsiWriteSame), (true, EraseMethod::Overwrite)] {
+        let (result, record, disk) = write_same(Faults { same_refused: refused, ..Faults::default() });
+        assert_eq!(result, FinishResult::Done);
+        assert!(disk.content() == vec![0; DISK_BYTES], "{method:?}");
+        assert_eq!(disk.commands(), [DeviceCommand::ScsiWriteSame]);
+        let record = record.unwrap();
+        assert_eq!(record.method, method);
+        let purpose = if refused { CommandPurpose::Refused } else { CommandPurpose::Erase };
+        assert_eq!(record.commands.iter().map(|one| one.purpose).collect::<Vec<_>>(), [purpose]);
+    }
+}
+
+#[test]
+fn a_disk_that_did_not_write_all_zeros_is_not_erased() {
+    // The markers are the first writes, 512 of them; then come the pieces.
+    let stops = Faults { write_blocked_from: Some(520), ..Faults::default() };
+    let cut = Faults { power_cut_at_write: Some(515), ..Faults::default() };
+    for (faults, expected) in [(stops, "as it was before"), (cut, "power is off")] {
+        let (result, record, disk) = write_same(faults);
+        let FinishResult::Failed { step: 0, error } = &result else { panic!("{result:?}") };
+        assert!(error.contains("is not erased") && error.contains(expected), "{error}");
+        assert!(record.is_none() && disk.content() != vec![0; DISK_BYTES]);
     }
 }
 

@@ -85,10 +85,13 @@ const LOCKUPS: &[Pattern] = &[
 const OUT_OF_MEMORY: &[Pattern] = &[&["Out of memory: Kill"]];
 
 /// Devices whose errors say nothing: empty floppy and CD drives answer every read with one.
-const NOT_DISKS: &[&str] = &["dev fd", "dev sr", "dev loop"];
+const NOT_DISKS: [&str; 3] = ["fd", "sr", "loop"];
+/// What the block layer says before it names the device; anywhere else a name is whatever a tenant likes.
+const NAMES_DEVICE: [&str; 2] = ["error, dev ", "error on dev "];
 
 fn storage(line: &str) -> Option<String> {
-    if NOT_DISKS.iter().any(|name| line.contains(name)) {
+    let device = NAMES_DEVICE.iter().find_map(|before| line.split_once(before)).map(|(_, device)| device);
+    if device.is_some_and(|device| NOT_DISKS.iter().any(|name| device.starts_with(name))) {
         return None;
     }
     plain(line, STORAGE)
@@ -135,6 +138,8 @@ mod tests {
             ("Buffer I/O error on dev sda1, logical block 0, async page read", storage),
             ("blk_update_request: I/O error, dev vda, sector 12 op 0x0:(READ)", storage),
             ("I/O error, dev fd0, sector 0 op 0x0:(READ) flags 0x0", None),
+            ("Buffer I/O error on dev sr0, logical block 0, async page read", None),
+            ("EXT4-fs error (device sda1): ext4_lookup:1855: inode #2: comm dev fd0: x", storage),
             ("nvme nvme0: I/O 12 QID 3 timeout, reset controller", storage),
             ("nvme nvme1: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10", storage),
             ("EXT4-fs error (device sda1): ext4_lookup:1855: inode #2: comm ls", storage),

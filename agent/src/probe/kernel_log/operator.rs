@@ -13,70 +13,37 @@
 use std::io;
 
 use contract::reading::Outcome;
-use regex_lite::{Regex, RegexBuilder};
 use serde::Deserialize;
+use verdict::policy::{LOG_PATTERNS_MAX, LogMatcher, LogPattern, Policy};
 
 use crate::probe::source::{self, Source};
 
 /// Where the file stands.
 pub const FILE: &str = "etc/reprieve/kernel-log-patterns.toml";
-/// Each line of the log is compared with each pattern.
-const PATTERNS_MAX: usize = 64;
-/// Longest name and shortest text: a text of one letter would match everything.
-const NAME_CHARACTERS_MAX: usize = 60;
-const TEXT_CHARACTERS_MIN: usize = 4;
-/// Largest compiled expression: the time that a line takes grows with it.
-const REGEX_BYTES_MAX: usize = 64 << 10;
 
 /// One pattern.
-#[derive(Debug, Clone)]
-pub struct Pattern {
-    name: String,
-    matcher: Matcher,
-}
-
-/// What a line must have in it.
-#[derive(Debug, Clone)]
-enum Matcher {
-    Text(String),
-    Regex(Regex),
-}
+pub type Pattern = LogMatcher;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PatternFile {
     #[serde(default)]
-    pattern: Vec<Entry>,
+    pattern: Vec<LogPattern>,
 }
 
-/// A pattern as it stands in the file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    name: String,
-    text: Option<String>,
-    regex: Option<String>,
+/// The patterns of the service's policy.
+///
+/// # Errors
+/// In words, if this version cannot read the policy.
+pub fn of_policy(policy: &str) -> Result<Vec<Pattern>, String> {
+    let policy = Policy::parse(policy).map_err(|error| error.to_string())?;
+    policy.log_patterns().iter().map(LogPattern::matcher).collect()
 }
 
-impl Pattern {
-    /// What is told of a line, if it is one of these.
-    #[must_use]
-    pub fn tell(&self, line: &str) -> Option<String> {
-        let matches = match &self.matcher {
-            Matcher::Text(text) => line.contains(text),
-            Matcher::Regex(regex) => regex.is_match(line),
-        };
-        matches.then(|| format!("{}: {line}", self.name))
-    }
-
-    /// Tells it from every other pattern, so that a changed one counts anew.
-    #[must_use]
-    pub fn identity(&self) -> String {
-        match &self.matcher {
-            Matcher::Text(text) => format!("{}\ntext\n{text}", self.name),
-            Matcher::Regex(regex) => format!("{}\nregex\n{}", self.name, regex.as_str()),
-        }
-    }
+/// The patterns of both, each once.
+pub fn together(given: &[Pattern], own: &[Pattern]) -> Vec<Pattern> {
+    let new = |one: &&Pattern| !given.iter().any(|other| other.identity() == one.identity());
+    given.iter().chain(own.iter().filter(new)).cloned().collect()
 }
 
 /// The patterns; absent if there is no file.
@@ -100,15 +67,19 @@ pub fn read(source: &Source) -> Outcome<Vec<Pattern>> {
 fn parse(bytes: &[u8]) -> Result<Vec<Pattern>, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| format!("it is not UTF-8: {error}"))?;
     let entries = toml::from_str::<PatternFile>(text).map_err(|error| in_one_line(&error, text))?.pattern;
-    if entries.len() > PATTERNS_MAX {
-        return Err(format!("it has {} patterns; {PATTERNS_MAX} are allowed", entries.len()));
+    if entries.is_empty() {
+        // A file that is being written looks like this; none would say "nothing found".
+        return Err("it has no pattern; remove the file to look for none".to_owned());
+    }
+    if entries.len() > LOG_PATTERNS_MAX {
+        return Err(format!("it has {} patterns; {LOG_PATTERNS_MAX} are allowed", entries.len()));
     }
     let mut patterns: Vec<Pattern> = Vec::new();
-    for (number, entry) in (1..).zip(entries) {
-        if patterns.iter().any(|earlier| earlier.name == entry.name) {
+    for (at, entry) in entries.iter().enumerate() {
+        if entries[..at].iter().any(|earlier| earlier.name == entry.name) {
             return Err(format!("two patterns are named {}", source::quoted(&entry.name)));
         }
-        patterns.push(understood(entry).map_err(|why| format!("pattern {number}: {why}"))?);
+        patterns.push(entry.matcher().map_err(|why| format!("pattern {}: {why}", at + 1))?);
     }
     Ok(patterns)
 }
@@ -118,31 +89,6 @@ fn in_one_line(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     format!("line {line}: {}", error.message().replace('\n', " "))
-}
-
-fn understood(entry: Entry) -> Result<Pattern, String> {
-    let name = source::quoted(&entry.name);
-    let characters = entry.name.chars().count();
-    if characters == 0 || characters > NAME_CHARACTERS_MAX || entry.name.chars().any(char::is_control) {
-        return Err(format!("the name {name} must have 1 to {NAME_CHARACTERS_MAX} printable characters"));
-    }
-    let matcher = match (entry.text, entry.regex) {
-        (Some(text), None) if text.chars().count() >= TEXT_CHARACTERS_MIN => Matcher::Text(text),
-        (Some(_), None) => {
-            return Err(format!("the text of {name} must have at least {TEXT_CHARACTERS_MIN} characters"));
-        }
-        (None, Some(regex)) => Matcher::Regex(compiled(&regex).map_err(|why| format!("{name}: {why}"))?),
-        _ => return Err(format!("{name} must have either text or regex")),
-    };
-    Ok(Pattern { name: entry.name, matcher })
-}
-
-fn compiled(pattern: &str) -> Result<Regex, String> {
-    let regex = RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
-    match regex.map_err(|error| format!("the regex cannot be used: {error}"))? {
-        regex if regex.is_match("") => Err("the regex matches every line".to_owned()),
-        regex => Ok(regex),
-    }
 }
 
 #[cfg(test)]
@@ -172,7 +118,7 @@ mod tests {
     fn what_is_wrong_is_refused_and_said_where() {
         let twice = format!("{GOOD}{GOOD}");
         let many: String =
-            (0..=PATTERNS_MAX).map(|n| GOOD.replace("\"fan\"", &format!("\"f{n}\""))).collect();
+            (0..=LOG_PATTERNS_MAX).map(|n| GOOD.replace("\"fan\"", &format!("\"f{n}\""))).collect();
         let cases = [
             ("[[pattern]]\nname = \"fan\"\ntxt = \"x\"\n", "line 3"),
             ("[[patern]]\n", "line 1"),
@@ -197,13 +143,6 @@ mod tests {
         #[test]
         fn any_file_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);
-        }
-
-        #[test]
-        fn any_regex_is_survived(pattern in any::<String>(), line in any::<String>()) {
-            if let Ok(regex) = compiled(&pattern) {
-                let _ = regex.is_match(&line);
-            }
         }
     }
 }
