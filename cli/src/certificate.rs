@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
 use contract::certificate_api::{CertificateKey, CertificateView};
 use contract::id::{CertificateId, Digest, DiskId, JobId};
 use contract::reading::Outcome;
@@ -20,11 +21,87 @@ use erasure::certificate::signed::SignedCertificate;
 use erasure::certificate::{html, wording};
 
 use crate::Ending;
-use crate::arguments::{CertificateCommand, Export, Format};
 use crate::client::{Client, escape};
 use crate::output::{clean, print, print_json, properties, table, time, trimmed};
 
 pub use check::{export_file, verify};
+
+/// What to do with certificates.
+#[derive(Debug, Subcommand)]
+pub enum CertificateCommand {
+    /// List certificates, newest first
+    List {
+        /// Only those of disks in this node: id, start of an id, serial number or MAC address
+        #[arg(long)]
+        node: Option<String>,
+        /// Only those of this disk: its id as `node show` prints it
+        #[arg(long)]
+        disk: Option<DiskId>,
+    },
+    /// Show one certificate
+    Show {
+        /// Certificate id
+        certificate: CertificateId,
+    },
+    /// Check a certificate's file without the service; exit status 1 if anything was altered
+    Verify(Verify),
+    /// Write a certificate into a file: JSON to keep and check, HTML or PDF to read and print
+    Export(Export),
+    /// Print the site's public key that certificates are checked with
+    Key {
+        /// Write it into this file instead
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+/// `reprieve certificate verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The certificate's file (JSON)
+    pub file: PathBuf,
+    /// The site's public key (PEM); certificate-key.pem beside the configuration file if it is left out
+    #[arg(long, env = "REPRIEVE_CERTIFICATE_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The certificate before of the same disk; checks that this one follows it
+    #[arg(long, value_name = "FILE")]
+    pub previous: Option<PathBuf>,
+}
+
+/// What an exported certificate looks like.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Format {
+    /// The signed file
+    Json,
+    /// One page that needs nothing else
+    Html,
+    /// A4
+    Pdf,
+}
+
+/// `reprieve certificate export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Certificate id, or a certificate's file (JSON), which needs no service
+    pub certificate: String,
+    /// What to write
+    #[arg(long, value_enum, default_value = "json")]
+    pub format: Format,
+    /// Where to; certificate-ID and the format's ending if it is left out. A file is never replaced
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The site's public key (PEM), to check a certificate's file with
+    #[arg(long, env = "REPRIEVE_CERTIFICATE_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
+impl Export {
+    /// The file to export from, if what was named is not an id.
+    pub fn file(&self) -> Option<PathBuf> {
+        let id = self.certificate.parse::<CertificateId>();
+        id.is_err().then(|| PathBuf::from(&self.certificate))
+    }
+}
 
 /// The commands that ask the service.
 pub async fn run(client: &Client, command: CertificateCommand, json: bool) -> anyhow::Result<Ending> {

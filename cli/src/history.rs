@@ -94,6 +94,8 @@ mod tests {
             since: UnixMillis(1000),
             outcome,
             outcome_at: UnixMillis(2000),
+            command_line: None,
+            accepted_command_line: None,
         }
     }
 

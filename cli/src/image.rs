@@ -1,10 +1,26 @@
 //! `reprieve image list` and `show`.
 
+use clap::Subcommand;
 use contract::operator_api::ImageView;
 
 use crate::Ending;
 use crate::client::{Client, escape};
+use crate::import::Import;
 use crate::output::{bytes, clean, print, print_json, properties, short, table, time, trimmed};
+
+/// What to do with images.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// List all images
+    List,
+    /// Show one image
+    Show {
+        /// Image: id, start of an id, or name
+        image: String,
+    },
+    /// Import a disk image: raw or qcow2, plain or compressed with gzip, xz or zstd
+    Import(Import),
+}
 
 /// `reprieve image list`.
 pub async fn list(client: &Client, json: bool) -> anyhow::Result<Ending> {

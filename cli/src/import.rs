@@ -13,16 +13,17 @@ mod source;
 mod upload;
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
+use clap::Args;
 use contract::operator_api::ImageView;
 use imaging::source::ReadAt as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::Ending;
-use crate::arguments::Import;
 use crate::client::{Client, Unreachable};
 use crate::image::print_image;
 use content::WithContent;
@@ -30,6 +31,40 @@ use describe::{Description, describe_image};
 use options::Options;
 use source::{Source, folder_of};
 use upload::Upload;
+
+/// `reprieve image import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The disk image
+    pub file: PathBuf,
+    /// Name of the image
+    #[arg(long)]
+    pub name: String,
+    /// Path that must never change on a node, with everything under it; repeat for more. Replaces the
+    /// default: /usr, /boot and the links into /usr
+    #[arg(long = "immutable-path", value_name = "PATH")]
+    pub immutable_paths: Vec<String>,
+    /// Path that may change all the same; repeat for more. Replaces the default: /boot/grub/grubenv
+    #[arg(long = "exclude-path", value_name = "PATH")]
+    pub excluded_paths: Vec<String>,
+    /// Number of the root partition, if it cannot be told from the types
+    #[arg(long, value_name = "NUMBER")]
+    pub root_partition: Option<u32>,
+    /// Call no partition the root and list no files: an image for a data disk, without a system
+    #[arg(long, conflicts_with_all = ["root_partition", "immutable_paths", "excluded_paths"])]
+    pub no_root: bool,
+    /// The image has no agent of ours, such as a stock cloud image: a job is done when it is written and
+    /// proven, and no report of the installed system is waited for
+    #[arg(long)]
+    pub no_agent: bool,
+    /// Number of a boot partition that the running system may change; repeat for more
+    #[arg(long = "mutable-partition", value_name = "NUMBER")]
+    pub mutable_partitions: Vec<u32>,
+    /// File with these options (TOML: `immutable_paths`, `excluded_paths`, `root_partition`, `no_agent`,
+    /// `mutable_partitions`), such as the image's own reprieve-image.toml
+    #[arg(long, value_name = "FILE")]
+    pub options: Option<PathBuf>,
+}
 
 /// `reprieve image import FILE --name NAME`.
 pub async fn import(client: &Client, arguments: Import, json: bool) -> anyhow::Result<Ending> {

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use clap::Subcommand;
 use contract::id::JobId;
 use contract::operator_api::{JobState, JobView};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,6 +11,28 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::Ending;
 use crate::client::{Client, Unreachable};
 use crate::output::{bytes, clean, print, print_json, properties, short, table, time, trimmed, word};
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// List jobs
+    List,
+    /// Show one job
+    Show {
+        /// Job id
+        job: JobId,
+    },
+    /// Watch a job until it ends; exit status 3 if it does not reach what was asked for
+    Watch {
+        /// Job id
+        job: JobId,
+    },
+    /// Give a job up before anything irreversible
+    Cancel {
+        /// Job id
+        job: JobId,
+    },
+}
 
 /// How often a job is asked after.
 const POLL_INTERVAL: Duration = Duration::from_millis(700);

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod blast_radius;
+mod boot_trust;
 mod burn_in;
 mod certificate;
 mod client;
@@ -13,6 +14,7 @@ mod history;
 mod image;
 mod import;
 mod job;
+mod ledger;
 mod model;
 mod node;
 mod node_data;
@@ -31,8 +33,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::arguments::{Arguments, CertificateCommand, Command, ImageCommand, JobCommand, NodeCommand};
+use crate::arguments::{Arguments, Command};
+use crate::certificate::CertificateCommand;
 use crate::client::Client;
+use crate::image::ImageCommand;
+use crate::job::JobCommand;
+use crate::node::NodeCommand;
 use crate::settings::Settings;
 
 /// How a command that worked ended.
@@ -97,7 +103,12 @@ async fn ask(command: Command, settings: &Settings, json: bool) -> anyhow::Resul
             NodeCommand::History { node } => history::history(&client, &node, json).await,
             NodeCommand::Data { command } => node_data::run(&client, command, json).await,
             NodeCommand::Approve(approve) => node::approve(&client, approve, json).await,
-            NodeCommand::TrustBoot { node, why } => node::trust_boot(&client, &node, why, json).await,
+            NodeCommand::TrustBoot { node, why, for_model, system, yes } => {
+                boot_trust::trust(&client, &node, (why, for_model, system), yes, json).await
+            }
+            NodeCommand::ForgetBoot { node, why, for_model } => {
+                boot_trust::forget(&client, &node, (why, for_model), json).await
+            }
             NodeCommand::Explain(request) => policy::explain(&client, &request, json).await,
         },
         Command::Assign(assign) => node::assign(&client, assign, json).await,

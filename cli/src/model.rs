@@ -12,18 +12,17 @@ use verdict::learning::{self, PartOutcome, Score};
 use verdict::model::Model;
 
 use crate::Ending;
-use crate::client::{Client, escape};
-use crate::output::{clean, print, print_json, table, trimmed};
+use crate::client::Client;
+use crate::ledger;
+use crate::output::{clean, print, print_json, table, time, trimmed};
 
 /// How large a model file may be, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
-/// A month's answer holds no more entries than this.
-const MONTH_ENTRIES_MAX: usize = 10_000;
 
 /// What to do with models.
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
-    /// Print the model in force, with the source of each figure
+    /// Print the model in force, with its digest and the source of each figure
     Show,
     /// Check a model file without the service; exit status 1 names line, key and the nearest known name
     Check {
@@ -42,7 +41,7 @@ pub enum ModelCommand {
         /// Verdicts of this many months, the present one included
         #[arg(long, value_name = "MONTHS", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=60))]
         months: u32,
-        /// Write the model there if it is better; the service takes it as its `model` at its next start
+        /// Write the model there if it is better; the service takes it as its `model` at its next start or SIGHUP
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
@@ -84,7 +83,7 @@ pub async fn run(client: &Client, command: ModelCommand, json: bool) -> anyhow::
             if json {
                 print_json(&view)?
             } else {
-                print(clean(&view.text).trim_end())?
+                print(&shown(&view))?
             }
             Ok(Ending::Good)
         }
@@ -92,6 +91,20 @@ pub async fn run(client: &Client, command: ModelCommand, json: bool) -> anyhow::
         ModelCommand::Report { months } => report(client, months, json).await,
         ModelCommand::Learn { months, write } => learn(client, months, write.as_deref(), json).await,
     }
+}
+
+/// The model as a file that can be read again: what is said of it stands in comments.
+fn shown(view: &ModelView) -> String {
+    let read = view.read_at.map_or_else(String::new, |at| format!(", read {}", time(at)));
+    let mut text = format!("# model {}{read}\n", view.digest);
+    if let Some(problem) = &view.problem {
+        text.push_str("# THE FILE AS IT IS NOW WAS NOT TAKEN\n");
+        for line in clean(problem).lines() {
+            text.push_str(&format!("# {line}\n"));
+        }
+    }
+    text.push_str(clean(&view.text).trim_end());
+    text
 }
 
 fn check(file: &Path) -> anyhow::Result<Ending> {
@@ -111,7 +124,7 @@ async fn report(client: &Client, months: u32, json: bool) -> anyhow::Result<Endi
     let (outcomes, cut) = outcomes(client, months).await?;
     let known = outcomes.iter().filter(|outcome| outcome.known);
     let forecasts: Vec<(u64, bool)> =
-        known.map(|outcome| (outcome.forecast_parts_per_million, outcome.failed)).collect();
+        known.map(|outcome| (outcome.forecast_parts_per_million, outcome.failed_in_horizon)).collect();
     let report = Report { watched: outcomes.len(), cut, score: learning::score(&forecasts) };
     if json {
         print_json(&report)?;
@@ -119,7 +132,7 @@ async fn report(client: &Client, months: u32, json: bool) -> anyhow::Result<Endi
         let head =
             format!("{} parts were watched after a verdict.\n{}", report.watched, words(&report.score));
         let note = if cut {
-            "\nA month has more verdicts than one answer holds; the rest was left out."
+            "\nA month has more verdicts than this command reads; the rest was left out."
         } else {
             ""
         };
@@ -132,7 +145,7 @@ async fn learn(client: &Client, months: u32, write: Option<&Path>, json: bool) -
     let view: ModelView = client.get("/v1/model").await?;
     let in_force = Model::parse(&view.text)
         .context("the service's model cannot be read; this command may be older than the service")?;
-    let (outcomes, _) = outcomes(client, months).await?;
+    let outcomes = whole(outcomes(client, months).await?)?;
     let proposal = learning::propose(&in_force, &outcomes).context("could not teach a model")?;
     let better = proposal.refused.is_none();
     if let (true, Some(file)) = (better, write) {
@@ -161,6 +174,16 @@ async fn learn(client: &Client, months: u32, write: Option<&Path>, json: bool) -
     Ok(if better { Ending::Good } else { Ending::NotReached })
 }
 
+/// What a model may be taught with: a part of what happened would teach it something else.
+fn whole((outcomes, cut): (Vec<PartOutcome>, bool)) -> anyhow::Result<Vec<PartOutcome>> {
+    anyhow::ensure!(
+        !cut,
+        "a month has more verdicts than this command reads, and a model is not taught with a part of them; name fewer months (`--months`)"
+    );
+    Ok(outcomes)
+}
+
+/// What became of parts, and whether verdicts were left out.
 async fn outcomes(client: &Client, months: u32) -> anyhow::Result<(Vec<PartOutcome>, bool)> {
     let now = jiff::Timestamp::now();
     let mut entries: Vec<LedgerEntry> = Vec::new();
@@ -168,9 +191,9 @@ async fn outcomes(client: &Client, months: u32) -> anyhow::Result<(Vec<PartOutco
     let mut day = now.to_zoned(jiff::tz::TimeZone::UTC).date().first_of_month();
     for _ in 0..months {
         let month = format!("{:04}-{:02}", day.year(), day.month());
-        let of_month: Vec<LedgerEntry> = client.get(&format!("/v1/ledger?month={}", escape(&month))).await?;
-        cut |= of_month.len() >= MONTH_ENTRIES_MAX;
-        entries.extend(of_month);
+        let of_month = ledger::month(client, &month).await?;
+        cut |= of_month.cut;
+        entries.extend(of_month.entries);
         day = day.yesterday().context("there is no earlier month")?.first_of_month();
     }
     let now = UnixMillis(u64::try_from(now.as_millisecond()).unwrap_or(0));
@@ -209,4 +232,16 @@ fn percent(parts_per_million: u64) -> String {
 
 fn millionths(parts: u64) -> String {
     format!("{}.{:06}", parts / 1_000_000, parts % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_model_is_taught_with_a_part_of_the_ledger() {
+        assert!(whole((Vec::new(), false)).is_ok());
+        let refused = whole((Vec::new(), true)).unwrap_err().to_string();
+        assert!(refused.contains("--months"), "{refused}");
+    }
 }

@@ -1,17 +1,135 @@
 //! `reprieve node …`, `assign`, `protect` and `release-hold`.
 
-use contract::assignment::{Assignment, BootTrust, DataOwner};
-use contract::boot_proof::{BootView, TrustBootRequest};
+use clap::{Args, Subcommand};
+use contract::assignment::{Assignment, DataOwner, OsDiskRule, RootSize};
+use contract::bmc::BmcView;
+use contract::boot_key::{BootKey, KnownBy};
+use contract::boot_proof::BootView;
 use contract::data_image::DataImageRequest;
+use contract::id::{PoolName, RackName, TenantId};
 use contract::inventory::{DiskFacts, Inventory};
 use contract::operator_api::{ApproveRequest, AssignRequest, NodeState, NodeView, ProtectRequest};
 use contract::reading::Outcome;
 
 use crate::Ending;
-use crate::arguments::{Approve, Assign};
+use crate::boot_trust::{golden_in_words, system_in_words, trust_in_words};
 use crate::client::{Client, escape};
 use crate::history;
+use crate::node_data::NodeDataCommand;
 use crate::output::{bytes, clean, print, print_json, properties, short, table, time, trimmed, word};
+use crate::policy::Explain;
+
+/// What to do with nodes.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// List all nodes
+    List,
+    /// Show one node
+    Show {
+        /// Node: id, start of an id, serial number or MAC address
+        node: String,
+    },
+    /// Show the images that a node had and what became of each
+    History {
+        /// Node: id, start of an id, serial number or MAC address
+        node: String,
+    },
+    /// Take a discovered node in
+    Approve(Approve),
+    /// Record how a node booted last: later boots are compared with it (TPM)
+    TrustBoot {
+        /// Node: id, start of an id, serial number or MAC address
+        node: String,
+        /// Why it is right, such as `firmware 2.4 was installed`; it is kept
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        /// It is right for every node of the same hardware model
+        #[arg(long)]
+        for_model: bool,
+        /// The boot of the running system is meant, under its image
+        #[arg(long)]
+        system: bool,
+        /// Do not show the boot and ask before it is recorded
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Forget how a node boots: its TPM is gone, and no proof is to be missed
+    ForgetBoot {
+        /// Node: id, start of an id, serial number or MAC address
+        node: String,
+        /// Why, such as `the new mainboard has no TPM`
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        /// Forget what was recorded for every node of its hardware model, and nothing of its own
+        #[arg(long)]
+        for_model: bool,
+    },
+    /// What belongs to a node and not to its image: host name, keys, users, network
+    Data {
+        #[command(subcommand)]
+        command: NodeDataCommand,
+    },
+    /// Explain the last verdict: why, on what evidence, and what would change it
+    Explain(Explain),
+}
+
+/// `reprieve node approve`.
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// Node: id, start of an id, serial number or MAC address
+    pub node: String,
+    /// Pool it belongs to
+    #[arg(long)]
+    pub pool: Option<PoolName>,
+    /// Your word that it never held anybody's data (disks that show data are sanitized all the same)
+    #[arg(long, conflicts_with = "data_of")]
+    pub factory_new: bool,
+    /// Your word that the data on it belong to this tenant
+    #[arg(long, value_name = "TENANT")]
+    pub data_of: Option<TenantId>,
+}
+
+/// `reprieve assign`.
+#[derive(Debug, Args)]
+pub struct Assign {
+    /// Node: id, start of an id, serial number or MAC address
+    pub node: String,
+    /// Image: id, start of an id, or name
+    #[arg(long)]
+    pub image: Option<String>,
+    /// Tenant
+    #[arg(long)]
+    pub tenant: Option<TenantId>,
+    /// Pool
+    #[arg(long)]
+    pub pool: Option<PoolName>,
+    /// Rack, or another name for what shares a switch and power: too many of one at once are held
+    #[arg(long)]
+    pub rack: Option<RackName>,
+    /// Disk of the operating system: a disk id as `node show` prints it, or what it is like, words with
+    /// commas between: nvme, ata, scsi, virtio, usb, rotating, not-rotating, serial=TEXT, at-least=480G,
+    /// at-most=1Ti, smallest, largest. Example: nvme,smallest
+    #[arg(long, value_name = "DISK")]
+    pub os_disk: Option<OsDiskRule>,
+    /// Size of the root partition from the next writing of an image on: grow (over the free space behind
+    /// it), image (as in the image), or a size such as 20Gi. What is left over is for partitions of the
+    /// tenant, which a reimage keeps
+    #[arg(long, value_name = "SIZE")]
+    pub root: Option<RootSize>,
+    /// Image for a data disk: what the disk is like as for --os-disk, an equals sign, and the image; repeat
+    /// for more disks. Replaces those that were assigned before. It is written when the disk is erased, or
+    /// blank and nobody's, together with an image for the operating system, and never over data.
+    /// Example: nvme,largest=scratch
+    #[arg(long = "data-image", value_name = "DISK=IMAGE")]
+    pub data_images: Vec<DataImageRequest>,
+    /// Size of the last partition of these images: grow (over the rest of the disk), image (as in the
+    /// image), or a size such as 20Gi
+    #[arg(long, value_name = "SIZE", requires = "data_images")]
+    pub data_size: Option<RootSize>,
+    /// Take the images for data disks off; what is on the disks stays
+    #[arg(long, conflicts_with = "data_images")]
+    pub no_data_images: bool,
+}
 
 /// `reprieve node list`.
 pub async fn list(client: &Client, json: bool) -> anyhow::Result<Ending> {
@@ -71,12 +189,6 @@ pub async fn approve(client: &Client, approve: Approve, json: bool) -> anyhow::R
     print_node(&client.post(&path, &request).await?, json)
 }
 
-/// `reprieve node trust-boot NODE --why TEXT`.
-pub async fn trust_boot(client: &Client, node: &str, why: String, json: bool) -> anyhow::Result<Ending> {
-    let path = format!("/v1/nodes/{}/trust-boot", escape(node));
-    print_node(&client.post(&path, &TrustBootRequest { why }).await?, json)
-}
-
 /// `reprieve assign NODE …`.
 pub async fn assign(client: &Client, assign: Assign, json: bool) -> anyhow::Result<Ending> {
     let nothing = assign.image.is_none()
@@ -118,7 +230,8 @@ pub async fn release_hold(client: &Client, node: &str, json: bool) -> anyhow::Re
     print_node(&client.post_empty(&path).await?, json)
 }
 
-fn print_node(node: &NodeView, json: bool) -> anyhow::Result<Ending> {
+/// Shows one node.
+pub fn print_node(node: &NodeView, json: bool) -> anyhow::Result<Ending> {
     if json {
         print_json(node)?;
         return Ok(Ending::Good);
@@ -160,7 +273,11 @@ fn describe(node: &NodeView) -> String {
         ("processor", inventory.map(|i| text(&i.cpu_model))),
         ("memory", inventory.map(|i| outcome_text(&i.memory_bytes, |count| bytes(*count)))),
         ("firmware", inventory.map(|i| outcome_text(&i.firmware, word))),
-        ("boot", node.boot.as_ref().map(boot)),
+        ("boot", node.boot.as_ref().map(boot_in_words)),
+        ("system's boot", node.boot.as_ref().and_then(|boot| boot.system.as_ref()).map(system_in_words)),
+        ("controller", node.bmc.as_ref().map(controller)),
+        ("right for its model", golden_in_words(&node.golden_boots)),
+        ("boot signed by", node.boot.as_ref().and_then(|boot| boot.key.as_ref()).map(boot_key)),
         ("last verdict", verdict),
         ("job", node.job.map(|job| format!("{job} (reprieve job watch {job})"))),
         ("agent", Some(if node.agent_online { "online" } else { "not heard of" }.to_owned())),
@@ -170,16 +287,41 @@ fn describe(node: &NodeView) -> String {
 }
 
 /// How far the last boot that was shown is proven, and what it was compared with.
-fn boot(boot: &BootView) -> String {
-    let found = match &boot.trust {
-        BootTrust::Verified => "verified".to_owned(),
-        BootTrust::Mismatch { registers } => format!("NOT AS RECORDED: {}", clean(&registers.join(", "))),
-        BootTrust::Unproven { why } => format!("not proven: {}", clean(why)),
-    };
+pub fn boot_in_words(boot: &BootView) -> String {
+    let mut found = trust_in_words(&boot.trust);
+    if let Some(at) = boot.shown_at {
+        found.push_str(&format!("; shown {}", time(at)));
+    }
     match (boot.recorded_at, &boot.why) {
         (Some(at), Some(why)) => format!("{found} (recorded {}: {})", time(at), clean(why)),
         _ => found,
     }
+}
+
+/// By what the key is known that signed for the last boot.
+fn boot_key(key: &BootKey) -> String {
+    let known = match key.known_by {
+        KnownBy::FirstUse => "a key known by its first use",
+        KnownBy::Endorsement => "a device of unknown make",
+        KnownBy::CertifiedTpm => "a certified TPM",
+    };
+    let refused =
+        key.refused_certificate.as_ref().map(|why| format!("; CERTIFICATE REFUSED: {}", clean(why)));
+    format!("{known} ({}{})", clean(&key.why), refused.unwrap_or_default())
+}
+
+/// What the management controller says: what is wrong first, and how old it is.
+fn controller(view: &BmcView) -> String {
+    let silent = view.failure.as_ref().map(|why| format!("tells nothing now: {}", clean(why)));
+    let told = view.told.as_ref().map(|told| {
+        let bad: Vec<String> = told.bad.iter().map(|part| format!("{} ({})", part.name, part.said)).collect();
+        let count = format!("{} good, {} not, {} not told", told.good, told.bad_total, told.not_told);
+        let unread: Vec<String> = told.unread.iter().map(|what| format!("not read: {what}")).collect();
+        let all: Vec<String> = bad.into_iter().chain([count]).chain(unread).collect();
+        format!("{} at {}", clean(&all.join("; ")), time(told.observed_at))
+    });
+    let parts: Vec<String> = [told, silent].into_iter().flatten().collect();
+    if parts.is_empty() { "not asked yet".to_owned() } else { parts.join("; ") }
 }
 
 /// What looking gave, in words; "could not look" is not "nothing there".

@@ -77,6 +77,9 @@ pub struct Explain {
     /// Write all that the verdict was made of into this file, for `reprieve replay`
     #[arg(long, value_name = "FILE")]
     pub export: Option<PathBuf>,
+    /// Show names of files also of data that do not leave the site; the service logs it
+    #[arg(long, conflicts_with = "export")]
+    pub names: bool,
 }
 
 /// `reprieve replay`.
@@ -121,11 +124,17 @@ pub async fn explain(client: &Client, request: &Explain, json: bool) -> anyhow::
         print(&format!("{} holds the verdict and all that it was made of", file.display()))?;
         return Ok(Ending::Good);
     }
-    let view: DecisionView = client.get(&format!("/v1/nodes/{node}/decision")).await?;
+    let names = if request.names { "?names=true" } else { "" };
+    let view: DecisionView = client.get(&format!("/v1/nodes/{node}/decision{names}")).await?;
     if json {
         print_json(&view)?;
     } else {
         print(clean(&verdict::explain::explain(&view.decision)).trim_end())?;
+        if view.names_withheld {
+            print(
+                "names of files are withheld, because these data do not leave the site (--names shows them, and the service logs it)",
+            )?;
+        }
     }
     Ok(Ending::Good)
 }

@@ -3,13 +3,67 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use contract::assignment::Floor;
+use contract::id::TenantId;
 use contract::operator_api::{NodeView, ReimageReply, ReimageRequest};
 
 use crate::Ending;
-use crate::arguments::Reimage;
 use crate::client::{Client, escape};
 use crate::job;
 use crate::output::{clean, print, print_json};
+
+/// The least that must be done.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum AtLeast {
+    /// Put immutable files back even if they are only suspected
+    Repair,
+    /// Make the disk of the operating system bit-identical to the image
+    Reimage,
+    /// Sanitize, then image
+    Wipe,
+}
+
+impl From<AtLeast> for Floor {
+    fn from(at_least: AtLeast) -> Self {
+        match at_least {
+            AtLeast::Repair => Self::Repair,
+            AtLeast::Reimage => Self::Reimage,
+            AtLeast::Wipe => Self::Wipe,
+        }
+    }
+}
+
+/// What `reprieve reimage` takes.
+#[derive(Debug, Args)]
+pub struct Reimage {
+    /// Node: id, start of an id, serial number or MAC address
+    pub node: String,
+    /// Another image than the assigned one: id, start of an id, or name
+    #[arg(long)]
+    pub image: Option<String>,
+    /// Another tenant than the assigned one
+    #[arg(long)]
+    pub tenant: Option<TenantId>,
+    /// The least that must be done; rules may demand more
+    #[arg(long, value_enum)]
+    pub at_least: Option<AtLeast>,
+    /// Say what would happen and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Look from the ramdisk even if the agent in the running system could answer
+    #[arg(long)]
+    pub from_ramdisk: bool,
+    /// Begin outside the policy's windows too; it is recorded with the job
+    #[arg(long)]
+    pub outside_windows: bool,
+    /// Do not ask for the serial number before data may be destroyed
+    #[arg(long)]
+    pub yes: bool,
+    /// Watch the job until it ends
+    #[arg(long, conflicts_with = "dry_run")]
+    pub watch: bool,
+}
 
 /// `reprieve reimage NODE`.
 pub async fn reimage(client: &Client, arguments: Reimage, json: bool) -> anyhow::Result<Ending> {
@@ -20,6 +74,7 @@ pub async fn reimage(client: &Client, arguments: Reimage, json: bool) -> anyhow:
         at_least: arguments.at_least.map(Into::into),
         sanitize_level: None,
         why: None,
+        outside_windows: arguments.outside_windows,
         dry_run: true,
         from_ramdisk: arguments.from_ramdisk,
         confirm_serial: None,

@@ -5,6 +5,7 @@ use contract::ledger::{Aftermath, LedgerEntry, NodeNote, OutcomeRequest, Savings
 
 use crate::Ending;
 use crate::client::{Client, escape};
+use crate::ledger;
 use crate::output::{bytes, clean, print, print_json, properties, short, table, time, trimmed, word};
 
 /// What to report.
@@ -66,12 +67,17 @@ pub async fn run(client: &Client, command: ReportCommand, json: bool) -> anyhow:
             }
         }
         ReportCommand::Verdicts { month } => {
-            let entries: Vec<LedgerEntry> =
-                client.get(&format!("/v1/ledger?month={}", escape(&month))).await?;
+            let of_month = ledger::month(client, &month).await?;
             if json {
-                print_json(&entries)?;
+                print_json(&of_month.entries)?;
             } else {
-                print(&verdicts(&entries))?;
+                print(&verdicts(&of_month.entries))?;
+            }
+            if of_month.cut {
+                // Programs read the other output.
+                eprintln!(
+                    "reprieve: month {month} has more verdicts than this command reads; the rest is left out"
+                );
             }
         }
     }

@@ -43,6 +43,12 @@ pub async fn status(client: &Client, json: bool) -> anyhow::Result<Ending> {
         let problem = policy.problem.as_ref().map(|problem| clean(problem));
         rows.push(("POLICY NOT READ", problem));
     }
+    if let Some(model) = &status.model {
+        rows.push(("model", Some(format!("{}, read {}", model.digest, time(model.read_at)))));
+        rows.push(("MODEL NOT READ", model.problem.as_ref().map(|problem| clean(problem))));
+    }
+    let controllers = status.bmc.map(|bmc| format!("{} of {} answer", bmc.answering, bmc.configured));
+    rows.push(("controllers", controllers));
     let counters: Vec<(String, u64)> =
         status.counters.iter().map(|(name, count)| (clean(name), *count)).collect();
     rows.extend(counters.iter().map(|(name, count)| (name.as_str(), Some(count.to_string()))));

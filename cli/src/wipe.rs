@@ -1,6 +1,7 @@
 //! `reprieve wipe NODE`: says what would be done to each disk, asks, watches, and ends with where the
 //! certificates are.
 
+use clap::{Args, ValueEnum};
 use contract::assignment::Floor;
 use contract::certificate_api::{DiskPreview, ErasePreview};
 use contract::decision::SanitizeLevel;
@@ -11,11 +12,56 @@ use erasure::coverage::{area_in_words, presence_in_words};
 use serde_json::json;
 
 use crate::Ending;
-use crate::arguments::Wipe;
 use crate::certificate;
 use crate::client::{Client, escape};
 use crate::output::{bytes, clean, print, print_json, table, time, trimmed};
 use crate::{job, reimage};
+
+/// How thoroughly data are made unreadable.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Level {
+    /// Against simple recovery through the disk's own interface
+    Clear,
+    /// Against recovery in a laboratory
+    Purge,
+}
+
+impl From<Level> for SanitizeLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Clear => Self::Clear,
+            Level::Purge => Self::Purge,
+        }
+    }
+}
+
+/// What `reprieve wipe` takes.
+#[derive(Debug, Args)]
+pub struct Wipe {
+    /// Node: id, start of an id, serial number or MAC address
+    pub node: String,
+    /// The least that is delivered; the policy may demand more. The policy's level if it is left out
+    #[arg(long, value_enum)]
+    pub level: Option<Level>,
+    /// Why, in one line; it stands on the certificates
+    #[arg(long, value_name = "REASON")]
+    pub why: String,
+    /// Install nothing afterwards: the node is held with empty disks, and needs no image and no tenant
+    #[arg(long)]
+    pub leave_empty: bool,
+    /// Begin outside the policy's windows too; it is recorded with the job
+    #[arg(long)]
+    pub outside_windows: bool,
+    /// Say what would be done to each disk and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask for the serial number before data are destroyed
+    #[arg(long)]
+    pub yes: bool,
+    /// Do not watch the job until it ends
+    #[arg(long, conflicts_with = "dry_run")]
+    pub no_watch: bool,
+}
 
 /// `reprieve wipe NODE`.
 pub async fn wipe(client: &Client, arguments: Wipe, json: bool) -> anyhow::Result<Ending> {
@@ -29,6 +75,7 @@ pub async fn wipe(client: &Client, arguments: Wipe, json: bool) -> anyhow::Resul
         at_least: Some(if arguments.leave_empty { Floor::Empty } else { Floor::Wipe }),
         sanitize_level: asked,
         why: Some(arguments.why),
+        outside_windows: arguments.outside_windows,
         dry_run: true,
         from_ramdisk: true,
         confirm_serial: None,

@@ -80,6 +80,7 @@ fn a_record_is_judged_again_alike_and_otherwise_under_another_policy() {
         context: situation.context.clone(),
         policy: policy.canonical_text().to_owned(),
         model: Model::default_text().to_owned(),
+        names_withheld: false,
     };
     std::fs::write(folder.path().join("record.json"), serde_json::to_vec(&record).unwrap()).unwrap();
     let (status, words) = said(folder.path(), &["replay", "record.json"]);

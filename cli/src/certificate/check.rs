@@ -12,7 +12,7 @@ use erasure::certificate::wording;
 use serde_json::json;
 
 use crate::Ending;
-use crate::arguments::{Export, Verify};
+use crate::certificate::{Export, Verify};
 use crate::certificate::{key_name, write_export};
 use crate::output::{clean, print, print_json};
 use crate::settings;

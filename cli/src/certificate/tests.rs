@@ -1,14 +1,15 @@
 //! Certificates on this machine: what is valid, what is not, and what people get to read.
 
 use contract::id::{CertificateId, UnixMillis};
+use contract::plan::EraseMethod;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use erasure::certificate::signed::SignedCertificate;
-use erasure::certificate::{Certificate, Chain, Previous};
+use erasure::certificate::{Certificate, Chain, Previous, wording};
 
 use super::{check, pdf};
-use crate::arguments::Verify;
+use crate::certificate::Verify;
 
 /// A certificate with every field; the crate that knows the form holds it to this file.
 const CERTIFICATE: &str = include_str!("../../../crates/erasure/src/certificate/form.json");
@@ -34,6 +35,9 @@ impl Folder {
         let mut second = certificate();
         second.id = CertificateId(uuid::Uuid::from_u128(2));
         second.issued_at = UnixMillis(certificate().issued_at.0 + 1);
+        // By another technique than the first.
+        second.sanitization.technique = EraseMethod::ScsiWriteSame;
+        second.sanitization.technique_name = wording::technique(EraseMethod::ScsiWriteSame).to_owned();
         second.chain = Chain { number: 2, previous: Some(previous) };
         let second = SignedCertificate::sign(&second, &key()).unwrap();
         std::fs::write(folder.path("first.json"), first.to_bytes().unwrap()).unwrap();

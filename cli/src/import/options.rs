@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use imaging::root_files::Selection;
 use serde::Deserialize;
 
-use crate::arguments::Import;
+use crate::import::Import;
 
 /// The file as written.
 #[derive(Debug, Default, Deserialize)]
@@ -78,7 +78,8 @@ mod tests {
     use imaging::root_files::Selection;
 
     use super::Options;
-    use crate::arguments::{Arguments, Command, ImageCommand};
+    use crate::arguments::{Arguments, Command};
+    use crate::image::ImageCommand;
 
     fn load(line: &str) -> anyhow::Result<Options> {
         let line = format!("reprieve image import x --name n {line}");

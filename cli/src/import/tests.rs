@@ -17,8 +17,9 @@ use imaging::manifest::{Chunk, EntryKind, Manifest};
 use imaging::signed::unpack;
 
 use crate::Ending;
-use crate::arguments::{Arguments, Command as Words, ImageCommand};
+use crate::arguments::{Arguments, Command as Words};
 use crate::client::{Client, hint};
+use crate::image::ImageCommand;
 use crate::settings::Settings;
 
 #[derive(Default)]

@@ -1,7 +1,8 @@
 //! Which nodes would get another verdict under a new policy file. The service judges each node's last
 //! evidence under both; nothing is changed.
 
-use contract::policy_api::{PolicyDiff, PolicyDiffRequest, PolicyLayer, VerdictChange};
+use contract::decision::Confidentiality;
+use contract::policy_api::{Axes, PolicyDiff, PolicyDiffRequest, PolicyLayer, VerdictChange};
 use serde::Serialize;
 
 use super::{Diff, read};
@@ -45,6 +46,38 @@ pub async fn diff(client: &Client, request: &Diff, json: bool) -> anyhow::Result
     Ok(Ending::Good)
 }
 
+/// What stands tells more where the new verdict is the milder one.
+fn because(change: &VerdictChange) -> &str {
+    let how_bad = |axes: &Option<Axes>| axes.as_ref().map(|axes| (axes.fitness, axes.integrity));
+    let before = (change.before, how_bad(&change.before_axes));
+    let after = (change.after, how_bad(&change.after_axes));
+    if after >= before { &change.after_because } else { &change.before_because }
+}
+
+/// Both actions, each with the axes that are not the same under both policies.
+fn told(change: &VerdictChange) -> (String, String) {
+    let (mut before, mut after) = (word(&change.before), word(&change.after));
+    let (Some(now), Some(then)) = (&change.before_axes, &change.after_axes) else { return (before, after) };
+    let mut differs = |axis: &str, now: String, then: String| {
+        if now != then {
+            before.push_str(&format!("; {axis} {now}"));
+            after.push_str(&format!("; {axis} {then}"));
+        }
+    };
+    differs("data", data(&now.confidentiality), data(&then.confidentiality));
+    differs("software", word(&now.integrity), word(&then.integrity));
+    differs("hardware", word(&now.fitness), word(&then.fitness));
+    (before, after)
+}
+
+fn data(confidentiality: &Confidentiality) -> String {
+    match confidentiality {
+        Confidentiality::KeepData => "may stay".to_owned(),
+        Confidentiality::Sanitize { level, disks } => format!("{} on {} disks", word(level), disks.len()),
+        Confidentiality::Undetermined { .. } => "not known".to_owned(),
+    }
+}
+
 fn in_words(whole: &Whole) -> String {
     let changed = whole.changes.len();
     let mut words = match changed {
@@ -58,11 +91,14 @@ fn in_words(whole: &Whole) -> String {
     if changed > 0 {
         let mut rows = table(&["node", "pool", "now", "then", "because"]);
         for change in whole.changes.iter().take(ROWS_MAX) {
-            // What stands tells more where the new verdict is the milder one.
-            let why =
-                if change.after > change.before { &change.after_because } else { &change.before_because };
-            let (before, after) = (word(&change.before), word(&change.after));
-            rows.add_row([short(&change.node), change.pool.to_string(), before, after, clean(why)]);
+            let (before, after) = told(change);
+            rows.add_row([
+                short(&change.node),
+                change.pool.to_string(),
+                before,
+                after,
+                clean(because(change)),
+            ]);
         }
         words.push_str(&format!("\n\n{}", trimmed(&rows)));
     }
