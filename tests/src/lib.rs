@@ -14,6 +14,7 @@ pub mod direct_boot;
 pub mod disk;
 pub mod guest;
 pub mod lab;
+pub mod login;
 pub mod machine;
 pub mod moments;
 pub mod namespace;

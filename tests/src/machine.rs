@@ -15,9 +15,15 @@ use crate::qmp::Qmp;
 use crate::wait::{until, until_every};
 
 mod command_line;
+mod fittings;
+mod tpm;
+
+pub use fittings::Fittings;
 
 /// Firmware code of Debian's `ovmf`, 4 MiB build.
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// Another build of it, with the means to keep its variables from the system.
+const OVMF_CODE_OTHER: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 /// Its variable store; each machine writes into a copy.
 const OVMF_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 /// The iPXE option ROM of Debian's `ipxe-qemu` that QEMU gives the virtio card by itself.
@@ -122,11 +128,13 @@ pub struct Machine {
     boots: u32,
     nvme_warning: Option<u8>,
     skips_network: bool,
+    fittings: Fittings,
 }
 
 #[derive(Debug)]
 struct Running {
     process: Background,
+    _tpm: Option<Background>,
     qmp: Qmp,
 }
 
@@ -154,6 +162,7 @@ impl Machine {
             boots: 0,
             nvme_warning: None,
             skips_network: false,
+            fittings: Fittings::default(),
         })
     }
 
@@ -187,11 +196,6 @@ impl Machine {
         self.spec.loaded = loaded;
     }
 
-    /// Has the firmware boot the disk at once from the next start on, without the network.
-    pub fn skip_network(&mut self, yes: bool) {
-        self.skips_network = yes;
-    }
-
     /// Switches it on.
     ///
     /// # Errors
@@ -203,16 +207,17 @@ impl Machine {
         self.boots += 1;
         let socket = self.folder.join("qmp");
         let _ = std::fs::remove_file(&socket);
+        let tpm = self.fittings.tpm.then(|| tpm::start(&self.folder)).transpose()?;
         let process =
             Background::start(&self.spec.name, &mut self.command(&socket), &self.folder.join("qemu.log"))?;
         let mut qmp = Qmp::connect(&socket)
             .with_context(|| format!("QEMU said: {}", tail(&self.folder.join("qemu.log"))))?;
         set_on_reset(&mut qmp, on_reset)?;
         if let Some(bits) = self.nvme_warning {
-            set_nvme_warning(&mut qmp, bits)?;
+            fittings::set_nvme_warning(&mut qmp, bits)?;
         }
         qmp.call("cont", json!({}))?;
-        self.running = Some(Running { process, qmp });
+        self.running = Some(Running { process, _tpm: tpm, qmp });
         Ok(())
     }
 
@@ -354,12 +359,6 @@ impl Machine {
         Ok(sum)
     }
 
-    /// Makes its first disk, an NVMe disk, raise these bits of its critical warning from the next
-    /// start on.
-    pub fn raise_nvme_warning(&mut self, bits: u8) {
-        self.nvme_warning = Some(bits);
-    }
-
     fn qmp(&mut self) -> Result<&mut Qmp> {
         match &mut self.running {
             Some(running) => {
@@ -378,12 +377,6 @@ fn set_on_reset(qmp: &mut Qmp, on_reset: OnReset) -> Result<()> {
     };
     let arguments: Value = json!({ "reboot": reboot, "shutdown": shutdown });
     qmp.call("set-action", arguments).map(|_| ())
-}
-
-fn set_nvme_warning(qmp: &mut Qmp, bits: u8) -> Result<()> {
-    let arguments =
-        json!({ "path": "/machine/peripheral/disk0", "property": "smart_critical_warning", "value": bits });
-    qmp.call("qom-set", arguments).map(|_| ())
 }
 
 /// Says which of the programs and firmware files that machines need is missing.

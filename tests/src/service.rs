@@ -134,6 +134,18 @@ impl<'lab> Service<'lab> {
         self.folder.join("bootsvc.log")
     }
 
+    /// The address that its DHCP gave last; none while it gave none.
+    ///
+    /// # Errors
+    /// If its log cannot be read.
+    pub fn lent_address(&self) -> Result<Option<String>> {
+        let log = std::fs::read(self.log()).context("could not read the service's log")?;
+        let log = String::from_utf8_lossy(&log);
+        let replies = log.lines().filter(|line| line.contains("DHCP reply"));
+        let last = replies.filter_map(|line| line.split_once("address=")).next_back();
+        Ok(last.map(|(_, rest)| rest.split(' ').next().unwrap_or(rest).to_owned()))
+    }
+
     /// The folder of its database, keys and images.
     #[must_use]
     pub fn state(&self) -> PathBuf {

@@ -1,5 +1,5 @@
 //! The agent's own ATA commands through a real kernel's `SG_IO` to a fake disk: every state of its
-//! security, its sanitize, its hidden areas, and what it only says.
+//! security, its sanitize, its hidden areas, and what it only says. At the end, SCSI WRITE SAME.
 //!
 //! One machine takes all of them. The agent itself would send none to this disk, which the kernel does
 //! not show behind libata; what is driven is the code below that choice.
@@ -174,7 +174,30 @@ fn ata_commands_of_the_agent_through_a_real_kernel() -> Result<()> {
     a_power_cut_leaves_our_password(&mut site)?;
     hidden_areas(&mut site)?;
     sanitizes(&mut site)?;
-    a_sanitize_that_is_frozen_fails_or_stands_still(&mut site)
+    a_sanitize_that_is_frozen_fails_or_stands_still(&mut site)?;
+    a_scsi_disk_writes_zeros_over_itself(&mut site)
+}
+
+/// WRITE SAME, which the kernel is not asked for: as much as the disk takes in one command, and no more.
+fn a_scsi_disk_writes_zeros_over_itself(site: &mut CommandSite) -> Result<()> {
+    site.disk.with(|disk, now| {
+        *disk = Disk::new(Profile { write_same_blocks_max: 2048, ..Profile::magnetic(DISK_BYTES, &[]) });
+        disk.power(now, true);
+        disk.medium().write(1 << 20, LEFTOVER);
+    });
+    let holds = |site: &CommandSite| site.disk.with(|disk, _| disk.medium().holds(LEFTOVER));
+    for (line, part, left) in [
+        ("scsi write-same-facts", "2048", true),
+        ("scsi write-same 0 8388608", "Written { bytes: 1048576", true),
+        ("scsi write-same 1048576 512", "Written { bytes: 512", false),
+    ] {
+        let answer = site.ask(line)?;
+        println!("{line}: {answer:?}");
+        ensure!(answer.as_ref().is_ok_and(|answer| answer.contains(part)), "{line}: {answer:?}");
+        ensure!(holds(site) == left, "{line}: data left: {}", !left);
+    }
+    ensure!(site.disk.with(|disk, _| disk.counters().write_sames) == 2, "zeros came in another way");
+    Ok(())
 }
 
 /// A foreign password is tried once in each look; after five the disk takes none, not even the right one.

@@ -13,6 +13,7 @@ use contract::operator_api::JobState;
 use reprieve_tests::artefacts::{Artefacts, build_folder};
 use reprieve_tests::disk::DiskBus;
 use reprieve_tests::lab::Lab;
+use reprieve_tests::login::Key;
 use reprieve_tests::machine::{Firmware, Machine, OnReset};
 use reprieve_tests::operator::describe;
 use reprieve_tests::process::capture;
@@ -44,43 +45,6 @@ number=$(od -An -tx2 -j4 -N2 BootCurrent-$space | tr -d ' ' | tr a-f A-F)
 echo "entry: Boot$number $(tr -dc '[:print:]' < Boot$number-$space)"
 sync
 "#;
-
-/// A key pair of somebody who may log in.
-struct Key(PathBuf);
-
-impl Key {
-    fn make(folder: &Path) -> Result<Self> {
-        let file = folder.join("key");
-        let mut make = Command::new("ssh-keygen");
-        capture(make.args(["-q", "-t", "ed25519", "-N", "", "-C", "anna", "-f"]).arg(&file))?;
-        Ok(Self(file))
-    }
-
-    fn public(&self) -> Result<String> {
-        let file = self.0.with_extension("pub");
-        let text = std::fs::read_to_string(file).context("could not read the public key")?;
-        Ok(text.trim().to_owned())
-    }
-
-    /// Logs in and asks; fails while nobody answers.
-    fn ask(&self, lab: &Lab, login_as: &str) -> Result<String> {
-        let mut login = lab.network().command(Path::new("ssh"));
-        login.args(["-F", "/dev/null", "-i"]).arg(&self.0);
-        for option in [
-            "BatchMode=yes",
-            "ConnectTimeout=20",
-            "IdentitiesOnly=yes",
-            "LogLevel=ERROR",
-            // The machine makes its host key itself, at this start.
-            "StrictHostKeyChecking=no",
-            "UserKnownHostsFile=/dev/null",
-        ] {
-            login.args(["-o", option]);
-        }
-        let answer = capture(login.arg(login_as).arg(QUESTIONS))?;
-        String::from_utf8(answer).context("the answer is not text")
-    }
-}
 
 fn data(host_name: &str, user: &str, key: &str) -> String {
     format!(
@@ -168,15 +132,6 @@ fn answer(
     Ok(answer)
 }
 
-/// The address that the service's DHCP gave last.
-fn lent_address(site: &Site<'_>) -> Result<Option<String>> {
-    let log = std::fs::read(site.service.log()).context("could not read the service's log")?;
-    let log = String::from_utf8_lossy(&log);
-    let replies = log.lines().filter(|line| line.contains("DHCP reply"));
-    let last = replies.filter_map(|line| line.split_once("address=")).next_back();
-    Ok(last.map(|(_, rest)| rest.split(' ').next().unwrap_or(rest).to_owned()))
-}
-
 /// The same machine with other data, no volume on its disk, and the word where to look instead.
 fn expect_data_over_http(site: &Site<'_>, machine: &mut Machine, node: &str, key: &Key) -> Result<()> {
     machine.cut_power();
@@ -188,8 +143,8 @@ fn expect_data_over_http(site: &Site<'_>, machine: &mut Machine, node: &str, key
     machine.renumber(&format!("{LOOK_ON_THE_NETWORK}:{HTTP_PORT}/metadata/"));
     machine.start(OnReset::Restart)?;
     let answer = answer(site, machine, || {
-        let address = lent_address(site)?;
-        Ok(address.and_then(|address| key.ask(site.lab, &format!("berta@{address}")).ok()))
+        let address = site.service.lent_address()?;
+        Ok(address.and_then(|address| key.ask(site.lab, &format!("berta@{address}"), QUESTIONS).ok()))
     })?;
     let says = |text: &str| answer.contains(text);
     ensure!(says("name: node-2\n") && says("user: berta, root\n"), "{answer}");
@@ -232,7 +187,8 @@ fn a_cloud_image_becomes_its_node_and_the_firmware_starts_it_by_our_entry() -> R
     // Without the network there is nobody but the firmware to choose what it starts.
     machine.skip_network(true);
     machine.start(OnReset::Restart)?;
-    let answer = answer(&site, &mut machine, || Ok(key.ask(&lab, &format!("anna@{ADDRESS}")).ok()))?;
+    let answer =
+        answer(&site, &mut machine, || Ok(key.ask(&lab, &format!("anna@{ADDRESS}"), QUESTIONS).ok()))?;
     let says = |text: &str| answer.contains(text);
     ensure!(says("name: node-1\n") && says("user: anna, root\n"), "{answer}");
     ensure!(says(&format!("inet {ADDRESS}/24")) && says("source: nocloud\n"), "{answer}");

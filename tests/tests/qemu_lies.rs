@@ -137,13 +137,13 @@ fn fake_disk_site<'lab>(lab: &'lab Lab, artefacts: &mut Artefacts) -> Result<Sit
 }
 
 #[test]
-fn a_scsi_disk_with_a_medium_error_is_overwritten_and_not_erased() -> Result<()> {
+fn a_scsi_disk_with_a_medium_error_that_wrote_zeros_over_itself_is_not_erased() -> Result<()> {
     let mut artefacts = Artefacts::find()?;
     let lab = Lab::new()?;
     let site = fake_disk_site(&lab, &mut artefacts)?;
     let mut cutting = Cutting::with_disks(&site, &artefacts, Vec::new())?;
     let job = site.operator.wipe(&cutting.reference(), "clear", "laboratory")?;
-    let reason = held(&mut cutting, job, "(Overwrite)")?;
+    let reason = held(&mut cutting, job, "(ScsiWriteSame)")?;
     ensure!(reason.contains("is not erased") && reason.contains("could not be read"), "{reason}");
     let certificates = site.operator.certificate_count(&cutting.reference())?;
     ensure!(certificates == 0, "a certificate for a disk that cannot be read");

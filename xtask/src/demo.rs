@@ -13,6 +13,7 @@ use clap::Args;
 use reprieve_tests::artefacts::Artefacts;
 use reprieve_tests::lab::Lab;
 use reprieve_tests::machine;
+use reprieve_tests::machine::Fittings;
 use reprieve_tests::scenario::cases::Subject;
 use reprieve_tests::scenario::rows::{Extent, News, first_row, second_row};
 use reprieve_tests::scenario::site::Site;
@@ -104,7 +105,7 @@ fn run_rows(options: &Options, site: &Site<'_>) -> Result<(Vec<Outcome>, Vec<Sub
         let (first, second) = (sender.clone(), sender);
         let rows = [
             scope.spawn(move || first_row(site, extent, &mut teller(first))),
-            scope.spawn(move || second_row(site, extent, &mut teller(second))),
+            scope.spawn(move || second_row(site, extent, Fittings::default(), &mut teller(second))),
         ];
         let outcomes = listen(&receiver);
         let mut subjects = Vec::new();

@@ -48,6 +48,7 @@ pub const LABORATORY: &[&str] = &[
     "ovmf",           // UEFI firmware
     "qemu-system-x86",
     "qemu-utils",
+    "swtpm",    // TPMs of virtual machines
     "xfsprogs", // file systems of roots
     "xz-utils",
 ];

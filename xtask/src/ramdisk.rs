@@ -151,13 +151,13 @@ pub fn build(options: &Options) -> Result<Ramdisk> {
 }
 
 /// What the laboratory puts into its machines: the first processes of those whose disks are fake ones
-/// (over NVMe/TCP, the kernel's own, and behind the kernel's user-space SCSI target), and the agent's
-/// commands to a disk one by one. They are not in our ramdisks; the laboratory appends them to a copy,
-/// with the kernel modules that only they need.
+/// (over NVMe/TCP, the kernel's own, and behind the kernel's user-space SCSI target) and of one whose
+/// processor and memory have failed, and the agent's commands to a disk one by one. They are not in our
+/// ramdisks; the laboratory appends them to a copy, with the kernel modules that only they need.
 fn build_laboratory_programs(folder: &Path) -> Result<()> {
     const PROFILE: &str = "ramdisk";
     let mut programs = Vec::new();
-    for name in ["nvme-attach", "scsi-attach", "tcmu-attach"] {
+    for name in ["fault-attach", "nvme-attach", "scsi-attach", "tcmu-attach"] {
         programs.push((name, toolchain::build_static_program("reprieve-tests", name, PROFILE)?));
     }
     let (package, name, feature) = ("reprieve-agent", "ata-laboratory", "laboratory");

@@ -41,7 +41,9 @@ pub fn run_all(options: &Options) -> Result<()> {
         ours.and(machines)
     })?;
     println!("checked and built after {:.0} s", begun.elapsed().as_secs_f64());
-    run("running the tests", toolchain::cargo().args(&arguments).args(&options.filter))?;
+    let mut tests = toolchain::cargo();
+    tests.env("NEXTEST_TEST_THREADS", at_once().to_string()).args(&arguments).args(&options.filter);
+    run("running the tests", &mut tests)?;
     println!("tested after {:.0} s", begun.elapsed().as_secs_f64());
     let mut ran = vec!["checks", "tests of every package"];
     if !options.no_machines {
@@ -66,6 +68,13 @@ fn install(options: &Options) -> Result<()> {
         needed.extend([packages::BUILD, packages::IMAGE, packages::LABORATORY].concat());
     }
     packages::ensure(&needed)
+}
+
+/// Half as many again as there are processors: an emulated machine waits a third of its time, for firmware
+/// and for the network.
+fn at_once() -> usize {
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    processors + processors / 2
 }
 
 fn arguments(options: &Options) -> Vec<&'static str> {

@@ -3,13 +3,18 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Firmware, Machine, OVMF_CODE};
+use super::{Firmware, Machine, OVMF_CODE, OVMF_CODE_OTHER, tpm};
 use crate::disk::{Disk, DiskBus};
 
 impl Machine {
     /// Gives it another serial number in its SMBIOS, from the next start on.
     pub fn renumber(&mut self, serial: &str) {
         serial.clone_into(&mut self.spec.serial);
+    }
+
+    /// Has the firmware boot the disk at once from the next start on, without the network.
+    pub fn skip_network(&mut self, yes: bool) {
+        self.skips_network = yes;
     }
 
     pub(super) fn command(&self, socket: &Path) -> Command {
@@ -44,7 +49,9 @@ impl Machine {
         let rom = if self.spec.firmware == Firmware::Bios && boots_network { "" } else { ",romfile=" };
         let order = if boots_network { ",bootindex=1" } else { "" };
         let mac = self.spec.mac();
-        command.arg("-device").arg(format!("virtio-net-pci,netdev=wire,mac={mac}{order}{rom}"));
+        let megabits = self.fittings.card_megabits;
+        let speed = megabits.map_or(String::new(), |speed| format!(",speed={speed},duplex=full"));
+        command.arg("-device").arg(format!("virtio-net-pci,netdev=wire,mac={mac}{order}{rom}{speed}"));
         self.firmware_arguments(&mut command);
         if let Some(loaded) = &self.spec.loaded {
             command.arg("-kernel").arg(&loaded.kernel).arg("-initrd").arg(&loaded.ramdisk);
@@ -53,7 +60,22 @@ impl Machine {
         for (index, disk) in self.disks.iter().enumerate() {
             disk_arguments(&mut command, index, disk);
         }
+        self.fitting_arguments(&mut command);
         command
+    }
+
+    /// Last, so that whatever stands before keeps its place on the bus when something is taken out.
+    fn fitting_arguments(&self, command: &mut Command) {
+        if self.fittings.tpm {
+            tpm::arguments(&self.folder, command);
+        }
+        if let Some(clock) = &self.fittings.clock {
+            command.arg("-rtc").arg(format!("base={clock}"));
+        }
+        if self.fittings.second_card {
+            let mac = format!("52:54:00:77:01:{:02x}", self.spec.number);
+            command.arg("-device").arg(format!("virtio-net-pci,mac={mac},romfile="));
+        }
     }
 
     fn firmware_arguments(&self, command: &mut Command) {
@@ -61,7 +83,8 @@ impl Machine {
             return;
         }
         let variables = self.folder.join("variables.fd");
-        command.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}"));
+        let code = if self.fittings.other_firmware { OVMF_CODE_OTHER } else { OVMF_CODE };
+        command.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={code}"));
         command.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={}", variables.display()));
         command.args(["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]);
         if self.spec.firmware == Firmware::UefiHttp {

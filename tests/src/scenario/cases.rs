@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use contract::decision::{Action, Fitness};
+use contract::decision::{Action, Fitness, Severity};
 use contract::evidence::Evidence;
 use contract::id::NodeId;
-use contract::operator_api::{JobState, NodeState};
+use contract::operator_api::{DecisionView, JobState, NodeState};
 use contract::reading::{ReadingKey, ReadingValue, Tier};
 
 use crate::disk::{Mounted, digest, find_bytes, first_difference};
@@ -66,6 +66,7 @@ pub fn new_machine(site: &Site<'_>, mut machine: Machine) -> Result<(Subject, Ou
     expect_image(site, &subject)?;
     bring_up(site, &mut subject.machine, &mut outcome)?;
     site.operator.wait_idle(&subject.reference(), Duration::from_secs(60))?;
+    expect_nothing_found(&site.operator.decision(&subject.reference())?)?;
     Ok((subject, outcome))
 }
 
@@ -205,8 +206,15 @@ fn expect_sound(site: &Site<'_>, subject: &Subject) -> Result<()> {
         let none = contract::reading::Outcome::Value(ReadingValue::Count(0));
         ensure!(outcome == none, "{key} of a machine with which nothing is wrong: {outcome:?}");
     }
-    let fitness = seen.decision.fitness;
-    ensure!(fitness == Fitness::Fit, "{fitness:?}: {:#?}", seen.decision.findings);
+    expect_nothing_found(&seen)
+}
+
+/// Nothing but good is found, whatever looked.
+fn expect_nothing_found(seen: &DecisionView) -> Result<()> {
+    let decision = &seen.decision;
+    let found: Vec<_> = decision.findings.iter().filter(|it| it.severity != Severity::Good).collect();
+    ensure!(found.is_empty(), "something is found on an untouched machine: {found:#?}");
+    ensure!(decision.fitness == Fitness::Fit, "{:?}", decision.fitness);
     Ok(())
 }
 

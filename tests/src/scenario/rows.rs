@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::disk::DiskBus;
-use crate::machine::Firmware;
+use crate::machine::{Firmware, Fittings};
 use crate::scenario::cases::{
     Subject, altered_machine, failing_disk, new_machine, next_tenant, running_machine, used_machine,
 };
@@ -57,18 +57,20 @@ pub fn first_row(
     Ok(subject)
 }
 
-/// A UEFI machine with a SCSI disk: new, used, altered, reimaged by hand while it runs.
+/// A UEFI machine with a SCSI disk, and what else is fitted: new, used, altered, reimaged by hand while it runs.
 ///
 /// # Errors
 /// If a case does not end as it must, or whoever is told fails.
 pub fn second_row(
     site: &Site<'_>,
     extent: Extent,
+    fittings: Fittings,
     tell: &mut dyn FnMut(News) -> Result<()>,
 ) -> Result<Subject> {
     let name = "juno";
     let spec = spec(name, 2, Firmware::UefiPxe);
-    let machine = site.machine(spec, DiskBus::Scsi, site.image.disk_bytes + DISK_ROOM_BYTES)?;
+    let mut machine = site.machine(spec, DiskBus::Scsi, site.image.disk_bytes + DISK_ROOM_BYTES)?;
+    machine.fit(fittings);
     tell(News::Begins(format!("{name}: UEFI, SCSI disk, blank; switched on")))?;
     let (mut subject, outcome) = new_machine(site, machine).context("juno, case 1")?;
     tell(News::Ended(Box::new(outcome)))?;

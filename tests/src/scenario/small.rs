@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 use contract::decision::Action;
-use contract::id::NodeId;
+use contract::id::{JobId, NodeId};
 use contract::operator_api::JobState;
 
 use crate::artefacts::Artefacts;
@@ -36,17 +36,34 @@ pub fn site<'lab>(
 /// # Errors
 /// If anything is not as it must be.
 pub fn install(site: &Site<'_>, firmware: Firmware, bus: DiskBus) -> Result<(Machine, NodeId, Outcome)> {
-    // No more memory than the ramdisk is meant to need, for the whole job.
-    let spec = Spec { memory_mib: 384, ..spec("node", 1, firmware) };
-    let mut machine = site.machine(spec, bus, DISK_BYTES)?;
+    let mut machine = machine(site, firmware, bus)?;
     let node = site.take_in(&mut machine)?;
     let job = site.operator.reimage(&node.to_string(), &[])?;
+    let outcome = write(site, &mut machine, node, job)?;
+    Ok((machine, node, outcome))
+}
+
+/// A blank machine; it is off.
+///
+/// # Errors
+/// If its files cannot be made.
+pub fn machine(site: &Site<'_>, firmware: Firmware, bus: DiskBus) -> Result<Machine> {
+    // No more memory than the ramdisk is meant to need, for the whole job.
+    let spec = Spec { memory_mib: 384, ..spec("node", 1, firmware) };
+    site.machine(spec, bus, DISK_BYTES)
+}
+
+/// Lets a machine that was taken in and is off be written: from power-on to the last proof.
+///
+/// # Errors
+/// If anything is not as it must be.
+pub fn write(site: &Site<'_>, machine: &mut Machine, node: NodeId, job: JobId) -> Result<Outcome> {
     machine.start(OnReset::Stop)?;
-    let outcome = follow_ramdisk(site, &mut machine, node, job, "small image")?;
+    let outcome = follow_ramdisk(site, machine, node, job, "small image")?;
     expect_action(&outcome, Action::Reimage)?;
     ensure!(matches!(outcome.job.state, JobState::ComingUp), "the job is {:?}", outcome.job.state);
-    expect_image(site, &machine)?;
-    Ok((machine, node, outcome))
+    expect_image(site, machine)?;
+    Ok(outcome)
 }
 
 /// Fails unless the image's partitions are on the disk, bit for bit.

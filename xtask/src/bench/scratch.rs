@@ -67,8 +67,9 @@ impl Scratch {
     /// Also what a run that was killed has left.
     fn take_away(&self) {
         if let Ok(mut command) = privileged(located("umount")) {
-            // There may be none, and `findmnt` shows one that stays.
-            let _ = command.arg("--quiet").arg(&self.folder).output();
+            // There may be none. One that is in use by what a killed run left goes when that ends; it must not lie
+            // below the next.
+            let _ = command.args(["--quiet", "--lazy"]).arg(&self.folder).output();
         }
         let _ = std::fs::remove_file(&self.file);
     }

@@ -14,19 +14,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("attest", &["contract"]),
     ("netboot", &["contract"]),
     ("verdict", &["contract"]),
+    ("redfish", &["contract"]),
     ("imaging", &["contract"]),
     ("erasure", &["contract"]),
     ("fleetsim", &["contract", "verdict"]),
     ("reprieve-agent", &["attest", "contract", "erasure", "imaging", "verdict"]),
-    ("reprieve-bootsvc", &["attest", "contract", "erasure", "imaging", "netboot", "verdict"]),
+    ("reprieve-bootsvc", &["attest", "contract", "erasure", "imaging", "netboot", "redfish", "verdict"]),
     ("reprieve", &["contract", "erasure", "imaging", "verdict"]),
     ("reprieve-tests", &["contract"]),
-    ("reprieve-fuzz", &["attest", "contract", "erasure", "imaging", "netboot", "verdict"]),
+    ("reprieve-fuzz", &["attest", "contract", "erasure", "imaging", "netboot", "redfish", "verdict"]),
     ("xtask", &["reprieve-tests"]),
 ];
 
 /// Packages without sockets, files, processes, clocks and randomness.
-pub const PURE: &[&str] = &["contract", "attest", "netboot", "verdict", "imaging", "erasure"];
+pub const PURE: &[&str] = &["contract", "attest", "netboot", "verdict", "imaging", "erasure", "redfish"];
 
 /// Libraries that would bring those into a pure package. Its tests may use them.
 const NOT_IN_PURE: &[&str] = &[

@@ -49,7 +49,7 @@ fn make_image(format: &str, file: &Path, more_modules: &[&str]) -> Result<()> {
 /// GRUB as an EFI program.
 pub fn efi_program() -> Result<PathBuf> {
     let file = paths::build("image/BOOTX64.EFI");
-    make_image("x86_64-efi", &file, &["fat", "efi_gop"])?;
+    make_image("x86_64-efi", &file, &["fat", "efi_gop", "tpm"])?;
     Ok(file)
 }
 
