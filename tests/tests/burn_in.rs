@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use contract::evidence::Evidence;
 use contract::id::JobId;
 use contract::operator_api::{JobState, ReimageReply};
-use contract::evidence::Evidence;
 use contract::reading::{Outcome, ReadingKey, ReadingValue, Tier};
 use reprieve_tests::artefacts::Artefacts;
 use reprieve_tests::direct_boot::{DirectBoot, Told};
@@ -59,8 +59,9 @@ fn two_machines_that_burn_in_together_test_the_network_between_them() -> Result<
             .with_context(|| format!("the console ends:\n{}", console_end(&node.machine)))?;
     }
     for (node, other) in [(&nodes[0], &nodes[1]), (&nodes[1], &nodes[0])] {
-        expect_tested(&site.operator.decision(&node.reference)?.evidence, &other.reference)
-            .with_context(|| format!("{}: the console ends:\n{}", node.reference, console_end(&node.machine)))?;
+        expect_tested(&site.operator.decision(&node.reference)?.evidence, &other.reference).with_context(
+            || format!("{}: the console ends:\n{}", node.reference, console_end(&node.machine)),
+        )?;
         ensure!(digest(node.machine.disks()[0].path())? == node.disk_before, "a burn-in wrote to a disk");
     }
     Ok(())
