@@ -7,6 +7,7 @@ use crate::boot_key::BootKey;
 use crate::command_line::CommandLines;
 use crate::data_image::DataImage;
 use crate::decision::{Action, Fitness, SanitizeLevel};
+use crate::gpu_test::GpuTest;
 use crate::id::{BootId, Digest, DiskId, EvidenceId, ImageId, JobId, NodeId, PoolName, TenantId, UnixMillis};
 pub use crate::os_disk::OsDiskRule;
 use crate::outlook::Fix;
@@ -280,6 +281,9 @@ pub struct NodeContext {
     /// A burn-in of so many minutes is asked for: the agent looks with [`Tier::T3`], and nothing less answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burn_in_minutes: Option<u32>,
+    /// What came of working the GPUs in the running system, for this burn-in; ordered by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_tests: Vec<GpuTest>,
     /// Destructive work may begin at any time, whatever the policy's windows say: a person asked for that, or
     /// it ends what was begun.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

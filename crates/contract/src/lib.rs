@@ -19,6 +19,7 @@ pub mod command_line;
 pub mod data_image;
 pub mod decision;
 pub mod evidence;
+pub mod gpu_test;
 pub mod history;
 pub mod id;
 pub mod image_api;

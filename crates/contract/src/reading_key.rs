@@ -203,6 +203,14 @@ pub enum ReadingKey {
     /// Bytes of the network test of this run, of both directions and all partners, that came otherwise than they
     /// were sent. Count; absent where nobody was there.
     NetworkTestErrors,
+    /// Known answers that a GPU got wrong in this run. Count.
+    GpuTestErrors,
+    /// Words of a GPU's memory that did not read back as written in this run. Count.
+    GpuMemoryTestErrors,
+    /// Known answers that a GPU computed in one second. Count.
+    GpuAnswers,
+    /// Written to and read from a GPU's memory in one second by itself, in megabytes. Count.
+    GpuMemoryMegabytes,
 }
 
 impl fmt::Display for ReadingKey {

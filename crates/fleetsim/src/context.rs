@@ -103,6 +103,7 @@ pub fn context(
         boot_key: None,
         peers: vec![usual(parameters)],
         burn_in_minutes: None,
+        gpu_tests: Vec::new(),
         outside_windows: false,
         bmc: None,
         command_lines: Default::default(),

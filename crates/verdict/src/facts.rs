@@ -213,6 +213,8 @@ fn worse(key: ReadingKey, one: Outcome<ReadingValue>, other: Outcome<ReadingValu
             | ReadingKey::DiskReadMegabytes
             | ReadingKey::NetworkSendMegabytes
             | ReadingKey::NetworkReceiveMegabytes
+            | ReadingKey::GpuAnswers
+            | ReadingKey::GpuMemoryMegabytes
     );
     match (one, other) {
         (one, other) if one == other => one,

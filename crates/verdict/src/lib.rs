@@ -12,6 +12,7 @@
 //! - [`situation`]: a machine and what must follow, as a person writes it down.
 //! - [`permit`]: what turns a signed order and a plan into the right to write.
 //! - [`golden_values`]: what links and versions a machine had when a person found it right.
+//! - [`gpu_test`]: what came of working the GPUs, for a look that cannot see it.
 //! - [`peers`]: what is compared with other nodes' parts of the same model.
 //! - [`blast_radius`]: how many nodes may want the same at once before a person has to look.
 //! - [`savings`]: what verdicts save against wiping always, and sums with their spread.
@@ -35,6 +36,7 @@ pub mod explain;
 mod facts;
 mod forecast;
 pub mod golden_values;
+pub mod gpu_test;
 #[cfg(test)]
 mod hardware_properties;
 mod history;

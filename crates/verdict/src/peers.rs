@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use contract::assignment::{NodeContext, PeerValue};
 use contract::evidence::Evidence;
+use contract::gpu_test::GpuTest;
 use contract::inventory::Inventory;
 use contract::reading::{Outcome, Reading, ReadingKey, ReadingValue, Subject, Tier};
 
@@ -56,12 +57,19 @@ pub fn is_rate(key: ReadingKey) -> bool {
         key,
         ReadingKey::ProcessorRounds | ReadingKey::MemoryBandwidthMegabytes | ReadingKey::DiskReadMegabytes
     ) || is_network_rate(key)
+        || is_gpu_rate(key)
 }
 
 /// Whether a reading tells how fast the network between two nodes is.
 #[must_use]
 pub fn is_network_rate(key: ReadingKey) -> bool {
     matches!(key, ReadingKey::NetworkSendMegabytes | ReadingKey::NetworkReceiveMegabytes)
+}
+
+/// Whether a reading tells how fast a GPU is. Only a burn-in measures that, whichever look saw it.
+#[must_use]
+pub fn is_gpu_rate(key: ReadingKey) -> bool {
+    matches!(key, ReadingKey::GpuAnswers | ReadingKey::GpuMemoryMegabytes)
 }
 
 /// Whether a burn-in's rate of the machine as a whole is so far below that of enough other nodes that it is found.
@@ -106,7 +114,41 @@ pub fn models(inventory: &Inventory) -> Vec<HardwareModel> {
     models
 }
 
-/// What of a look is compared with other nodes, ordered by model and key.
+/// The hardware models of GPUs that were tested, ordered. The ramdisk, which says what hardware a node has, has no
+/// driver that would name them.
+#[must_use]
+pub fn models_of_gpus(tests: &[GpuTest]) -> Vec<HardwareModel> {
+    let names = tests.iter().map(|test| &test.hardware_model).filter(|name| !name.is_empty());
+    let mut models: Vec<HardwareModel> = names.map(|name| HardwareModel::Part(name.clone())).collect();
+    models.sort();
+    models.dedup();
+    models
+}
+
+/// The rates of GPUs that were tested, for the comparison with other nodes; ordered by model and key.
+#[must_use]
+pub fn measures_of_gpus(tests: &[GpuTest]) -> Vec<PeerMeasure> {
+    let mut values: BTreeMap<(&str, ReadingKey), Vec<u64>> = BTreeMap::new();
+    for test in tests.iter().filter(|test| !test.hardware_model.is_empty()) {
+        for (key, rate) in rates(test) {
+            let rate = rate.value().copied();
+            values.entry((&test.hardware_model, key)).or_default().extend(rate);
+        }
+    }
+    let middle_one = |((model, key), values): ((&str, _), Vec<u64>)| {
+        let hardware_model = HardwareModel::Part(model.to_owned());
+        Some(PeerMeasure { hardware_model, key, tier: Tier::T3, value: median(values)? })
+    };
+    values.into_iter().filter_map(middle_one).collect()
+}
+
+/// How fast a GPU was.
+pub(crate) fn rates(test: &GpuTest) -> [(ReadingKey, &Outcome<u64>); 2] {
+    [(ReadingKey::GpuAnswers, &test.answers), (ReadingKey::GpuMemoryMegabytes, &test.memory_megabytes)]
+}
+
+/// What of a look is compared with other nodes, ordered by model and key; but for GPUs
+/// ([`measures_of_gpus`]).
 #[must_use]
 pub fn measures(evidence: &Evidence) -> Vec<PeerMeasure> {
     let (parts, models) = (parts(&evidence.inventory), models(&evidence.inventory));
@@ -127,7 +169,7 @@ pub fn measures(evidence: &Evidence) -> Vec<PeerMeasure> {
 
 fn compared(reading: &Reading) -> Option<u64> {
     match reading.outcome.value()? {
-        ReadingValue::Count(value) if is_compared(reading.key) => Some(*value),
+        ReadingValue::Count(value) if is_compared(reading.key) && !is_gpu_rate(reading.key) => Some(*value),
         _ => None,
     }
 }

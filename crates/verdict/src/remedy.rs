@@ -36,6 +36,7 @@ const LADDERS: &[(&str, &[Fix])] = &[
     ("fitness/gpu-uncorrected", &[Fix::ResetGpu, Fix::RunDiagnosis, Fix::ReplacePart]),
     ("fitness/gpu-nvlink", &[Fix::ResetGpu, Fix::Reseat, Fix::ReplacePart]),
     ("fitness/gpu-slowdown", &[Fix::CheckCooling, Fix::CheckPower, Fix::ReplacePart]),
+    ("fitness/gpu-test", &[Fix::RunDiagnosis, Fix::ReplacePart]),
     ("fitness/expected-gpu", &[Fix::PowerCycle, Fix::Reseat, Fix::ReplacePart]),
     // Decision model 2.3 rows 1 to 15: a disk that fails is replaced; a cable is reseated first.
     ("fitness/ata-interface-crc", &[Fix::Reseat, Fix::ReplacePart]),

@@ -207,6 +207,7 @@ impl Case {
             boot_key: None,
             peers: Vec::new(),
             burn_in_minutes: None,
+            gpu_tests: Vec::new(),
             outside_windows: false,
             bmc: None,
             command_lines: Default::default(),

@@ -25,7 +25,9 @@ fn bad_way(key: ReadingKey) -> Option<Bad> {
         | ReadingKey::ProcessorRounds
         | ReadingKey::DiskReadMegabytes
         | ReadingKey::NetworkSendMegabytes
-        | ReadingKey::NetworkReceiveMegabytes => Some(Bad::Less),
+        | ReadingKey::NetworkReceiveMegabytes
+        | ReadingKey::GpuAnswers
+        | ReadingKey::GpuMemoryMegabytes => Some(Bad::Less),
         // How old a part is, and how much it was used, is no sign by itself.
         ReadingKey::DiskPowerOnHours | ReadingKey::DiskBytesWritten => None,
         ReadingKey::TemperatureMillicelsius | ReadingKey::AtaPendingSectors => Some(Bad::More),

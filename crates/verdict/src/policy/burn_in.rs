@@ -14,5 +14,7 @@ section!(
         slower_with_one_partner: Response,
         network_errors: Limits,
         network_untested: Response,
+        gpu_errors: Limits,
+        gpu_untested: Response,
     }
 );

@@ -5,8 +5,8 @@ use contract::inventory::{DiskFacts, Transport};
 use contract::reading::{Outcome, ReadingKey, Subject};
 
 use super::{
-    Demand, Rule, Ruled, Seen, bmc, disk_counters, disk_signs, disk_states, golden, gpus, hardware, links,
-    machine, memory, network, peers, strongest,
+    Demand, Rule, Ruled, Seen, bmc, disk_counters, disk_signs, disk_states, golden, gpu_test, gpus, hardware,
+    links, machine, memory, network, peers, strongest,
 };
 use crate::facts::Facts;
 use crate::policy::HealthUnreadable;
@@ -48,6 +48,7 @@ pub(crate) fn judge(facts: &Facts<'_>) -> (Fitness, Vec<Ruled>) {
     gpus::judge(facts, &mut ruled);
     peers::judge(facts, &mut ruled);
     network::judge(facts, &mut ruled);
+    gpu_test::judge(facts, &mut ruled);
     bmc::judge(facts, &mut ruled);
     let verdict = match strongest(&ruled) {
         Demand::Nothing => Fitness::Fit,

@@ -16,6 +16,7 @@
 //! | `peers` | F60, F61: rates beside those of the same hardware elsewhere, burn-in |
 //! | `bmc` | F65–F70: what the management controller says |
 //! | `gpus`, `xid` | F47–F54: GPUs and their driver's messages |
+//! | `gpu_test` | F71: what a GPU computes in a burn-in, and its memory |
 //!
 //! `change` says how much of a counter is new; `counters` and `flags` judge numbers, flags and lists, all in
 //! one way, with what follows from a reading that is not there.
@@ -39,6 +40,7 @@ mod disk_states;
 pub(crate) mod fitness;
 mod flags;
 mod golden;
+mod gpu_test;
 mod gpus;
 pub(crate) mod hardware;
 pub(crate) mod history;

@@ -9,15 +9,16 @@
 
 use contract::assignment::PeerValue;
 use contract::decision::{Axis, Severity};
+use contract::gpu_test::GpuTest;
 use contract::reading::{Outcome, ReadingKey, Subject, Tier};
 
 use super::counters::named;
 use super::flags::{demanded, if_lost};
 use super::network::Partners;
-use super::{Demand, Rule, Ruled, Seen};
+use super::{Demand, Rule, Ruled, Seen, gpu_test};
 use crate::facts::Facts;
 use crate::forecast::parts::name;
-use crate::peers::{is_below, is_network_rate, is_rate};
+use crate::peers::{is_below, is_network_rate, is_rate, rates};
 use crate::policy::Response;
 
 /// F60: no part is slower than those of its model are elsewhere.
@@ -33,6 +34,9 @@ const BURN_IN: Rule =
 pub(super) fn judge(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
     ruled.extend(asked_for(facts));
     let policy = &facts.thresholds().burn_in;
+    for test in gpu_test::of(facts) {
+        ruled.extend(gpu(facts, &test));
+    }
     let response = match facts.evidence.tier {
         Tier::T0 | Tier::T1 => return,
         Tier::T2 => policy.slower_in_quick_look,
@@ -49,7 +53,8 @@ pub(super) fn judge(facts: &Facts<'_>, ruled: &mut Vec<Ruled>) {
             if is_network_rate(peer.key) {
                 return network(facts, peer);
             }
-            Some(beside(facts, &subject, peer, response, demand))
+            let outcome = facts.count(&subject, peer.key);
+            Some(beside(facts, &subject, peer, outcome, (response, demand)))
         }));
         if facts.evidence.tier == Tier::T3 {
             ruled.extend(alone(facts, &subject, &peers));
@@ -82,8 +87,8 @@ fn beside(
     facts: &Facts<'_>,
     subject: &Subject,
     peer: &PeerValue,
-    response: Response,
-    demand: Demand,
+    outcome: Outcome<u64>,
+    (response, demand): (Response, Demand),
 ) -> Ruled {
     let policy = &facts.thresholds().burn_in;
     let percent = policy.variance_percent;
@@ -91,7 +96,7 @@ fn beside(
     let seen =
         |observed: &dyn ToString| Seen::reading(subject.clone(), peer.key, observed.to_string(), &threshold);
     let (part, what) = (named(subject), what(peer.key));
-    match facts.count(subject, peer.key) {
+    match outcome {
         Outcome::Value(rate) if !is_below(rate, peer.median, percent) => {
             SLOWER.found(Demand::Nothing, seen(&rate), format!("{part}: {rate} {what}, as its like."))
         }
@@ -124,12 +129,13 @@ fn beside(
 /// partners there were.
 fn network(facts: &Facts<'_>, peer: &PeerValue) -> Option<Ruled> {
     let partners = Partners::of(facts);
-    if partners == Partners::Nobody && facts.count(&Subject::Node, peer.key) == Outcome::Absent {
+    let outcome = facts.count(&Subject::Node, peer.key);
+    if partners == Partners::Nobody && outcome == Outcome::Absent {
         // What was not tested is said by F63.
         return None;
     }
     let response = partners.response(facts);
-    let mut found = beside(facts, &Subject::Node, peer, response, demanded(response)?);
+    let mut found = beside(facts, &Subject::Node, peer, outcome, (response, demanded(response)?));
     if found.finding.severity != Severity::Good {
         found.finding.statement = partners.said_of(&found.finding.statement);
     }
@@ -143,15 +149,39 @@ fn alone(facts: &Facts<'_>, subject: &Subject, peers: &[&PeerValue]) -> Vec<Rule
     let alone = rates.filter(|reading| !peers.iter().any(|peer| peer.key == reading.key));
     let told = alone.filter_map(|reading| {
         let Outcome::Value(rate) = facts.count(subject, reading.key) else { return None };
-        let nodes_min = facts.thresholds().burn_in.peer_nodes_min;
-        let threshold = format!("the median of at least {nodes_min} nodes; there are fewer");
-        let seen = Seen::reading(subject.clone(), reading.key, rate, threshold);
-        let (part, what) = (named(subject), what(reading.key));
-        let statement =
-            format!("{part}: {rate} {what}; too few nodes have the same hardware to compare with.");
-        Some(SLOWER.found(Demand::Nothing, seen, statement))
+        Some(without_peers(facts, subject, reading.key, rate))
     });
     told.collect()
+}
+
+fn without_peers(facts: &Facts<'_>, subject: &Subject, key: ReadingKey, rate: u64) -> Ruled {
+    let nodes_min = facts.thresholds().burn_in.peer_nodes_min;
+    let threshold = format!("the median of at least {nodes_min} nodes; there are fewer");
+    let seen = Seen::reading(subject.clone(), key, rate, threshold);
+    let (part, what) = (named(subject), what(key));
+    let statement = format!("{part}: {rate} {what}; too few nodes have the same hardware to compare with.");
+    SLOWER.found(Demand::Nothing, seen, statement)
+}
+
+/// The rates of a GPU that was worked for a burn-in, whichever look saw it. One that was lost is not tested, which
+/// F71 says.
+fn gpu(facts: &Facts<'_>, test: &GpuTest) -> Vec<Ruled> {
+    let policy = &facts.thresholds().burn_in;
+    let Some(demand) = demanded(policy.slower) else { return Vec::new() };
+    let subject = Subject::Gpu(test.gpu.clone());
+    let measured = rates(test).into_iter().filter_map(|(key, rate)| Some((key, *rate.value()?)));
+    let compared = measured.map(|(key, rate)| {
+        let alike = |peer: &&PeerValue| {
+            peer.key == key && peer.tier == Tier::T3 && peer.hardware_model == test.hardware_model
+        };
+        let named = !test.hardware_model.is_empty();
+        let peer = facts.context.peers.iter().filter(|_| named).find(alike);
+        match peer.filter(|peer| peer.nodes >= policy.peer_nodes_min) {
+            Some(peer) => beside(facts, &subject, peer, Outcome::Value(rate), (policy.slower, demand)),
+            None => without_peers(facts, &subject, key, rate),
+        }
+    });
+    compared.collect()
 }
 
 fn less_percent(rate: u64, median: u64) -> u128 {
@@ -164,6 +194,8 @@ fn what(key: ReadingKey) -> &'static str {
         ReadingKey::MemoryBandwidthMegabytes => "MB of memory copied a second",
         ReadingKey::NetworkSendMegabytes => "MB sent to another node a second",
         ReadingKey::NetworkReceiveMegabytes => "MB received from another node a second",
+        ReadingKey::GpuAnswers => "known answers a second",
+        ReadingKey::GpuMemoryMegabytes => "MB of its memory written and read a second",
         _ => "MB read a second in sequence",
     }
 }
