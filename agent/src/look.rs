@@ -14,6 +14,7 @@ use crate::probe::catalogue::CHECKS;
 use crate::probe::check::Check;
 use crate::probe::deep::{self, Effort};
 use crate::probe::evidence::{Look, Looking, look as look_at};
+use crate::probe::gpu_test;
 use crate::probe::kernel_log::KernelLog;
 use crate::probe::machine::{Spent, timed};
 use crate::probe::source::Source;
@@ -30,7 +31,7 @@ pub struct Options {
     /// Make processors and memory work too, for half a second.
     #[arg(long)]
     deep: bool,
-    /// Make them work for this long.
+    /// Make them work for this long, and then the GPUs for up to a tenth of it.
     #[arg(long, value_name = "SECONDS", requires = "deep", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: Option<u32>,
 }
@@ -60,8 +61,12 @@ fn look_now(options: &Options) -> Look {
     };
     let mut seen = look_at(&looking, &mut KernelLog::default());
     if let Some(seconds) = options.seconds {
-        let effort = Effort::burn_in(Duration::from_secs(seconds.into()));
-        let found = timed(&mut seen.spent, &[29], || deep::read(&looking.source, effort));
+        let time = Duration::from_secs(seconds.into());
+        let found = timed(&mut seen.spent, &[29], || {
+            let mut found = deep::read(&looking.source, Effort::burn_in(time));
+            found.extend(gpu_test::read(&looking.source, time));
+            found
+        });
         seen.add(found, &looking.clock);
         seen.evidence.tier = Tier::T3;
     }

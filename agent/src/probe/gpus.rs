@@ -49,15 +49,33 @@ pub struct Gpus {
 #[must_use]
 pub fn read(source: &Source) -> Gpus {
     read_with(source, |addresses| {
-        if !source.is_machine() {
-            return Err("a recorded tree has no library to ask".to_owned());
-        }
-        // Without it the library would start a program that loads the driver, which is not for us to do.
-        if !source.path(CONTROL_DEVICE).exists() {
-            return Err(format!("NVIDIA's driver is not loaded: there is no /{CONTROL_DEVICE}"));
-        }
+        has_driver(source)?;
         nvml::ask(addresses)
     })
+}
+
+/// Whether NVIDIA's driver is there to be asked. Without it its libraries would start a program that loads it, which
+/// is not for us to do.
+///
+/// # Errors
+/// In words, if it is not.
+pub fn has_driver(source: &Source) -> Result<(), String> {
+    if !source.is_machine() {
+        return Err("a recorded tree has no library to ask".to_owned());
+    }
+    if !source.path(CONTROL_DEVICE).exists() {
+        return Err(format!("NVIDIA's driver is not loaded: there is no /{CONTROL_DEVICE}"));
+    }
+    Ok(())
+}
+
+/// Whether the GPU at a PCI address is one of NVIDIA's.
+///
+/// # Errors
+/// In words, if that cannot be read.
+pub fn is_of_nvidia(source: &Source, address: &str) -> Result<bool, String> {
+    let vendor = source.path("sys/bus/pci/devices").join(address).join("vendor");
+    Ok(hex_digits(&vendor)? == NVIDIA)
 }
 
 /// A GPU as sysfs shows it.

@@ -15,20 +15,24 @@ use super::check::Check;
 use super::evidence::Found;
 use super::source::{self, Source};
 
-/// Known answers and the test of the memory ([`super::memory_test`]).
+/// Known answers and the test of the memory ([`super::memory_test`]), and the GPUs' ([`super::gpu_test`]).
 pub const CHECK: Check = Check {
     number: 29,
     name: "known answers of processors, memory test",
     tier: Tier::T2,
-    reads: "every processor in turn, and a share of the free memory",
+    reads: "every processor in turn, and a share of the free memory; in a burn-in the GPUs",
     keys: &[
         ReadingKey::ProcessorTestErrors,
         ReadingKey::ProcessorsFailed,
         ReadingKey::ProcessorRounds,
         ReadingKey::MemoryTestErrors,
         ReadingKey::MemoryBandwidthMegabytes,
+        ReadingKey::GpuTestErrors,
+        ReadingKey::GpuMemoryTestErrors,
+        ReadingKey::GpuAnswers,
+        ReadingKey::GpuMemoryMegabytes,
     ],
-    rules: &["fitness/processor-test", "fitness/memory-test"],
+    rules: &["fitness/processor-test", "fitness/memory-test", "fitness/gpu-test"],
 };
 
 /// BLAKE3 of what each seed gives.

@@ -79,6 +79,23 @@ pub fn ask(addresses: &[String]) -> Result<Vec<Told>, String> {
     NVML.ask(move || Library::open(LIBRARY).map(|library| read(&library, &addresses)))
 }
 
+/// How many processes compute on the GPU at this PCI address.
+///
+/// # Errors
+/// In words, if the library cannot be opened, does not answer in time, or does not say it.
+pub fn computing_processes(address: &str) -> Result<u32, String> {
+    let address = address.to_owned();
+    NVML.ask(move || {
+        let library = Library::open(LIBRARY)?;
+        computing(&library, &address)
+    })
+}
+
+fn computing(library: &Library, address: &str) -> Result<u32, String> {
+    let asked = library.device(address).and_then(|device| device.computing_processes());
+    asked.map_err(|refused| refused.to_string())
+}
+
 /// Everything that is asked, of each GPU.
 #[must_use]
 pub fn read(library: &Library, addresses: &[String]) -> Vec<Told> {

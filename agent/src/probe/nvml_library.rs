@@ -2,20 +2,18 @@
 //!
 //! Signatures and numbers are those of NVIDIA's NVML API Reference; the library keeps them for ever and gives
 //! a changed function a new name. `nvml-wrapper` would bring a macro crate and the whole API for these
-//! fifteen, and does not link with the static agent.
+//! sixteen, and does not link with the static agent.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::fmt;
 use std::ptr::NonNull;
 
-use nix::libc;
-
-/// Whether this agent can open libraries at all.
-const CAN_OPEN: bool = cfg!(all(target_env = "gnu", not(target_feature = "crt-static")));
+use super::shared_library::{SharedLibrary, shown};
 
 const SUCCESS: c_int = 0;
 const ERROR_INVALID_ARGUMENT: c_int = 2;
 const ERROR_NOT_SUPPORTED: c_int = 3;
+const ERROR_INSUFFICIENT_SIZE: c_int = 7;
 /// `NVML_MEMORY_ERROR_TYPE_UNCORRECTED` and `NVML_VOLATILE_ECC`.
 const UNCORRECTED: c_uint = 1;
 const SINCE_DRIVER_LOADED: c_uint = 0;
@@ -73,7 +71,7 @@ impl fmt::Display for Refused {
 /// The library, opened and initialised; closed when it goes.
 #[derive(Debug)]
 pub struct Library {
-    opened: NonNull<c_void>,
+    opened: SharedLibrary,
 }
 
 impl Library {
@@ -82,17 +80,15 @@ impl Library {
     /// # Errors
     /// In words: this agent opens no libraries, there is none, or the driver refuses.
     pub fn open(name: &str) -> Result<Self, String> {
-        if !CAN_OPEN {
-            return Err("the static agent cannot load NVML; the packaged one can".to_owned());
-        }
-        let path = CString::new(name).map_err(|error| format!("{name:?}: {error}"))?;
-        // SAFETY: the path is a live text that ends with a zero. What the library does when it is loaded is
-        // the driver's own; it is the one that every program for the GPU loads.
-        let opened = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-        let opened = NonNull::new(opened).ok_or_else(|| format!("cannot load {name}: {}", loader_error()))?;
-        let library = Unready { opened };
-        library.initialise().map_err(|refused| refused.to_string())?;
-        std::mem::forget(library);
+        const NAME: &CStr = c"nvmlInit_v2";
+        let opened = SharedLibrary::open(name, "NVML")?;
+        let function = symbol(&opened, NAME).map_err(|refused| refused.to_string())?;
+        // SAFETY: this is the signature of the function of this name.
+        let code = unsafe {
+            let function: unsafe extern "C" fn() -> c_int = std::mem::transmute(function.as_ptr());
+            function()
+        };
+        checked(&opened, NAME, code).map_err(|refused| refused.to_string())?;
         Ok(Self { opened })
     }
 
@@ -107,7 +103,7 @@ impl Library {
             said: Some((ERROR_INVALID_ARGUMENT, error.to_string())),
         })?;
         let mut handle: Handle = std::ptr::null_mut();
-        let function = symbol(self.opened, NAME)?;
+        let function = symbol(&self.opened, NAME)?;
         // SAFETY: this is the signature of the function of this name; the text ends with a zero, and both
         // pointers are to live values for the call.
         let code = unsafe {
@@ -115,46 +111,20 @@ impl Library {
                 std::mem::transmute(function.as_ptr());
             function(text.as_ptr(), &raw mut handle)
         };
-        checked(self.opened, NAME, code)?;
+        checked(&self.opened, NAME, code)?;
         Ok(Device { library: self, handle })
     }
 }
 
 impl Drop for Library {
     fn drop(&mut self) {
-        if let Ok(function) = symbol(self.opened, c"nvmlShutdown") {
+        if let Ok(function) = symbol(&self.opened, c"nvmlShutdown") {
             // SAFETY: this is the signature of the function of this name, and the library is initialised.
             unsafe {
                 let function: unsafe extern "C" fn() -> c_int = std::mem::transmute(function.as_ptr());
                 function();
             }
         }
-        drop(Unready { opened: self.opened });
-    }
-}
-
-/// The library, opened and not initialised; closed when it goes.
-struct Unready {
-    opened: NonNull<c_void>,
-}
-
-impl Unready {
-    fn initialise(&self) -> Result<(), Refused> {
-        const NAME: &CStr = c"nvmlInit_v2";
-        let function = symbol(self.opened, NAME)?;
-        // SAFETY: this is the signature of the function of this name.
-        let code = unsafe {
-            let function: unsafe extern "C" fn() -> c_int = std::mem::transmute(function.as_ptr());
-            function()
-        };
-        checked(self.opened, NAME, code)
-    }
-}
-
-impl Drop for Unready {
-    fn drop(&mut self) {
-        // SAFETY: it is open, this was its last user, and nothing of it is kept: all texts were copied.
-        unsafe { libc::dlclose(self.opened.as_ptr()) };
     }
 }
 
@@ -274,6 +244,33 @@ impl Device<'_> {
         Ok(self.number(c"nvmlDeviceGetNvLinkState", link)? != 0)
     }
 
+    /// How many processes compute on it. None is told at once; where there are some the library wants room for
+    /// them, and says how much.
+    pub fn computing_processes(&self) -> Result<u32, Refused> {
+        const NEWEST: &CStr = c"nvmlDeviceGetComputeRunningProcesses_v3";
+        let mut count: c_uint = 0;
+        let mut ask = |name| {
+            self.ask(name, |function| {
+                type Function = unsafe extern "C" fn(Handle, *mut c_uint, *mut c_void) -> c_int;
+                // SAFETY: all versions have this signature but for what the last pointer is to, and with a count
+                // of none nothing is written there.
+                unsafe {
+                    let function: Function = std::mem::transmute(function);
+                    function(self.handle, &raw mut count, std::ptr::null_mut())
+                }
+            })
+        };
+        let asked = match ask(NEWEST) {
+            Err(Refused { said: None, .. }) => ask(c"nvmlDeviceGetComputeRunningProcesses"),
+            asked => asked,
+        };
+        match asked {
+            Err(Refused { said: Some((ERROR_INSUFFICIENT_SIZE, _)), .. }) => Ok(count.max(1)),
+            Err(refused) => Err(refused),
+            Ok(()) => Ok(count),
+        }
+    }
+
     /// A counter of an NVLink.
     pub fn nvlink_errors(&self, link: u32, counter: u32) -> Result<u64, Refused> {
         let mut count: c_ulonglong = 0;
@@ -320,24 +317,17 @@ impl Device<'_> {
     }
 
     fn ask(&self, name: &'static CStr, call: impl FnOnce(*mut c_void) -> c_int) -> Result<(), Refused> {
-        let function = symbol(self.library.opened, name)?;
-        checked(self.library.opened, name, call(function.as_ptr()))
+        let function = symbol(&self.library.opened, name)?;
+        checked(&self.library.opened, name, call(function.as_ptr()))
     }
 }
 
-/// The name of a function for messages.
-fn shown(name: &'static CStr) -> &'static str {
-    name.to_str().unwrap_or_default()
-}
-
 /// A function of the library.
-fn symbol(opened: NonNull<c_void>, name: &'static CStr) -> Result<NonNull<c_void>, Refused> {
-    // SAFETY: the library is open as long as whoever calls this holds it, and the name ends with a zero.
-    let found = unsafe { libc::dlsym(opened.as_ptr(), name.as_ptr()) };
-    NonNull::new(found).ok_or(Refused { function: shown(name), said: None })
+fn symbol(opened: &SharedLibrary, name: &'static CStr) -> Result<NonNull<c_void>, Refused> {
+    opened.function(name).ok_or(Refused { function: shown(name), said: None })
 }
 
-fn checked(opened: NonNull<c_void>, name: &'static CStr, code: c_int) -> Result<(), Refused> {
+fn checked(opened: &SharedLibrary, name: &'static CStr, code: c_int) -> Result<(), Refused> {
     if code == SUCCESS {
         return Ok(());
     }
@@ -353,19 +343,6 @@ fn checked(opened: NonNull<c_void>, name: &'static CStr, code: c_int) -> Result<
     });
     let words = words.unwrap_or_else(|| "refused".to_owned());
     Err(Refused { function: shown(name), said: Some((code, words)) })
-}
-
-/// What the loader has to say of its last failure.
-fn loader_error() -> String {
-    // SAFETY: the loader keeps the text for this thread until its next call here.
-    unsafe {
-        let text = libc::dlerror();
-        if text.is_null() {
-            "no reason given".to_owned()
-        } else {
-            CStr::from_ptr(text).to_string_lossy().into_owned()
-        }
-    }
 }
 
 #[cfg(test)]

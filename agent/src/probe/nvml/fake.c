@@ -22,6 +22,9 @@
 #ifndef LINKS
 #define LINKS 2
 #endif
+#ifndef PROCESSES
+#define PROCESSES 0
+#endif
 #ifndef LINK_RESULT
 #define LINK_RESULT 0
 #endif
@@ -92,6 +95,15 @@ int nvmlDeviceGetCurrentClocksEventReasons(device d, unsigned long long *reasons
 int nvmlDeviceGetTemperature(device d, unsigned sensor, unsigned *degrees) {
     *degrees = 63;
     return d == &gpu && sensor == 0 ? 0 : 2;
+}
+
+#ifdef OLD
+#define nvmlDeviceGetComputeRunningProcesses_v3 nvmlDeviceGetComputeRunningProcesses
+#endif
+int nvmlDeviceGetComputeRunningProcesses_v3(device d, unsigned *count, void *processes) {
+    if (d != &gpu || *count != 0 || processes != 0) return 2;
+    *count = PROCESSES;
+    return PROCESSES > 0 ? 7 : 0;
 }
 
 int nvmlDeviceGetNvLinkState(device d, unsigned link, unsigned *state) {

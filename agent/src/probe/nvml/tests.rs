@@ -91,3 +91,12 @@ fn a_gpu_that_is_lost_and_a_driver_that_is_not_there_are_unknown() {
     let error = Fake::new(&["INIT=9"]).open().unwrap_err();
     assert!(error.contains("Driver Not Loaded") && error.contains("nvmlInit_v2"), "{error}");
 }
+
+#[test]
+fn who_computes_on_a_gpu_is_counted_and_a_lost_one_is_not_idle() {
+    for (definitions, expected) in [(&[][..], 0), (&["PROCESSES=3"], 3), (&["PROCESSES=1", "OLD"], 1)] {
+        let fake = Fake::new(definitions);
+        assert_eq!(computing(&fake.open().unwrap(), "0000:3b:00.0"), Ok(expected), "{definitions:?}");
+        assert!(computing(&fake.open().unwrap(), "0000:5e:00.0").is_err());
+    }
+}
