@@ -41,6 +41,7 @@ impl Service {
         if let Some(before) = before {
             context.baselines = before.baselines;
             context.peers = before.peers;
+            context.gpu_tests = before.gpu_tests;
             context.bmc = before.bmc;
             context.boot_trust = before.boot_trust;
             context.boot_key = before.boot_key;

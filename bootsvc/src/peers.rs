@@ -9,6 +9,7 @@
 use contract::assignment::{NodeContext, PeerValue};
 use contract::decision::{Decision, Fitness};
 use contract::evidence::Evidence;
+use contract::gpu_test::GpuTest;
 use contract::id::Digest;
 use contract::reading::{Tier, Trust};
 
@@ -18,15 +19,20 @@ use crate::service::Service;
 use crate::store;
 use crate::store::nodes::NodeRecord;
 
-/// What is usual for the hardware that a node showed last; nothing for one that was never looked at.
+/// What is usual for the hardware that a node showed last, and for the GPUs that its running system tested, which
+/// the ramdisk cannot name; nothing for one that was never looked at.
 ///
 /// # Errors
 /// If the database fails.
 pub(crate) async fn usual_for(
     connection: &mut sqlx::AnyConnection,
     node: &NodeRecord,
+    gpu_tests: &[GpuTest],
 ) -> Result<Vec<PeerValue>, Refusal> {
-    let models = node.inventory.as_ref().map(verdict::peers::models).unwrap_or_default();
+    let mut models = node.inventory.as_ref().map(verdict::peers::models).unwrap_or_default();
+    models.extend(verdict::peers::models_of_gpus(gpu_tests));
+    models.sort();
+    models.dedup();
     Ok(store::peers::usual(connection, &models).await?)
 }
 
@@ -52,6 +58,7 @@ pub(crate) async fn as_told(
 pub(crate) async fn learn(
     change: &mut Change<'_>,
     evidence: &Evidence,
+    context: &NodeContext,
     decision: &Decision,
 ) -> Result<(), Refusal> {
     let deep = evidence.trust >= Trust::Ramdisk && evidence.tier >= Tier::T2;
@@ -59,7 +66,10 @@ pub(crate) async fn learn(
         return Ok(());
     }
     let (node, now) = (change.node.id, change.now);
-    let measures = verdict::peers::measures(evidence);
+    let mut measures = verdict::peers::measures(evidence);
+    if evidence.tier == Tier::T3 {
+        measures.extend(verdict::peers::measures_of_gpus(&context.gpu_tests));
+    }
     Ok(store::peers::learn(&mut change.transaction, node, &measures, now).await?)
 }
 

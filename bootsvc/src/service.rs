@@ -157,6 +157,7 @@ impl Service {
         job: Option<&JobRecord>,
     ) -> Result<NodeContext, Refusal> {
         let asking = job.filter(|job| state::wants_ramdisk(&job.state));
+        let gpu_tests = asking.map(|job| job.gpu_tests.clone()).unwrap_or_default();
         Ok(NodeContext {
             node: node.id,
             assignment: node.assignment.clone(),
@@ -171,8 +172,9 @@ impl Service {
             baselines: store::baselines::of(connection, node.id).await?,
             boot_trust: None,
             boot_key: None,
-            peers: crate::peers::usual_for(connection, node).await?,
+            peers: crate::peers::usual_for(connection, node, &gpu_tests).await?,
             burn_in_minutes: asking.and_then(|job| job.burn_in_minutes),
+            gpu_tests,
             outside_windows: asking.is_some_and(|job| job.outside_windows || job.going_back.is_some()),
             bmc: self.controllers.of(node),
             command_lines: crate::command_lines::of(node),

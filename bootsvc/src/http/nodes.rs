@@ -276,6 +276,8 @@ async fn release_hold(
     change.node.discovery_attempts = 0;
     if let Some(job) = change.job.as_mut() {
         (job.attempts, job.coming_up_boots, job.disagreements) = (0, 0, 0);
+        // A GPU that was found bad may be another one now; whether it is, the next test says.
+        job.gpu_tests.clear();
         if matches!(job.state, JobState::Held { .. }) {
             change.take(state::release)?;
         }

@@ -12,8 +12,10 @@ use std::time::Instant;
 use contract::agent_api::Instruction;
 use contract::burn_in::{BURN_IN_MINUTES_MAX, BurnInRequest, PARTNERS_MAX, PartnerReply, PartnerRequest};
 use contract::decision::{Action, Decision, Severity};
+use contract::evidence::Evidence;
+use contract::gpu_test::GpuTest;
 use contract::id::{JobId, NodeId};
-use contract::operator_api::ReimageReply;
+use contract::operator_api::{JobState, ReimageReply};
 use contract::plan::BootMethod;
 use verdict::policy::Policy;
 
@@ -31,6 +33,8 @@ use crate::store::sessions::SessionRow;
 
 /// How long a node that waits for a partner waits before it asks again, in milliseconds.
 const PARTNER_POLL_MILLIS: u64 = 2_000;
+/// The rules of what is tested in a burn-in alone.
+const TESTS: [&str; 2] = ["fitness/network-test", "fitness/gpu-test"];
 
 impl Service {
     /// Asks for a burn-in of a node.
@@ -124,6 +128,30 @@ impl Service {
     }
 }
 
+/// Keeps what came of working the GPUs for a burn-in: the running system does that before it goes into the ramdisk,
+/// which cannot, and the burn-in is judged with it. Once the ramdisk looks, the running system does not run.
+pub(super) fn take_gpu_tests(change: &mut Change<'_>, evidence: &Evidence) {
+    let tested = verdict::gpu_test::tested(evidence);
+    let Some(job) = change.job.as_mut().filter(|job| job.burn_in_minutes.is_some()) else { return };
+    if tested.is_empty() || !matches!(job.state, JobState::Waiting | JobState::Booting { .. }) {
+        return;
+    }
+    let known = verdict::gpu_test::merged(&job.gpu_tests, tested);
+    if known == job.gpu_tests {
+        return;
+    }
+    let right = |test: &&GpuTest| {
+        [&test.wrong_answers, &test.memory_errors].into_iter().all(|errors| errors.value() == Some(&0))
+    };
+    let text = format!(
+        "the running system worked its GPUs: {} of {} gave no wrong answer and no memory error",
+        known.iter().filter(right).count(),
+        known.len()
+    );
+    job.gpu_tests = known;
+    change.note(text);
+}
+
 /// Whether a burn-in was asked for and done, and the node goes on as it was. What forbids only writing (no
 /// image is assigned, the node is protected) is nothing against a node that is not written; but it must not hide
 /// that an operator's rule found something, or that the burn-in was not done.
@@ -149,9 +177,10 @@ pub(super) fn end(
     // Nobody asked whether the node has to be wiped: the job has no verdict that the ledger could book as saved.
     change.take(state::keep)?;
     change.note("burned in; nothing was written");
-    // That nobody was there to test the network with takes no node out, and whoever asked wants to know it.
-    let network = decision.findings.iter().filter(|found| found.rule == "fitness/network-test");
-    for found in network.filter(|found| found.severity == Severity::Unknown) {
+    // What was not tested takes no node out (nobody was there, the GPUs were in use), and whoever asked wants to
+    // know it.
+    let tests = decision.findings.iter().filter(|found| TESTS.contains(&found.rule.as_str()));
+    for found in tests.filter(|found| found.severity == Severity::Unknown) {
         change.note(found.statement.clone());
     }
     if decision.action != Action::Keep {

@@ -123,7 +123,7 @@ impl Service {
         .await?;
         if !repeated {
             self.learn_baselines(change, &report.evidence, &decision).await?;
-            peers::learn(change, &report.evidence, &decision).await?;
+            peers::learn(change, &report.evidence, &context, &decision).await?;
             if decision.action != Action::Quarantine {
                 self.settle_earlier(change, &decision).await?;
             }
@@ -293,6 +293,7 @@ impl Service {
         let judged = self.judge_again(&mut change, &report, boot).await?;
         command_lines::reported(&mut change.node, &report.evidence);
         self.notice(&mut change, &judged.decision, &judged.in_force.policy).await?;
+        burn_in::take_gpu_tests(&mut change, &report.evidence);
         let instruction = match change.job.as_ref().map(|job| (job.id, job.state.clone())) {
             Some((job, JobState::ComingUp)) => {
                 let (installed, words) = (installed_image(&report.evidence), summary(&judged.decision));

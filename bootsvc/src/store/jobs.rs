@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use contract::agent_api::StepResult;
 use contract::assignment::Floor;
 use contract::decision::{Action, SanitizeLevel};
+use contract::gpu_test::GpuTest;
 use contract::history::GoingBack;
 use contract::id::{EvidenceId, JobId, NodeId, OrderId, UnixMillis};
 use contract::operator_api::{JobEvent, JobState};
@@ -44,6 +45,9 @@ pub struct JobRecord {
     /// A burn-in of so many minutes is what is asked for; nothing is written then.
     #[serde(default)]
     pub burn_in_minutes: Option<u32>,
+    /// What came of working the GPUs in the running system for this burn-in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_tests: Vec<GpuTest>,
     /// The level that the request asks for where disks are sanitized.
     #[serde(default)]
     pub sanitize_level: Option<SanitizeLevel>,
@@ -93,6 +97,7 @@ impl JobRecord {
             changed_at: now,
             at_least: None,
             burn_in_minutes: None,
+            gpu_tests: Vec::new(),
             sanitize_level: None,
             why: None,
             outside_windows: false,

@@ -28,6 +28,26 @@ pub fn tested(evidence: &Evidence) -> Vec<GpuTest> {
     ids.into_iter().take(GPUS_MAX).map(|id| one(evidence, id)).collect()
 }
 
+/// What is known after another test: the newer of each GPU, but for errors that were counted, which stay until a
+/// person has looked.
+#[must_use]
+pub fn merged(before: &[GpuTest], newer: Vec<GpuTest>) -> Vec<GpuTest> {
+    let has_errors = |test: &GpuTest| {
+        let errors = [&test.wrong_answers, &test.memory_errors];
+        errors.into_iter().any(|errors| errors.value().is_some_and(|count| *count > 0))
+    };
+    let renewed = |test: &GpuTest| !has_errors(test) && newer.iter().any(|one| one.gpu == test.gpu);
+    let mut merged: Vec<GpuTest> = before.iter().filter(|test| !renewed(test)).cloned().collect();
+    for test in newer {
+        if !merged.iter().any(|one| one.gpu == test.gpu) {
+            merged.push(test);
+        }
+    }
+    merged.sort_by(|a, b| a.gpu.cmp(&b.gpu));
+    merged.truncate(GPUS_MAX);
+    merged
+}
+
 fn gpu_of(reading: &Reading) -> Option<&String> {
     match &reading.subject {
         Subject::Gpu(id) => Some(id),

@@ -1,7 +1,7 @@
 use contract::inventory::GpuFacts;
 use contract::reading::{Outcome, ReadingKey as Key, ReadingValue, Subject, Tier};
 
-use super::{GPUS_MAX, tested};
+use super::{GPUS_MAX, merged, tested};
 use crate::peers::{HardwareModel, measures, measures_of_gpus, models_of_gpus};
 use crate::testing::Case;
 
@@ -87,4 +87,16 @@ fn rates_of_gpus_are_those_of_a_burn_in_and_a_node_counts_once() {
     assert_eq!(models_of_gpus(&tests), [model]);
     tests.iter_mut().for_each(|test| test.hardware_model.clear());
     assert_eq!(measures_of_gpus(&tests), [], "what has no name is like no other");
+}
+
+#[test]
+fn a_later_test_takes_no_error_back_and_forgets_no_gpu() {
+    let told = |counts: &[(&str, u64)]| {
+        let case = counts.iter().fold(with_gpus(&[]), |case, (id, count)| {
+            case.count(gpu(id), Key::GpuTestErrors, *count).count(gpu(id), Key::GpuMemoryTestErrors, 0)
+        });
+        tested(&case.evidence)
+    };
+    let after = merged(&told(&[("a", 3), ("b", 0), ("d", 0)]), told(&[("a", 0), ("b", 1), ("c", 0)]));
+    assert_eq!(after, told(&[("a", 3), ("b", 1), ("c", 0), ("d", 0)]));
 }
