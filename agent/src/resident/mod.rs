@@ -4,6 +4,7 @@
 
 pub mod enter_ramdisk;
 pub mod examine;
+pub mod gpu_burn_in;
 pub mod state;
 mod system_boot;
 mod watchdog;
@@ -14,21 +15,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use contract::agent_api::{ContextReply, Finish, FinishResult, Instruction, Report, ResidentIdentity};
-use contract::id::Digest;
+use contract::id::{Digest, JobId};
 use contract::order::{Order, SignedOrder};
 use contract::reading::{Outcome, Tier};
 use imaging::manifest::Manifest;
 use sd_notify::NotifyState;
 
 use self::examine::{Examination, digest, examine, judge, quick_digest};
+use self::gpu_burn_in::BurnIn;
 use self::state::State;
 use self::system_boot::SystemBoot;
 use self::watchdog::Watchdog;
 use crate::clock::Clock;
 use crate::node_partition;
+use crate::probe::evidence::Found;
 use crate::probe::kernel_log::KernelLog;
 use crate::probe::source::Source;
-use crate::probe::{disks, kernel};
+use crate::probe::{disks, gpu_test, kernel};
 use crate::service::client::{Client, persist};
 use crate::service::trust::Pin;
 
@@ -105,6 +108,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         report_every: Duration::from_secs(options.report_seconds),
         reported: None,
         boot: SystemBoot::default(),
+        gpus: None,
     };
     resident.work().await
 }
@@ -138,6 +142,8 @@ struct Resident {
     reported: Option<(Digest, Instant)>,
     /// How far this boot was shown.
     boot: SystemBoot,
+    /// What was found in the GPUs, for which burn-in.
+    gpus: Option<(JobId, Vec<Found>)>,
 }
 
 /// What to do after an instruction.
@@ -191,7 +197,10 @@ impl Resident {
             }
         };
         let clock = Clock::service(context.now);
-        let seen = self.examine(&context, clock).await?;
+        let mut seen = self.examine(&context, clock).await?;
+        if let (Some(_), Some((_, found))) = (context.node.burn_in_minutes, &self.gpus) {
+            seen.add(found.clone(), &clock);
+        }
         let digest = digest(&seen.evidence);
         let due = self
             .reported
@@ -299,6 +308,11 @@ impl Resident {
                 Ok(After::Look)
             }
             Instruction::BootLocal { .. } => Ok(After::Ask),
+            Instruction::EnterRamdisk { job, .. } if self.finds_more_of_gpus(job).await? => {
+                // The ramdisk would not see it, so it is reported first.
+                self.reported = None;
+                Ok(After::Look)
+            }
             Instruction::EnterRamdisk { job, reason } => {
                 tracing::info!("going into the ramdisk for job {job}: {reason}");
                 let source = self.source.clone();
@@ -313,6 +327,34 @@ impl Resident {
                 Ok(After::Ask)
             }
         }
+    }
+
+    /// Works the GPUs once for each burn-in, before the node goes into the ramdisk for it; says whether that found
+    /// anything. A service that does not say what it wants gets no GPUs worked: the burn-in says that too.
+    async fn finds_more_of_gpus(&mut self, job: JobId) -> anyhow::Result<bool> {
+        if self.gpus.as_ref().is_some_and(|(known, _)| *known == job) {
+            return Ok(false);
+        }
+        let minutes = match persist_alive(&self.watchdog, || self.client.context()).await {
+            Ok(context) => context.node.burn_in_minutes,
+            Err(error) => {
+                tracing::warn!("{error}; going into the ramdisk without working the GPUs");
+                None
+            }
+        };
+        let Some(minutes) = minutes else { return Ok(false) };
+        let (source, state) = (self.source.clone(), self.state.clone());
+        notify(&[NotifyState::Status("working the GPUs, for a burn-in")]);
+        let found = tokio::task::spawn_blocking(move || {
+            let burn_in = BurnIn { job, minutes, boot: kernel::boot_id(&source).0 };
+            gpu_burn_in::found(&source, &state, burn_in, &gpu_test::read)
+        })
+        .await
+        .context("working the GPUs broke off")?;
+        self.watchdog.alive();
+        let is_any = !found.is_empty();
+        self.gpus = Some((job, found));
+        Ok(is_any)
     }
 
     /// Nothing is ever carried out in a running system.

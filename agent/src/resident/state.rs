@@ -10,6 +10,7 @@ use contract::id::{BootId, ImageId};
 use ed25519_dalek::VerifyingKey;
 use imaging::manifest::{MANIFEST_BYTES_MAX, Manifest};
 
+use super::gpu_burn_in::KeptTest;
 use crate::image_check::FileCache;
 use crate::probe::kernel_log::KernelLog;
 
@@ -93,6 +94,27 @@ impl State {
     /// If it cannot be written.
     pub fn keep_kernel_log(&self, log: &KernelLog, boot: BootId) -> io::Result<()> {
         log.save(&self.directory.join("kernel-log.json"), boot)
+    }
+
+    /// What was found in the GPUs for a burn-in, or that they are at work; none if they never were, or nobody can
+    /// read it any more.
+    #[must_use]
+    pub fn gpu_test(&self) -> Option<KeptTest> {
+        serde_json::from_slice(&std::fs::read(self.directory.join("gpu-test.json")).ok()?).ok()
+    }
+
+    /// Keeps that, through a crash of the machine.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep_gpu_test(&self, test: &KeptTest) -> anyhow::Result<()> {
+        let name = "gpu-test.json";
+        self.write(name, &serde_json::to_vec(test)?)?;
+        for path in [self.directory.join(name), self.directory.clone()] {
+            let synced = std::fs::File::open(&path).and_then(|file| file.sync_all());
+            synced.with_context(|| format!("cannot flush {}", path.display()))?;
+        }
+        Ok(())
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {

@@ -101,7 +101,7 @@ fn little_memory_is_left_alone_and_less_than_was_promised_is_enough() {
     for (definition, pieces) in [("FREE_BYTES=(9<<20)", 1), ("FREE_BYTES=(16<<20)", 2), ("ROOM=4", 3)] {
         let tested = worked(&[definition]).unwrap();
         assert_eq!(tested.memory.errors(), Outcome::Value(0), "{definition}");
-        assert_eq!(tested.memory.done, pieces * 2 * 2 << 20, "{definition}");
+        assert_eq!(tested.memory.done, (pieces * 2 * 2) << 20, "{definition}");
     }
     assert_eq!(errors(&["ROOM=1"])[1], "? cuMemAlloc_v2: CUDA_ERROR_OUT_OF_MEMORY (CUDA error 2)");
 }
