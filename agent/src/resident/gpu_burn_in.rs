@@ -45,8 +45,8 @@ pub fn found(source: &Source, state: &State, burn_in: BurnIn, work: Work<'_>) ->
     let keep = |found: Option<Vec<Found>>| state.keep_gpu_test(&KeptTest { job, boot, found });
     let untested = |why: &str| gpu_test::untested(source, why);
     let found = match state.gpu_test().filter(|kept| kept.job == job) {
-        // Nobody knows whether the agent, the machine or its power gave up; once is enough to find out.
-        Some(KeptTest { found: None, .. }) => untested("the agent ended while it worked the GPUs"),
+        // Nobody knows whether the agent, the machine or its power gave up, and for this job nobody tries again.
+        Some(KeptTest { found: None, .. }) => return untested("the agent ended while it worked the GPUs"),
         Some(KeptTest { found: Some(found), boot: then, .. }) if then == boot => return found,
         _ => match keep(None) {
             Ok(()) => work(source, Duration::from_secs(MINUTE_SECONDS * u64::from(minutes))),
@@ -117,15 +117,6 @@ mod tests {
             let found = found(&tree.source(), &state, burn_in(1, boot), &|_, _| result(0));
             let (_, _, Outcome::Unreadable(why)) = &found[0] else { panic!("{found:?}") };
             assert!(found.len() == gpu_test::KEYS.len() && why.contains("ended while"), "{found:?}");
-            if boot == 1 {
-                state
-                    .keep_gpu_test(&KeptTest {
-                        job: burn_in(1, 1).job,
-                        boot: burn_in(1, 1).boot,
-                        found: None,
-                    })
-                    .unwrap();
-            }
         }
         let worked = found(&tree.source(), &state, burn_in(2, 2), &|_, _| result(0));
         assert_eq!(worked, result(0), "another job is another try");
